@@ -1,0 +1,59 @@
+"""The interface that every model implements: prepare and collate on the CPU side, forward on the device.
+
+# B batch, T tokens, D width
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from evqa.media.clip import ClipSpec
+from evqa.types import Answer, Clip, Output, Part, Record
+
+Inputs = dict[str, Any]  # one sample's tensors and plain values, made by a Preparer and read only by its `collate`
+
+
+class Preparer(ABC):
+    """The CPU side of a model: small, picklable, without weights; worker processes hold a copy.
+
+    clip: what to read from a media file for this model (frames, resizing, audio window).
+    """
+
+    clip: ClipSpec
+
+    @abstractmethod
+    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
+        """Turn one clip and its texts into the model's inputs. A missing picture or sound yields no tokens."""
+
+    @abstractmethod
+    def collate(self, items: Sequence[Inputs]) -> dict[str, torch.Tensor]:
+        """Stack samples, padded on the right, with masks. Raises ValueError for an empty list."""
+
+
+class Model(nn.Module, ABC):
+    """A multimodal model that maps a batch to hidden states (and, where built, logits).
+
+    The class attributes are read without importing the module (they must be literals), so that an impossible
+    combination is reported before anything heavy is loaded.
+    """
+
+    modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
+    preparer: Preparer
+    width: int  # D
+
+    @abstractmethod
+    def forward(self, inputs: dict[str, torch.Tensor]) -> Output:
+        """Run the model on collated inputs."""
+
+    @abstractmethod
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that exist in this instance (unused towers are not built and do not appear)."""
+
+    def frozen_parts(self) -> tuple[str, ...]:
+        """Names of the parts that are not trained unless a recipe asks for them."""
+        return ()
