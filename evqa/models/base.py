@@ -7,15 +7,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from evqa.media.audio import AudioWindow
 from evqa.media.clip import ClipSpec
+from evqa.media.sampling import FrameSampling
+from evqa.prompts import Prompt
 from evqa.types import Answer, Clip, Output, Part, Record
 
 Inputs = dict[str, Any]  # one sample's tensors and plain values, made by a Preparer and read only by its `collate`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What the rest of a configuration asks of a model; its first, positional argument.
+
+    frames / audio: None builds no eyes / no ears. logits: whether the head reads logits (builds the LM head).
+    """
+
+    frames: FrameSampling | None
+    audio: AudioWindow | None
+    logits: bool = False
+    prompt: Prompt = field(default_factory=Prompt)
 
 
 class Preparer(ABC):
@@ -39,10 +56,12 @@ class Model(nn.Module, ABC):
     """A multimodal model that maps a batch to hidden states (and, where built, logits).
 
     The class attributes are read without importing the module (they must be literals), so that an impossible
-    combination is reported before anything heavy is loaded.
+    combination is reported before anything heavy is loaded. The first positional argument of every constructor is a
+    `Setting`; all others are keyword-only and come from the model's YAML.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
+    generates: ClassVar[bool] = True  # has logits, so the heads `levels` and `text` work
     preparer: Preparer
     width: int  # D
 
