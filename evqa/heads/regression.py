@@ -1,0 +1,83 @@
+"""A small network on the pooled hidden states, LMM-EVQA's best head (Sun et al., ICCV workshops 2025, Table 4).
+
+# B batch, T tokens, D width
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evqa.heads.base import Criterion, Head, Reading, Wording
+from evqa.prompts import Prompt
+from evqa.types import Answer, Output
+
+
+@dataclass(frozen=True)
+class SentenceWording(Wording):
+    """The prompt's own answer sentence, whatever the label: it is pooled, not learned."""
+
+    def answer(self, label: float | None, prompt: Prompt) -> Answer:
+        """Return the prompt's answer as input."""
+        del label
+        return Answer(prefix=prompt.answer)
+
+
+def masked_mean(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """Average the real positions of every sample in float32; returns [B, D]."""
+    weight_BT1 = mask_BT.unsqueeze(-1).float()
+    return (hidden_BTD.float() * weight_BT1).sum(1) / weight_BT1.sum(1).clamp_min(1.0)
+
+
+class RegressionHead(Head):
+    """Mean over positions -> dropout -> linear -> ReLU -> dropout -> linear.
+
+    pooling: `masked` averages real positions only, so a score does not depend on its batch neighbours; `original`
+        averages padding too, as LMM-EVQA does. scale: size of the layers' output (100: trained on 0-100 labels).
+    initial_score: first prediction before any training, in 0-1. Module names are those of the published weights.
+    """
+
+    needs_logits: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        dropout: float = 0.1,
+        pooling: Literal["masked", "original"] = "masked",
+        scale: float = 1.0,
+        initial_score: float = 0.5,
+        hidden: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.pooling, self.scale, self.dropout = pooling, scale, dropout
+        self.fc1 = nn.Linear(width, hidden or width // 2)
+        self.fc2 = nn.Linear(hidden or width // 2, 1)
+        for layer in (self.fc1, self.fc2):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.fc2.bias, initial_score * scale)
+        self.wording = SentenceWording()
+
+    def forward(self, output: Output) -> Tensor:
+        """Return score_B on the layers' own scale (0 to `scale`), float32."""
+        hidden_BTD, mask_BT = output.hidden_BTD, output.mask_BT
+        pooled_BD = masked_mean(hidden_BTD, mask_BT) if self.pooling == "masked" else hidden_BTD.mean(1)
+        hidden_BN = self._drop(self.fc1(self._drop(pooled_BD.to(self.fc1.weight.dtype))).relu())
+        score_B: Tensor = self.fc2(hidden_BN).float()[:, 0]
+        return score_B
+
+    def read(self, output: Output) -> Reading:
+        """Score every sample in 0-1."""
+        return Reading(score_B=self(output) / self.scale, reasons={})
+
+    def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
+        """Compare on the layers' own scale, so that a recipe for 0-100 labels keeps its learning rate."""
+        return criterion(self(output), label_B * self.scale)
+
+    def _drop(self, value: torch.Tensor) -> Tensor:
+        return functional.dropout(value, self.dropout, self.training)

@@ -1,0 +1,90 @@
+"""The model writes its score as a number; LMM-EVQA's Qwen2.5-VL member is trained so.
+
+# B batch, T tokens
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evqa.heads.base import Criterion, Head, Reading, Wording
+from evqa.prompts import Prompt
+from evqa.types import Answer, Output
+
+
+@dataclass(frozen=True)
+class NumberWording(Wording):
+    """A number on a stated scale with a fixed number of decimals, e.g. `57` or `0.57`.
+
+    prefix: words before the number. scale: the number that stands for 1. decimals: digits after the point.
+    ending: text after the number ("." in LMM-EVQA's Qwen path).
+    """
+
+    prefix: str
+    scale: float
+    decimals: int
+    ending: str
+
+    def answer(self, label: float | None, prompt: Prompt) -> Answer:
+        """Word the label, or only the prefix where it is to be predicted."""
+        del prompt
+        target = None if label is None or math.isnan(label) else f"{label * self.scale:.{self.decimals}f}{self.ending}"
+        return Answer(prefix=self.prefix, target=target)
+
+    def parse(self, text: str) -> float | None:
+        """Read a number in exactly the taught format, within the scale; anything else is None, never a guess."""
+        fraction = rf"\.\d{{{self.decimals}}}" if self.decimals else ""
+        match = re.fullmatch(rf"\s*(\d+{fraction}){re.escape(self.ending)}\s*", text)
+        value = float(match.group(1)) / self.scale if match else None
+        return value if value is not None and value <= 1.0 else None
+
+
+class TextHead(Head):
+    """Next-token loss on the number in training; greedy generation and strict parsing in scoring."""
+
+    needs_logits: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        prefix: str = "The engagement of the video is ",
+        scale: float = 100.0,
+        decimals: int = 0,
+        ending: str = "",
+        max_new_tokens: int = 12,
+    ) -> None:
+        super().__init__()
+        del width
+        self.number = NumberWording(prefix, scale, decimals, ending)
+        self.wording = self.number
+        self.max_new_tokens = max_new_tokens
+
+    def read(self, output: Output) -> Reading:
+        """Generate and parse; an answer that is not a number in the taught format is a failure with its text."""
+        answers = output.generate(self.max_new_tokens)
+        values = [self.number.parse(answer) for answer in answers]
+        reasons = {
+            index: f"the model answered {answer[:60]!r}, which is not a number in the format it was taught"
+            for index, (answer, value) in enumerate(zip(answers, values, strict=True))
+            if value is None
+        }
+        scores = [math.nan if value is None else value for value in values]
+        return Reading(score_B=torch.tensor(scores, device=output.hidden_BTD.device), reasons=reasons)
+
+    def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
+        """Cross-entropy of the answer's tokens, averaged over tokens; `criterion` and labels are not used."""
+        del label_B, criterion
+        target_BT = output.target_BT
+        if target_BT is None or not (target_BT >= 0).any():
+            return output.hidden_BTD.sum() * 0.0
+        learned_BT = target_BT >= 0
+        logits_NV = output.logits_at(output.hidden_BTD[learned_BT])
+        return functional.cross_entropy(logits_NV.float(), target_BT[learned_BT])
