@@ -1,0 +1,39 @@
+# Every target sets up what it needs: a virtual environment in .venv, nothing global.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lint types clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/installed ## Make the virtual environment
+
+.venv/installed: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: setup ## Synthesise a data set, train the tiny model on a, v and av, print the comparison
+	$(BIN)/python -m evqa.train -m experiment=demo
+	$(BIN)/python -m evqa.report runs/demo --out runs/demo/report --baseline modal=v
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+check: setup lint types test ## Everything that CI runs
+
+format: setup ## Format the code
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix-only --quiet .
+
+lint: setup ## Check style
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup ## Check types
+	$(BIN)/mypy
+
+clean: ## Remove what was built here, but no runs and no data
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
