@@ -76,3 +76,11 @@ class Model(nn.Module, ABC):
     def frozen_parts(self) -> tuple[str, ...]:
         """Names of the parts that are not trained unless a recipe asks for them."""
         return ()
+
+    def head_state(self) -> dict[str, torch.Tensor]:
+        """Weights of a regression head (`fc1.*`, `fc2.*`) that came with the checkpoint; empty where none did."""
+        return {}
+
+    def base_name(self) -> str:
+        """Name the frozen base (checkpoint and revision) for the run's records; a random model has none."""
+        return "random weights"

@@ -213,11 +213,11 @@ class Tiny(Model):
         self.lm_head = nn.Linear(width, VOCABULARY, bias=False) if setting.logits else None
 
     def parts(self) -> tuple[Part, ...]:
-        """Vision, audio, language, and the LM head where it is built."""
+        """Eyes and ears count as connectors: LoRA recipes train connectors fully."""
         projections = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
         every = (
-            Part(name="vision", prefixes=("eyes",)),
-            Part(name="audio", prefixes=("ears",)),
+            Part(name="connector", prefixes=("eyes",)),
+            Part(name="audio_connector", prefixes=("ears",)),
             Part(name="language", prefixes=("text", "trunk"), linear_names=projections),
             Part(name="lm_head", prefixes=("lm_head",)),
         )

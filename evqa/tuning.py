@@ -1,0 +1,137 @@
+"""What of a model is trained: everything, chosen parts, or low-rank adapters (Hu et al., LoRA, ICLR 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from evqa.errors import ConfigError, MissingDependencyError
+from evqa.models.base import Model
+from evqa.types import Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """Which parts are adapted, trained fully, or frozen.
+
+    method: `full` trains every part that is not frozen; `lora` and `qlora` adapt the linear layers of the parts in
+        `adapt` (qlora: on 4-bit weights) and train the parts in `train` fully.
+    freeze: parts that are not trained; null means the model's own choice (a vision tower, mostly).
+    The head is always trained. Parts that a model does not have are ignored.
+    """
+
+    method: Literal["full", "lora", "qlora"] = "full"
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.05
+    adapt: tuple[str, ...] = ("language",)
+    train: tuple[str, ...] = ("connector", "audio_connector")
+    freeze: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TrainedPart:
+    """One row of the table of what is trained; counts are parameters."""
+
+    name: str
+    total: int
+    trained: int
+
+
+def apply_tuning(model: Model, tuning: Tuning) -> None:
+    """Inject adapters and set `requires_grad` everywhere; call once, before the optimizer is made."""
+    known = {"vision", "connector", "audio", "audio_connector", "language", "lm_head"}
+    unknown = {*tuning.adapt, *tuning.train, *(tuning.freeze or ())} - known - {part.name for part in model.parts()}
+    if unknown:
+        raise ConfigError([f"lora: no part {sorted(unknown)}. Known: {', '.join(sorted(known))}."])
+    frozen = model.frozen_parts() if tuning.freeze is None else tuning.freeze
+    if tuning.method == "full":
+        trained = {part.name for part in model.parts()} - set(frozen)
+    else:
+        _inject(model, tuning)
+        trained = set(tuning.train)
+    for name, parameter in model.named_parameters():
+        part = part_of(model, name)
+        parameter.requires_grad_(is_adapter(name) or part in trained)
+
+
+def is_adapter(name: str) -> bool:
+    """Tell whether a parameter belongs to a low-rank adapter."""
+    return ".lora_" in name
+
+
+def part_of(model: Model, parameter_name: str) -> str:
+    """Name the part that a parameter belongs to; `other` for what no part claims."""
+    for part in model.parts():
+        if any(parameter_name == prefix or parameter_name.startswith(prefix + ".") for prefix in part.prefixes):
+            return part.name
+    return "other"
+
+
+def trained_parts(model: Model, head: nn.Module) -> list[TrainedPart]:
+    """Count parameters by part; adapters stand in rows of their own."""
+    counts: dict[str, list[int]] = {}
+    named = [(f"head.{name}", parameter) for name, parameter in head.named_parameters()]
+    for name, parameter in [*model.named_parameters(), *named]:
+        row = "head" if name.startswith("head.") else part_of(model, name)
+        row = f"{row} (LoRA)" if is_adapter(name) else row
+        total_trained = counts.setdefault(row, [0, 0])
+        total_trained[0] += parameter.numel()
+        total_trained[1] += parameter.numel() * parameter.requires_grad
+    return [TrainedPart(name, *pair) for name, pair in counts.items()]
+
+
+def _inject(model: Model, tuning: Tuning) -> None:
+    import peft
+
+    names = [name for part in model.parts() if part.name in tuning.adapt for name, _ in _linears(model, part)]
+    if not names:
+        adaptable = [part.name for part in model.parts() if part.linear_names]
+        raise ConfigError([f"lora.adapt={list(tuning.adapt)}: nothing to adapt. Parts with linear layers: {adaptable}."])
+    if tuning.method == "qlora":
+        _quantise(model, names)
+    # Full names: suffixes would also match layers of the same name in another tower.
+    config = peft.LoraConfig(
+        r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=tuning.dropout, target_modules=names, bias="none"
+    )
+    peft.inject_adapter_in_model(config, model)
+
+
+def _linears(model: Model, part: Part) -> Iterator[tuple[str, nn.Linear]]:
+    for name, module in model.named_modules():
+        inside = any(name.startswith(prefix + ".") for prefix in part.prefixes)
+        if inside and isinstance(module, nn.Linear) and name.rpartition(".")[2] in part.linear_names:
+            yield name, module
+
+
+def _quantise(model: Model, names: list[str]) -> None:
+    """Replace linear layers by 4-bit ones (Dettmers et al., QLoRA, NeurIPS 2023); they quantise on the GPU."""
+    try:
+        import bitsandbytes as bnb
+    except ImportError as error:
+        raise MissingDependencyError("lora=qlora needs bitsandbytes: pip install 'evqa[qlora]'") from error
+    for name in names:
+        old = model.get_submodule(name)
+        assert isinstance(old, nn.Linear)
+        new = bnb.nn.Linear4bit(
+            old.in_features, old.out_features, old.bias is not None, compute_dtype=torch.bfloat16, quant_type="nf4"
+        )
+        new.weight = bnb.nn.Params4bit(old.weight.data, requires_grad=False, quant_type="nf4")
+        new.bias = old.bias
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, new)
+
+
+def merge_adapters(model: Model) -> None:
+    """Fold every adapter into its base layer, in place, so that the model is a plain one again."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, module.get_base_layer())
