@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from evqa.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,12 +24,28 @@ SAMPLE_RATE_HZ = 16_000
 class LabelScale:
     """A label column and its range; the only place where scores change their scale.
 
-    `low` and `high` are the ends of the annotation's scale (ECR: 0 and 1; a MOS: 1 and 5). Heads work on 0-1.
+    range: the ends of the annotation's scale, declared and never guessed (ECR: 0 and 1, or 0 and 100 where the column
+        holds percent; a MOS: 1 and 5). Heads work on 0-1.
     """
 
     name: str = "ECR"
-    low: float = 0.0
-    high: float = 1.0
+    range: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        ends = tuple(float(end) for end in self.range)  # YAML gives a list
+        if len(ends) != 2 or not all(map(math.isfinite, ends)) or ends[0] >= ends[1]:
+            raise ConfigError([f"data.label.range={list(self.range)}: give two numbers, the lower one first."])
+        object.__setattr__(self, "range", ends)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the annotation's scale."""
+        return self.range[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the annotation's scale."""
+        return self.range[1]
 
     def to_unit(self, label: float) -> float:
         """Map a label in the annotation's scale to 0-1."""
@@ -54,11 +73,16 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An item that could not be used, and why (a sentence)."""
+    """An item that could not be used, and why (a sentence without id and row; `str()` puts them in front)."""
 
     id: str
     reason: str
     row: int | None = None  # 1-based data row of the table, where the failure is the row's
+    table: str | None = None  # file name of that table
+
+    def __str__(self) -> str:
+        place = " ".join(filter(None, (self.table, f"row {self.row}" if self.row else "")))
+        return f"{place + ', ' if place else ''}Id {self.id or '(empty)'}: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
