@@ -120,12 +120,15 @@ class Answer:
 class Batch:
     """Samples of one step, collated; `inputs` are the model's own tensors by name.
 
-    label_B: float32 in 0-1; NaN where unknown. failures: items of this step that could not be read (not in `ids`).
+    label_B: float32 in 0-1 for the loss, NaN where unknown; labels: the same in the annotation's own scale, exact.
+    missing: for each of `ids`, sentences on what the file lacks. failures: items that could not be read (not in `ids`).
     """
 
     ids: tuple[str, ...]
     inputs: dict[str, Tensor]
     label_B: Tensor
+    labels: tuple[float, ...] = ()
+    missing: tuple[tuple[str, ...], ...] = ()
     failures: tuple[Failure, ...] = ()
 
     def __len__(self) -> int:

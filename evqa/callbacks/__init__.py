@@ -1,0 +1,1 @@
+"""Lightning callbacks: checkpoints that survive interruptions, random numbers without state, speed."""

@@ -1,0 +1,122 @@
+"""The data of one run: its records, and loaders for each use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import lightning
+import torch
+
+from evqa.heads.base import Wording
+from evqa.loading import Collate, Loader, Order, Samples
+from evqa.media.cache import CacheSettings
+from evqa.models.base import Preparer
+from evqa.prompts import Prompt
+from evqa.types import Clip, Failure, LabelScale, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How records become batches.
+
+    batch_size: samples a step and device. workers: null takes the processor's cores, at most 8. kind: threads suit a
+    filled cache, processes suit decoding; auto decides by whether the cache may be used. bucket: batches of records
+    with texts of like length. max_failures: share of unreadable items (0-1) above which a run stops.
+    """
+
+    batch_size: int = 8
+    workers: int | None = None
+    kind: Literal["auto", "threads", "processes"] = "auto"
+    bucket: bool = False
+    max_failures: float = 0.1
+    cache: CacheSettings = field(default_factory=CacheSettings)
+
+    def num_workers(self) -> int:
+        """Return the number of threads or processes that load."""
+        return min(8, len(os.sched_getaffinity(0))) if self.workers is None else self.workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Everything between a record and a batch that training, evaluation and prediction share."""
+
+    read: Callable[[Path], Clip]
+    preparer: Preparer
+    wording: Wording
+    prompt: Prompt
+    scale: LabelScale
+
+
+class ScoreDataModule(lightning.LightningDataModule):
+    """Serves the splits of a data set in the order that (seed, epoch) gives."""
+
+    def __init__(
+        self,
+        splits: dict[str, tuple[Record, ...]],
+        failures: Sequence[Failure],
+        reading: Reading,
+        loading: Loading,
+        *,
+        seed: int,
+        modal_dropout: float = 0.0,
+        pin: bool = False,
+    ) -> None:
+        super().__init__()
+        self.splits, self.failures, self.reading, self.loading = splits, tuple(failures), reading, loading
+        self.seed, self.modal_dropout, self.pin = seed, modal_dropout, pin
+
+    def train_dataloader(self) -> Loader:
+        """Shuffle the training split; the last, smaller batch is kept."""
+        return self._loader("train", learn=True)
+
+    def val_dataloader(self) -> Loader:
+        """Serve the validation split in its own order."""
+        return self.evaluation_loader("val")
+
+    def evaluation_loader(self, split: str) -> Loader:
+        """Serve any split once, in its own order, without targets in the input."""
+        return self._loader(split, learn=False)
+
+    def _loader(self, split: str, *, learn: bool) -> Loader:
+        records = self.splits[split]
+        shared = self.reading
+        samples = Samples(
+            records=records,
+            read=shared.read,
+            preparer=shared.preparer,
+            wording=shared.wording,
+            prompt=shared.prompt,
+            scale=shared.scale,
+            learn=learn,
+            modal_dropout=self.modal_dropout if learn else 0.0,
+            seed=self.seed,
+        )
+        order = Order(
+            num_records=len(records),
+            batch_size=self.loading.batch_size,
+            shuffle=learn,
+            seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world=self.trainer.world_size if self.trainer else 1,
+            costs=tuple(map(text_length, records)) if learn and self.loading.bucket else None,
+        )
+        return Loader(
+            samples,
+            order,
+            Collate(shared.preparer),
+            workers=self.loading.num_workers(),
+            processes=self.loading.kind == "processes" or (self.loading.kind == "auto" and not self._cached()),
+            pin=self.pin and torch.cuda.is_available(),
+        )
+
+    def _cached(self) -> bool:
+        return self.loading.cache.folder is not None
+
+
+def text_length(record: Record) -> float:
+    """Estimate a record's cost before anything is read: the length of its texts."""
+    return float(len(record.title or "") + len(record.description or ""))

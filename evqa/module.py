@@ -1,0 +1,218 @@
+"""The Lightning module: model, head and loss in training; scores and metrics in validation.
+
+# B batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from evqa.errors import CheckpointError, RunError
+from evqa.heads.base import Criterion, Head
+from evqa.metrics import point_metrics
+from evqa.models.base import Model
+from evqa.optimization import AdamW, WarmupCosine
+from evqa.tuning import is_adapter, part_of
+from evqa.types import Batch, Failure, LabelScale
+
+METADATA = "evqa"  # key of our own entries in a checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Scores of some items in the labels' own scale (with what each file lacks), and the items without one."""
+
+    ids: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    labels: tuple[float, ...] = ()
+    missing: tuple[tuple[str, ...], ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    def __add__(self, other: Scored) -> Scored:
+        return Scored(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def ordered(self, place: dict[str, int]) -> Scored:
+        """Return the same items in another order, each id once."""
+        order = sorted({id_: index for index, id_ in enumerate(self.ids)}.items(), key=lambda item: place[item[0]])
+        by_id = {failure.id: failure for failure in self.failures}
+        return Scored(
+            ids=tuple(id_ for id_, _ in order),
+            scores=tuple(self.scores[index] for _, index in order),
+            labels=tuple(self.labels[index] for _, index in order),
+            missing=tuple(self.missing[index] for _, index in order),
+            failures=tuple(sorted(by_id.values(), key=lambda failure: place[failure.id])),
+        )
+
+
+class ScoreModule(lightning.LightningModule):
+    """Knows the interfaces of models and heads, never a concrete one.
+
+    metadata: plain values that go into every checkpoint (configuration, preprocessing, base weights).
+    max_failures: share of unreadable items above which training stops.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        head: Head,
+        criterion: Criterion,
+        scale: LabelScale,
+        *,
+        optimizer: AdamW,
+        schedule: WarmupCosine,
+        metadata: dict[str, Any],
+        max_failures: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.model, self.head, self.criterion, self.scale = model, head, criterion, scale
+        self.optimizer, self.schedule = optimizer, schedule
+        self.metadata, self.max_failures = metadata, max_failures
+        self.strict_loading = False  # a checkpoint holds what was trained, not the frozen base
+        self._scored = Scored()
+        self._train_failures: dict[str, Failure] = {}
+
+    # ---- training
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the loss of one batch; a loss that is not finite stops the run and names the batch."""
+        self._count_failures(batch)
+        if not len(batch):
+            return self._zero_loss()
+        output = self.model(batch.inputs)
+        loss = self.head.loss(output, batch.label_B, self.criterion)
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"The training loss became {loss.item()} at step {self.global_step} (batch {batch_index}), ids "
+                f"{', '.join(batch.ids)}. Lower optimizer.learning_rate, or look at these items; the last checkpoint "
+                "is from before."
+            )
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        self.log("train/padding", 1.0 - output.mask_BT.float().mean(), batch_size=len(batch))
+        return loss
+
+    def _zero_loss(self) -> Tensor:
+        return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
+
+    def _count_failures(self, batch: Batch) -> None:
+        self._train_failures |= {failure.id: failure for failure in batch.failures}
+        num_records = len(self.trainer.datamodule.splits["train"])
+        if len(self._train_failures) > self.max_failures * num_records:
+            examples = "; ".join(f"{f.id}: {f.reason}" for f in list(self._train_failures.values())[:3])
+            raise RunError(
+                f"{len(self._train_failures)} of {num_records} training items could not be read, more than "
+                f"data.max_failures={self.max_failures} allows. The first: {examples}"
+            )
+
+    def train_failures(self) -> tuple[Failure, ...]:
+        """Return the training items that could not be read so far in this process."""
+        return tuple(self._train_failures.values())
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the gradient norm before clipping."""
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if gradients:
+            self.log("train/grad_norm", nn.utils.get_total_norm(gradients))
+
+    def named_trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Pair every trained parameter with the name that learning rates are given by."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                yield ("lora" if is_adapter(name) else part_of(self.model, name)), parameter
+        for parameter in self.head.parameters():
+            yield "head", parameter
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Build AdamW with one learning rate a part, and the schedule over all steps of the run."""
+        optimizer = self.optimizer.build(self.named_trained())
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = self.schedule.build(optimizer, num_steps=num_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # ---- scoring
+
+    def score(self, batch: Batch) -> Scored:
+        """Score one batch in the labels' own scale."""
+        if not len(batch):
+            return Scored(failures=batch.failures)
+        reading = self.head.read(self.model(batch.inputs))
+        units = reading.score_B.float().tolist()
+        kept = [index for index in range(len(batch)) if index not in reading.reasons]
+        unread = tuple(Failure(id=batch.ids[index], reason=reason) for index, reason in reading.reasons.items())
+        return Scored(
+            ids=tuple(batch.ids[index] for index in kept),
+            scores=tuple(self.scale.from_unit(units[index]) for index in kept),
+            labels=tuple(batch.labels[index] for index in kept),
+            missing=tuple(batch.missing[index] for index in kept),
+            failures=batch.failures + unread,
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a new validation."""
+        self._scored = Scored()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect scores; metrics are taken over the whole split."""
+        self._scored += self.score(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole validation split, with n and the number of failures."""
+        scored = gather(self._scored)
+        metrics = point_metrics(scored.scores, scored.labels)
+        logged = {f"val/{name}": value for name, value in metrics.items()}
+        logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
+        bar = {"val/srocc", "val/challenge"}
+        for name, value in logged.items():
+            self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
+
+    def predict_step(self, batch: Batch, batch_index: int) -> Scored:
+        """Score one batch for a prediction file."""
+        return self.score(batch)
+
+    # ---- checkpoints and devices
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move the tensors of a batch; uint8 frames travel as they are and are normalised on the device."""
+        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
+        return replace(batch, inputs=inputs, label_B=batch.label_B.to(device, non_blocking=True))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was trained and the settings that scoring must share."""
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] = {
+            name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trained
+        }
+        checkpoint[METADATA] = self.metadata
+
+    def load_trained(self, checkpoint: dict[str, Any]) -> None:
+        """Load the trained weights of a checkpoint.
+
+        Raises:
+            CheckpointError: weights are missing, unexpected, or of another shape.
+        """
+        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        state = checkpoint["state_dict"]
+        missing, unexpected = sorted(trained.keys() - state.keys()), sorted(state.keys() - trained.keys())
+        wrong = [n for n in trained.keys() & state.keys() if trained[n].shape != state[n].shape]
+        if missing or unexpected or wrong:
+            raise CheckpointError(
+                f"the checkpoint does not fit the model: missing {missing[:5]} ({len(missing)}), unexpected "
+                f"{unexpected[:5]} ({len(unexpected)}), other shapes {wrong[:5]} ({len(wrong)})"
+            )
+        self.load_state_dict(state, strict=False)
+
+
+def gather(scored: Scored) -> Scored:
+    """Join the scores of all ranks, each id once, in a stable order; the same on every rank."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return scored
+    parts: list[Scored | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, scored)
+    joined = sum((part for part in parts if part is not None), Scored())
+    everything = sorted({*joined.ids, *(failure.id for failure in joined.failures)})
+    return joined.ordered({id_: place for place, id_ in enumerate(everything)})

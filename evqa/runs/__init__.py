@@ -1,0 +1,1 @@
+"""From a checked configuration to a finished run folder, and from a run folder back to a scorer."""

@@ -1,0 +1,116 @@
+"""Build the objects of a run from its checked configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from evqa.config.signature import schema
+from evqa.datamodule import Loading, Reading, ScoreDataModule
+from evqa.heads.base import Head
+from evqa.media.cache import CachedReader
+from evqa.media.clip import ClipSpec, read_clip
+from evqa.models.base import Model, Setting
+from evqa.module import ScoreModule
+from evqa.prompts import Prompt
+from evqa.tuning import apply_tuning
+from evqa.types import Failure, LabelScale, Record
+
+COMPANION = "evqa.datamodule.Loading"  # its arguments stand in the node `data` too
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model with its head, ready to be trained or to score."""
+
+    model: Model
+    head: Head
+    prompt: Prompt
+
+
+def build(node: DictConfig, *positional: Any) -> Any:
+    """Call the class of a node with the program's positional arguments and the YAML's keywords."""
+    return instantiate(node, *positional, _convert_="all")
+
+
+def build_scorer(config: DictConfig) -> Scorer:
+    """Build model and head; towers that `modal` leaves out are not built."""
+    modal = config.modal.name
+    setting = Setting(
+        frames=build(config.frames) if "v" in modal else None,
+        audio=build(config.audio) if "a" in modal else None,
+        logits=schema(config.head._target_).attributes["needs_logits"],
+    )
+    model: Model = build(config.model, setting)
+    model.preparer.clip = dataclasses.replace(model.preparer.clip, **_reading_settings(config))
+    head: Head = build(config.head, model.width)
+    if state := model.head_state() if not setting.logits else {}:
+        head.load_state_dict(state)
+    return Scorer(model, head, getattr(model.preparer, "prompt", setting.prompt))
+
+
+def _reading_settings(config: DictConfig) -> dict[str, Any]:
+    loading = build_loading(config)
+    return {"reader": loading.reader, "limits": loading.limits}
+
+
+def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> ScoreModule:
+    """Apply the tuning recipe and join model, head, loss and optimizer."""
+    apply_tuning(scorer.model, build(config.lora))
+    return ScoreModule(
+        scorer.model,
+        scorer.head,
+        build(config.loss),
+        scale,
+        optimizer=build(config.optimizer),
+        schedule=build(config.schedule),
+        metadata={
+            "config": OmegaConf.to_yaml(config, resolve=True),
+            "clip": dataclasses.asdict(scorer.model.preparer.clip),
+            "base": scorer.model.base_name(),
+        },
+        max_failures=build_loading(config).max_failures,
+    )
+
+
+def build_dataset(config: DictConfig) -> Any:
+    """Build the data set of the node `data`, leaving the loading arguments aside."""
+    loading = schema(COMPANION).parameters
+    return build(OmegaConf.masked_copy(config.data, [key for key in config.data if key not in loading]))
+
+
+def build_loading(config: DictConfig) -> Loading:
+    """Build the loading settings that stand in the node `data`."""
+    loading = schema(COMPANION).parameters
+    node = OmegaConf.masked_copy(config.data, [key for key in config.data if key in loading])
+    return Loading(**instantiate(node, _convert_="all"))
+
+
+def build_datamodule(
+    config: DictConfig,
+    scorer: Scorer,
+    splits: dict[str, tuple[Record, ...]],
+    failures: tuple[Failure, ...],
+    scale: LabelScale,
+    *,
+    clip: ClipSpec | None = None,
+) -> ScoreDataModule:
+    """Join records with the one way of reading them; `clip` replaces the model's own request (`eval --modal v`)."""
+    loading = build_loading(config)
+    preparer = scorer.model.preparer
+    spec = clip or preparer.clip
+    read = partial(read_clip, spec=spec) if loading.cache.folder is None else CachedReader(loading.cache, spec).read
+    return ScoreDataModule(
+        splits,
+        failures,
+        Reading(read=read, preparer=preparer, wording=scorer.head.wording, prompt=scorer.prompt, scale=scale),
+        loading,
+        seed=config.seed,
+        modal_dropout=config.modal.dropout,
+        pin=config.trainer.accelerator != "cpu",
+    )

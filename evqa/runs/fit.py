@@ -1,0 +1,175 @@
+"""`python -m evqa.train`: compose, check, build, fit, evaluate, record."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from evqa.callbacks.checkpoints import Checkpoints, checksum, newest_whole, read_checkpoint
+from evqa.callbacks.randomness import StatelessRandomness
+from evqa.callbacks.records import MetricsFile
+from evqa.callbacks.requeue import requeue
+from evqa.callbacks.speed import Speed
+from evqa.config import identity
+from evqa.datamodule import ScoreDataModule
+from evqa.errors import RunError
+from evqa.module import ScoreModule
+from evqa.runs import show
+from evqa.runs.build import build, build_datamodule, build_dataset, build_loading, build_module, build_scorer
+from evqa.runs.card import cost_card
+from evqa.runs.folder import RunFolder
+from evqa.runs.preparation import check_files
+from evqa.runs.scoring import score_split, write_predictions
+from evqa.tuning import trained_parts
+
+console = Console(highlight=False)
+
+
+def run(config: DictConfig) -> float | None:
+    """Run one configuration to its end; returns the validation challenge score for sweepers.
+
+    Running the same configuration again continues it, or reports that it is done.
+    """
+    if config.dry_run:
+        show.print_card(console, cost_card(config))
+        return None
+    folder = RunFolder(identity.folder(config))
+    if _is_worker_rank():  # rank 0 holds the lock
+        return _run(config, folder)
+    with folder.lock():
+        if folder.is_finished:
+            folder.prepare(config, _overrides())
+            console.print(f"{folder.path} is finished already; nothing to do.")
+            return show.print_result(console, folder)
+        return _run(config, folder)
+
+
+def _run(config: DictConfig, folder: RunFolder) -> float | None:
+    lightning.seed_everything(config.seed, verbose=False)
+    _make_children_single_runs(config)
+    folder.prepare(config, _overrides())
+    console.print(f"Run: {folder.path}")
+    scorer = build_scorer(config)
+    datamodule = load_data(config, scorer)
+    module = build_module(config, scorer, build(config.data.label))
+    show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
+    _fit(config, folder, module, datamodule)
+    return evaluate_run(config, folder, module, datamodule)
+
+
+def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
+    """Load the records, leave out the files that cannot be read, and say how many.
+
+    Raises:
+        RunError: more items are unusable than `data.max_failures` allows.
+    """
+    annotations = build_dataset(config).load()
+    splits, failures = {}, list(annotations.rejects)
+    for name, records in annotations.splits.items():
+        splits[name], unreadable = check_files(records, config)
+        failures += unreadable
+    num_rows = len(failures) + sum(map(len, splits.values()))
+    show.print_data(console, splits, failures)
+    allowed = build_loading(config).max_failures
+    if len(failures) > allowed * num_rows:
+        raise RunError(
+            f"{len(failures)} of {num_rows} items cannot be used, more than data.max_failures={allowed} allows. Mend "
+            "the data (python -m evqa.prepare lists every reason) or raise data.max_failures."
+        )
+    for name in ("train", "val"):
+        if not splits.get(name):
+            raise RunError(f"The split '{name}' has no usable items; check data.csv and data.val_fraction.")
+    return build_datamodule(config, scorer, splits, tuple(failures), build(config.data.label))
+
+
+def _fit(config: DictConfig, folder: RunFolder, module: ScoreModule, datamodule: ScoreDataModule) -> None:
+    checkpoint = newest_whole(folder.checkpoints, _warn) if config.resume == "auto" else None
+    metrics = MetricsFile(folder.path)
+    checkpoints: Checkpoints = build(config.callbacks.checkpoints, str(folder.checkpoints))
+    checkpoints.on_interrupt = requeue
+    callbacks = [StatelessRandomness(config.seed), Speed(every=config.trainer.log_every), checkpoints]
+    if config.callbacks.early_stopping is not None:
+        callbacks.append(build(config.callbacks.early_stopping))
+    trainer = build(config.trainer).build(
+        callbacks=[*callbacks, *show.progress(config.trainer.progress)], loggers=[metrics, *_loggers(config, folder)]
+    )
+    if checkpoint is not None:
+        state = read_checkpoint(checkpoint)
+        metrics.resume_at(state["global_step"])
+        console.print(f"Continuing from {checkpoint.name}: epoch {state['epoch']}, step {state['global_step']}.")
+    trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+
+
+def evaluate_run(
+    config: DictConfig, folder: RunFolder, module: ScoreModule, datamodule: ScoreDataModule
+) -> float | None:
+    """Score every split but the training one with the best checkpoint, and write the prediction files."""
+    path = folder.checkpoints / "best.ckpt"
+    if not path.exists():
+        path = folder.checkpoints / "last.ckpt"
+    module.load_trained(read_checkpoint(path))
+    trainer = module.trainer
+    unreadable = datamodule.failures + module.train_failures()
+    for split in [name for name in datamodule.splits if name != "train"]:
+        scored = score_split(trainer, module, datamodule, split)
+        if trainer.is_global_zero:
+            write_predictions(
+                folder,
+                split,
+                scored,
+                records=datamodule.splits[split],
+                rejects=unreadable,
+                scale=module.scale,
+                about=describe(config, path, split),
+            )
+    if not trainer.is_global_zero:
+        return None
+    folder.finish()
+    return show.print_result(console, folder)
+
+
+def describe(config: DictConfig, checkpoint: Path, split: str, modal: str | None = None) -> dict[str, Any]:
+    """State what a prediction file was made with."""
+    return {
+        "split": split,
+        "modal": modal or config.modal.name,
+        "checkpoint": checkpoint.name,
+        "checkpoint_sha256": checksum(checkpoint),
+        "config_sha256": identity.digest(config),
+    }
+
+
+def _loggers(config: DictConfig, folder: RunFolder) -> list[Any]:
+    settings = build(config.logger)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+        return list(settings.build(folder.path, name=folder.path.name, group=folder.path.parent.name, config=plain))
+    except (OSError, RuntimeError) as error:
+        _warn(f"W&B is not used: {error}")
+        return []
+
+
+def _warn(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(f"[yellow]Warning:[/] {sentence}")
+
+
+def _overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def _is_worker_rank() -> bool:
+    rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_PROCID") or "0"
+    return int(rank) > 0
+
+
+def _make_children_single_runs(config: DictConfig) -> None:
+    """Let DDP's child processes run this job alone, not the whole multirun that it belongs to."""
+    if config.trainer.devices > 1 and HydraConfig.initialized():
+        sys.argv = [sys.argv[0], *_overrides()]

@@ -1,0 +1,151 @@
+"""The folder of a run: what lies where, who may write to it, and what it was run with."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from evqa.config.identity import difference
+from evqa.errors import RunError
+
+PACKAGES = ("evqa", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "scipy", "av", "decord")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of the files of a run; the contract of design section 2."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of best.ckpt, last.ckpt and previous.ckpt."""
+        return self.path / "checkpoints"
+
+    def prediction(self, name: str, kind: str = "csv") -> Path:
+        """A file of predictions/, e.g. val.csv or val.json."""
+        return self.path / "predictions" / f"{name}.{kind}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run was fitted and evaluated to the end."""
+        return (self.path / "predictions" / "finished").exists()
+
+    def finish(self) -> None:
+        """Mark the run as finished; written after everything else."""
+        (self.path / "predictions" / "finished").touch()
+
+    def read_config(self) -> DictConfig:
+        """Load the configuration that the run was made with.
+
+        Raises:
+            RunError: this is not a run folder.
+        """
+        if not self.config.exists():
+            raise RunError(f"{self.path}: not a run (it has no config.yaml). A run is runs/<experiment>/<name>.")
+        config = OmegaConf.load(self.config)
+        assert isinstance(config, DictConfig)
+        return config
+
+    def prepare(self, config: DictConfig, overrides: list[str]) -> None:
+        """Write the settings, or check that the folder already belongs to the same ones.
+
+        Raises:
+            RunError: the folder holds a run with other settings.
+        """
+        if self.config.exists():
+            differing = difference(self.read_config(), config)
+            if differing:
+                raise RunError(
+                    f"{self.path} holds a run with other settings: {'; '.join(differing[:5])}. Choose another run.name, "
+                    "or remove the folder."
+                )
+            return
+        (self.path / "predictions").mkdir(parents=True, exist_ok=True)
+        write_whole(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+        write_whole(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        write_whole(self.config, OmegaConf.to_yaml(config, resolve=True))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for one process; the system releases it when the process dies.
+
+        Raises:
+            RunError: another process is running here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"{self.path}: the same run is going on in another process. Wait for it, or change seed or run.name."
+                ) from error
+            yield
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def environment() -> dict[str, Any]:
+    """Describe versions, commit and hardware."""
+    import torch
+
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+        "cpu": _cpu_model(),
+        "num_cpus": len(os.sched_getaffinity(0)),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of a checkout, with `+changes` where the tree differs from it; None for a wheel."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        sha = subprocess.check_output(["git", "-C", root, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        changes = subprocess.check_output(["git", "-C", root, "status", "--porcelain", "-uno"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return sha.strip() + ("+changes" if changes else "")
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,110 @@
+"""From a finished run's folder back to a scorer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+from omegaconf import DictConfig, OmegaConf
+
+from evqa.callbacks.checkpoints import read_checkpoint
+from evqa.config.nearest import nearest
+from evqa.datamodule import ScoreDataModule
+from evqa.errors import CheckpointError, ConfigError, RunError
+from evqa.media.clip import ClipSpec
+from evqa.module import METADATA, ScoreModule
+from evqa.runs.build import Scorer, build, build_datamodule, build_module, build_scorer
+from evqa.runs.folder import RunFolder
+from evqa.types import Record
+
+MOVABLE = ("data.", "trainer.accelerator", "trainer.precision", "model.checkpoint")  # what another machine may change
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run that is ready to score, with the checkpoint that it scores with."""
+
+    folder: RunFolder
+    config: DictConfig
+    scorer: Scorer
+    module: ScoreModule
+    checkpoint: Path
+
+    def clip(self, modal: str | None) -> ClipSpec:
+        """Return what to read for a modality that the run was built for, or a part of it.
+
+        Raises:
+            ConfigError: the run's model has no eyes or no ears for it.
+        """
+        trained, asked = self.config.modal.name, modal or self.config.modal.name
+        if not set(asked) <= set(trained):
+            raise ConfigError([f"--modal {asked}: the run was trained with modal={trained}; choose a part of that."])
+        spec = self.scorer.model.preparer.clip
+        return dataclasses.replace(
+            spec, frames=spec.frames if "v" in asked else None, audio=spec.audio if "a" in asked else None
+        )
+
+    def datamodule(self, splits: dict[str, tuple[Record, ...]], modal: str | None) -> ScoreDataModule:
+        """Join records with the run's own way of reading them."""
+        return build_datamodule(self.config, self.scorer, splits, (), self.module.scale, clip=self.clip(modal))
+
+    def trainer(self) -> lightning.Trainer:
+        """Make a trainer that scores on one device, at the run's precision."""
+        trainer: lightning.Trainer = build(self.config.trainer).build(callbacks=[], loggers=[], scoring=True)
+        return trainer
+
+
+def load_run(path: Path, *, checkpoint: str = "best", overrides: Sequence[str] = ()) -> LoadedRun:
+    """Rebuild a run's model and load its weights; `checkpoint` is best, last or a file.
+
+    Raises:
+        RunError, CheckpointError, ConfigError: the folder, the weights or an override cannot be used.
+    """
+    folder = RunFolder(path)
+    config = _with_overrides(folder.read_config(), overrides)
+    file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
+    if not file.exists():
+        raise RunError(f"{path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt.")
+    state = read_checkpoint(file)
+    scorer = build_scorer(config)
+    _check_preprocessing(file, state, scorer)
+    module = build_module(config, scorer, build(config.data.label))
+    module.load_trained(state)
+    return LoadedRun(folder, config, scorer, module, file)
+
+
+def _with_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if not key.startswith(MOVABLE):
+            raise ConfigError(
+                [f"--override {override}: only places may change, not what was trained: {', '.join(MOVABLE)}."]
+            )
+        if OmegaConf.select(config, key, default=config) is config:
+            raise ConfigError([f"--override {override}: the run has no key '{key}'.{nearest(key, _keys(config))}"])
+        OmegaConf.update(config, key, OmegaConf.create({"value": None} | OmegaConf.from_dotlist([f"value={value}"])).value)
+    return config
+
+
+def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for name, child in config.items():
+        keys += _keys(child, f"{prefix}{name}.") if isinstance(child, DictConfig) else [f"{prefix}{name}"]
+    return keys
+
+
+def _check_preprocessing(file: Path, state: dict[str, Any], scorer: Scorer) -> None:
+    """Refuse to score with another reading of the media than the weights were trained with."""
+    here, there = dataclasses.asdict(scorer.model.preparer.clip), dict(state[METADATA]["clip"])
+    for spec in (here, there):
+        del spec["limits"], spec["reader"]  # they decide on failures, not on pixels
+    if here != there:
+        changed = sorted(name for name in here if here[name] != there.get(name))
+        raise CheckpointError(
+            f"{file}: trained with other preprocessing ({', '.join(changed)}): {[there.get(n) for n in changed]}, but "
+            f"config.yaml says {[here[n] for n in changed]}. Restore the run's config.yaml."
+        )

@@ -1,0 +1,128 @@
+"""Settings of the trainer and the logger: the schema of conf/trainer and conf/logger."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+from evqa.callbacks.checkpoints import WholeCheckpointIO
+from evqa.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """Where and how long to train.
+
+    precision: `bf16` computes in bfloat16 and keeps float32 weights; `bf16-true` keeps bfloat16 weights too.
+    accumulate: batches an optimizer step. clip_norm: largest gradient norm, null for none. validate_every: epochs
+    between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
+    """
+
+    epochs: int = 1
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["32", "bf16", "bf16-true"] = "32"
+    accumulate: int = 1
+    clip_norm: float | None = 1.0
+    validate_every: float = 1.0
+    log_every: int = 10
+    deterministic: bool = True
+    progress: bool = True
+
+    def build(self, *, callbacks: list[Callback], loggers: list[Logger], scoring: bool = False) -> lightning.Trainer:
+        """Make Lightning's trainer; `scoring` uses one device and trains nothing."""
+        quiet_lightning()
+        slurm = SLURMEnvironment.detect() and not scoring
+        many = self.devices * self.num_nodes > 1 and not scoring
+        whole_epochs = self.validate_every >= 1
+        return lightning.Trainer(
+            max_epochs=self.epochs,
+            accelerator=self.accelerator,
+            devices=1 if scoring else self.devices,
+            num_nodes=1 if scoring else self.num_nodes,
+            strategy=("ddp" if self.strategy == "auto" else self.strategy) if many else "auto",
+            precision={"32": "32-true", "bf16": "bf16-mixed", "bf16-true": "bf16-true"}[self.precision],
+            accumulate_grad_batches=self.accumulate,
+            gradient_clip_val=self.clip_norm,
+            check_val_every_n_epoch=int(self.validate_every) if whole_epochs else 1,
+            val_check_interval=None if whole_epochs else self.validate_every,
+            log_every_n_steps=self.log_every,
+            deterministic=self.deterministic,
+            enable_progress_bar=self.progress and os.isatty(1),
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            logger=loggers or False,
+            callbacks=callbacks,
+            # Our own callback requeues at a safe step; Lightning's would save in the middle of one.
+            plugins=[WholeCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerSettings:
+    """Weights & Biases beside the files that are always written.
+
+    mode: `auto` is online where a login is found and offline otherwise; never asks.
+    """
+
+    mode: Literal["auto", "online", "offline", "none"] = "auto"
+    project: str = "evqa"
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
+
+    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any]) -> list[Logger]:
+        """Make the W&B logger; a run that continues keeps its id. Its failure never stops a run."""
+        if self.mode == "none" or os.environ.get("WANDB_MODE") == "disabled":
+            return []
+        from lightning.pytorch.loggers import WandbLogger
+
+        os.environ.setdefault("WANDB_SILENT", "true")
+        offline = self.mode == "offline" or (self.mode == "auto" and not has_login())
+        if self.mode == "online" and not has_login():
+            raise ConfigError(["logger.mode=online: no W&B login found. Run 'wandb login' or set WANDB_API_KEY."])
+        return [
+            WandbLogger(
+                project=self.project,
+                entity=self.entity,
+                name=name,
+                id=f"{group}-{name}".replace("/", "-")[-120:],
+                group=group,
+                save_dir=str(folder),
+                offline=offline,
+                tags=list(self.tags),
+                config=config,
+                resume="allow",
+            )
+        ]
+
+
+def has_login() -> bool:
+    """Tell whether W&B has a key in the environment or in netrc, without asking and without the network."""
+    import netrc
+
+    if os.environ.get("WANDB_MODE") == "offline":
+        return False
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return False
+
+
+def quiet_lightning() -> None:
+    """Leave warnings, drop advertisements and device listings."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)

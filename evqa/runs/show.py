@@ -1,0 +1,87 @@
+"""What a person sees in the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evqa.optimization import AdamW
+from evqa.runs.folder import RunFolder
+from evqa.tuning import TrainedPart
+from evqa.types import Failure, Record
+
+METRICS = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
+
+
+def progress(wanted: bool) -> list[Callback]:
+    """Return the progress bar for a terminal, nothing for a log file."""
+    return [RichProgressBar(leave=False)] if wanted and os.isatty(1) else []
+
+
+def print_parts(console: Console, parts: Sequence[TrainedPart], optimizer: AdamW) -> None:
+    """Print what is trained and at which rate."""
+    table = Table("part", "parameters", "trained", "learning rate", title="What trains", title_justify="left")
+    for part in parts:
+        key = "lora" if part.name.endswith("(LoRA)") else part.name
+        rate = f"{optimizer.rate(key):g}" if part.trained else "frozen"
+        table.add_row(part.name, f"{part.total:,}", f"{part.trained:,}", rate)
+    total, trained = sum(part.total for part in parts), sum(part.trained for part in parts)
+    table.add_row("sum", f"{total:,}", f"{trained:,}", "")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    console.print(table)
+
+
+def print_data(console: Console, splits: dict[str, tuple[Record, ...]], failures: Sequence[Failure]) -> None:
+    """Print the sizes of the splits and every kind of failure, with up to twenty sentences."""
+    sizes = ", ".join(f"{len(records)} {name}" for name, records in splits.items())
+    console.print(f"Data: {sizes}; {len(failures)} left out.")
+    for failure in failures[:20]:
+        console.print(f"  left out: {failure}", markup=False)
+    if len(failures) > 20:
+        console.print(f"  ... and {len(failures) - 20} more; python -m evqa.prepare writes them all.")
+
+
+def print_result(console: Console, folder: RunFolder) -> float | None:
+    """Print the metrics of every scored split; returns the validation challenge score where there is one."""
+    challenge = None
+    for path in sorted((folder.path / "predictions").glob("*.json")):
+        record = json.loads(path.read_text())
+        console.print(metrics_table(record, title=f"{path.stem}: n={record['n']}, {record['num_failed']} failed"))
+        if path.stem == "val" and record["metrics"]:
+            challenge = record["metrics"]["challenge"]["value"]
+        reasons = Counter(failure["reason"] for failure in record["failures"])
+        for reason, count in reasons.most_common(5):
+            console.print(f"  {count} x {escape(reason)}")
+    console.print(f"Predictions: {folder.path}/predictions")
+    return challenge
+
+
+def metrics_table(record: dict[str, Any], *, title: str) -> Table:
+    """Lay out metrics with their 95 % intervals; a metric without a value says why."""
+    table = Table("metric", "value", "95 % interval", title=title, title_justify="left")
+    for name, label in METRICS.items():
+        metric = record["metrics"].get(name)
+        if metric is None:
+            continue
+        if metric["value"] is None:
+            table.add_row(label, "-", metric.get("reason") or "")
+        else:
+            table.add_row(label, f"{metric['value']:.4f}", f"{metric['low']:.4f} to {metric['high']:.4f}")
+    return table
+
+
+def print_card(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """Print the cost card of a dry run."""
+    table = Table("what", "estimate", title="Cost card (nothing was run)", title_justify="left")
+    for what, estimate in rows:
+        table.add_row(what, estimate)
+    console.print(table)
