@@ -1,0 +1,127 @@
+"""Everything that is said about one prediction: five metrics with intervals, counts, failures, the fitted extra.
+
+# N items
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evqa.metrics.correlation import METRICS, Measure, Vector, as_vectors
+from evqa.metrics.logistic import fit_increasing
+from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap, interval
+from evqa.types import Failure
+
+NOT_RESAMPLED = "no interval: the curve is not fitted again in each resample"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A metric and the ends of its interval, each NaN where it does not exist; `reason` says why."""
+
+    value: float
+    low: float
+    high: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The metrics of one prediction.
+
+    n: items with a score and a label, which the metrics are of. num_failed: items that gave no score.
+    num_unlabelled: items with a score and no label. metrics: srocc, plcc, krocc, rmse, challenge on raw scores.
+    extras: plcc_fitted and rmse_fitted, after an increasing five-parameter logistic curve. level, num_resamples, seed
+    belong to the percentile bootstrap over items.
+    """
+
+    n: int
+    num_failed: int
+    num_unlabelled: int
+    metrics: Mapping[str, Estimate]
+    extras: Mapping[str, Estimate]
+    failures: tuple[Failure, ...] = ()
+    level: float = LEVEL
+    num_resamples: int = NUM_RESAMPLES
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file; NaN becomes null, because JSON has no NaN."""
+        return {
+            "n": self.n,
+            "num_failed": self.num_failed,
+            "num_unlabelled": self.num_unlabelled,
+            "failures": [
+                {key: value for key, value in asdict(failure).items() if value is not None} for failure in self.failures
+            ],
+            "metrics": {name: _plain(estimate) for name, estimate in self.metrics.items()},
+            "extras": {name: _plain(estimate) for name, estimate in self.extras.items()},
+            "interval": {
+                "method": "percentile bootstrap over items",
+                "level": self.level,
+                "num_resamples": self.num_resamples,
+                "seed": self.seed,
+            },
+        }
+
+
+def evaluate(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    failures: Sequence[Failure] = (),
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    fitted: bool = True,
+) -> Evaluation:
+    """Evaluate scores [N] against labels [N], both in the label's own scale.
+
+    Items whose label is NaN are counted and left out. A score that is not finite makes every metric NaN with that
+    reason: a broken score is never dropped in silence. `num_resamples=0` draws no intervals.
+    Raises ValueError where the two are not vectors of one length.
+    """
+    scores_N, labels_N = as_vectors(scores, labels)
+    labelled_N = ~np.isnan(labels_N)
+    scores_N, labels_N = scores_N[labelled_N], labels_N[labelled_N]
+    return Evaluation(
+        n=len(scores_N),
+        num_failed=len(failures),
+        num_unlabelled=int((~labelled_N).sum()),
+        metrics=_estimates(scores_N, labels_N, num_resamples=num_resamples, seed=seed),
+        extras=_fitted(scores_N, labels_N) if fitted else {},
+        failures=tuple(failures),
+        num_resamples=num_resamples,
+        seed=seed,
+    )
+
+
+def _estimates(scores_N: Vector, labels_N: Vector, *, num_resamples: int, seed: int) -> dict[str, Estimate]:
+    draws = bootstrap(scores_N, labels_N, num_resamples=num_resamples, seed=seed)
+    estimates = {}
+    for name, function in METRICS.items():
+        measure, ends = function(scores_N, labels_N), interval(draws[name])
+        reason = measure.reason or ends.reason
+        low, high = (math.nan, math.nan) if measure.reason else (ends.low, ends.high)
+        estimates[name] = Estimate(value=measure.value, low=low, high=high, reason=reason)
+    return estimates
+
+
+def _fitted(scores_N: Vector, labels_N: Vector) -> dict[str, Estimate]:
+    fit = fit_increasing(scores_N, labels_N)
+    return {"plcc_fitted": _without_interval(fit.plcc), "rmse_fitted": _without_interval(fit.rmse)}
+
+
+def _without_interval(measure: Measure) -> Estimate:
+    return Estimate(value=measure.value, low=math.nan, high=math.nan, reason=measure.reason or NOT_RESAMPLED)
+
+
+def _plain(estimate: Estimate) -> dict[str, float | str | None]:
+    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    plain: dict[str, float | str | None] = {key: x if math.isfinite(x) else None for key, x in numbers.items()}
+    return plain | ({"reason": estimate.reason} if estimate.reason else {})

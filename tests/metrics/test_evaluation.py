@@ -1,0 +1,63 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from evqa.metrics import evaluate
+from evqa.types import Failure
+
+
+def sample(n=60):
+    rng = np.random.default_rng(0)
+    labels = rng.uniform(size=n)
+    return labels + rng.normal(scale=0.2, size=n), labels
+
+
+def test_every_metric_has_a_value_inside_its_interval():
+    evaluation = evaluate(*sample())
+    assert list(evaluation.metrics) == ["srocc", "plcc", "krocc", "rmse", "challenge"]
+    for estimate in evaluation.metrics.values():
+        assert estimate.low < estimate.value < estimate.high
+        assert estimate.reason is None
+
+
+def test_json_has_the_counts_failures_and_intervals():
+    failures = (Failure(id="b", reason="no picture"), Failure(id="c", reason="bad row", row=3))
+    plain = json.loads(json.dumps(evaluate(*sample(), failures=failures).to_json(), allow_nan=False))
+    assert (plain["n"], plain["num_failed"], plain["num_unlabelled"]) == (60, 2, 0)
+    assert plain["failures"] == [{"id": "b", "reason": "no picture"}, {"id": "c", "reason": "bad row", "row": 3}]
+    assert set(plain["metrics"]["srocc"]) == {"value", "low", "high"}
+    assert plain["extras"]["plcc_fitted"]["reason"] == "no interval: the curve is not fitted again in each resample"
+    assert plain["interval"]["level"] == 0.95
+
+
+def test_items_without_a_label_are_counted_and_left_out():
+    scores, labels = sample()
+    with_gaps = np.append(labels, [math.nan, math.nan])
+    evaluation = evaluate(np.append(scores, [5.0, -5.0]), with_gaps)
+    assert (evaluation.n, evaluation.num_unlabelled) == (60, 2)
+    assert evaluation.metrics == evaluate(scores, labels).metrics
+
+
+def test_a_score_that_is_not_finite_is_never_dropped_in_silence():
+    scores, labels = sample()
+    scores[7] = math.nan
+    evaluation = evaluate(scores, labels)
+    assert evaluation.metrics["srocc"].reason == "1 of 60 scores are not finite"
+    assert evaluation.to_json()["metrics"]["rmse"]["value"] is None
+
+
+def test_constant_predictions_and_no_labels_at_all_have_reasons():
+    assert evaluate([0.5] * 5, range(5)).metrics["challenge"].reason == "all 5 scores are equal (0.5)"
+    nothing = evaluate([0.5] * 5, [math.nan] * 5)
+    assert nothing.n == 0
+    assert nothing.metrics["rmse"].reason == "needs at least 1 items, got 0"
+    json.dumps(nothing.to_json(), allow_nan=False)
+
+
+def test_no_resamples_give_values_without_intervals():
+    evaluation = evaluate(*sample(), num_resamples=0, fitted=False)
+    assert evaluation.metrics["srocc"].value == pytest.approx(evaluate(*sample()).metrics["srocc"].value)
+    assert evaluation.metrics["srocc"].reason == "no resamples were drawn"
+    assert evaluation.extras == {}

@@ -1,0 +1,89 @@
+import math
+
+import numpy as np
+import pytest
+
+from evqa.metrics import holm, paired_difference, smallest_detectable
+from evqa.metrics.paired import two_sided_p
+
+
+def pair(n, *, noise=(0.3, 0.3), shared=0.0, seed=0):
+    """Two predictions of the same labels whose errors are partly the same."""
+    rng = np.random.default_rng(seed)
+    labels, common = rng.uniform(size=n), rng.normal(size=n) * shared
+    return *(labels + common + rng.normal(size=n) * size for size in noise), labels
+
+
+def test_equal_predictions_do_not_differ():
+    scores, _, labels = pair(100)
+    difference = paired_difference(scores, scores, labels)
+    assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
+
+
+def test_a_better_prediction_is_found_with_its_interval_and_p():
+    better, worse, labels = pair(200, noise=(0.1, 0.4))
+    difference = paired_difference(better, worse, labels)
+    assert difference.value > difference.low > 0
+    assert difference.p == pytest.approx(2 / 2001)
+    assert difference.reason is None
+
+
+def test_swapping_the_two_mirrors_the_result():
+    first, second, labels = pair(80)
+    one, other = paired_difference(first, second, labels), paired_difference(second, first, labels)
+    assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+    assert one.p == other.p
+
+
+def test_pairing_sees_what_two_separate_intervals_cannot():
+    first, second, labels = pair(300, noise=(0.02, 0.12), shared=0.3)
+    paired = paired_difference(first, second, labels)
+    unpaired_error = math.hypot(
+        *(paired_difference(scores, labels, labels).standard_error for scores in (first, second))
+    )
+    assert paired.standard_error < unpaired_error / 3
+    assert paired.p < 0.05
+
+
+def test_equally_good_predictions_are_rarely_called_different():
+    false_findings = sum(
+        paired_difference(*pair(120, seed=seed), metric="plcc", num_resamples=400).p < 0.05 for seed in range(200)
+    )
+    assert false_findings <= 20  # 10 expected; 20 has a chance below 0.2 %
+
+
+def test_p_below_five_percent_means_that_the_interval_excludes_zero():
+    for seed in range(40):
+        difference = paired_difference(*pair(60, noise=(0.2, 0.3), seed=seed), num_resamples=500)
+        if abs(difference.p - 0.05) > 0.01:
+            assert (difference.p < 0.05) == (difference.low > 0 or difference.high < 0)
+
+
+def test_holm_is_the_textbook_procedure():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_does_not_count_tests_that_could_not_be_made():
+    adjusted = holm([math.nan, 0.02, 0.03])
+    assert math.isnan(adjusted[0])
+    assert adjusted[1:] == pytest.approx([0.04, 0.04])
+
+
+def test_smallest_detectable_difference_is_2_8_standard_errors():
+    assert smallest_detectable(0.01) == pytest.approx(0.0280159, abs=1e-6)
+
+
+def test_a_difference_of_that_size_is_found_four_times_in_five():
+    rng = np.random.default_rng(0)
+    shifts = smallest_detectable(1.0) + rng.normal(size=500)
+    found = np.mean([two_sided_p(shift + rng.normal(size=400)) < 0.05 for shift in shifts])
+    assert 0.75 < found < 0.85
+
+
+def test_what_cannot_be_compared_says_why():
+    difference = paired_difference([0.5] * 10, np.arange(10), np.arange(10))
+    assert math.isnan(difference.value)
+    assert math.isnan(difference.p)
+    assert difference.reason == "all 10 scores are equal (0.5)"

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+
+from evqa.errors import AnnotationError
+from evqa.metrics import read_labels, read_scores, write_scores
+from evqa.metrics.score_table import read_ids
+
+
+def test_scores_come_back_with_full_precision_and_as_they_were_ordered(tmp_path):
+    scores = {"b": 0.1 + 0.2, "0001": 1 / 3, 'a,"q"': -5.0}
+    write_scores(tmp_path / "new" / "val.csv", scores, label="ECR")
+    table = read_scores(tmp_path / "new" / "val.csv")
+    assert (table.label, dict(table.values), list(table.values)) == ("ECR", scores, list(scores))
+    assert (tmp_path / "new" / "val.csv").read_text().startswith("Id,ECR\nb,0.30000000000000004\n")
+
+
+def test_labels_are_read_beside_other_columns_and_may_be_unknown(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text('\ufeffId,Title,ECR\nx,"None, ""really""",0.5\ny,,\n', encoding="utf-8")
+    values = read_labels(path, label="ECR").values
+    assert values["x"] == 0.5
+    assert math.isnan(values["y"])
+    assert read_ids(path) == ["x", "y"]
+
+
+def test_bare_quotes_in_a_tsv_swallow_no_rows(tmp_path):
+    path = tmp_path / "data.tsv"
+    path.write_text('Id\tTitle\tECR\nx\t"bare\t0.5\ny\tz"\t0.25\n')
+    assert dict(read_labels(path, label="ECR").values) == {"x": 0.5, "y": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("Id,ECR\n", "column names and no rows"),
+        ("Id,ECR,Title\nx,1,t\n", "the columns are Id, ECR, Title; a file of scores has exactly 'Id'"),
+        ("id,ECR\nx,1\n", "the columns are id, ECR"),
+        ("Id,ECR\nx,1\nx,2\n", "1 ids occur more than once: x"),
+        ("Id,ECR\nx,1\ny,high\n", "row 2 (Id y): 'ECR' is 'high', a number is expected"),
+        ("Id,ECR\nx,\ny,nan\n", "2 of 2 scores are not finite: x, y"),
+        ("Id,ECR\nx\n", "1 of 1 scores are not finite: x"),
+    ],
+)
+def test_a_bad_file_of_scores_is_a_sentence_with_the_file_and_the_row(tmp_path, content, message):
+    path = tmp_path / "scores.csv"
+    path.write_text(content)
+    with pytest.raises(AnnotationError) as error:
+        read_scores(path)
+    assert str(path) in str(error.value)
+    assert message in str(error.value)
+
+
+def test_a_missing_file_or_label_column_is_a_sentence(tmp_path):
+    with pytest.raises(AnnotationError, match="cannot be read as a table"):
+        read_scores(tmp_path / "absent.csv")
+    (tmp_path / "ids.csv").write_text("Id,Title\nx,y\n")
+    with pytest.raises(AnnotationError, match="no column 'ECR'; the file has Id, Title"):
+        read_labels(tmp_path / "ids.csv", label="ECR")
