@@ -14,6 +14,7 @@ import torch
 from evqa.heads.base import Wording
 from evqa.loading import Collate, Loader, Order, Samples
 from evqa.media.cache import CacheSettings
+from evqa.media.limits import Limits
 from evqa.models.base import Preparer
 from evqa.prompts import Prompt
 from evqa.types import Clip, Failure, LabelScale, Record
@@ -25,7 +26,7 @@ class Loading:
 
     batch_size: samples a step and device. workers: null takes the processor's cores, at most 8. kind: threads suit a
     filled cache, processes suit decoding; auto decides by whether the cache may be used. bucket: batches of records
-    with texts of like length. max_failures: share of unreadable items (0-1) above which a run stops.
+    with texts of like length. max_failures: share of unreadable items (0-1) above which a run stops. reader and limits: see evqa.media.
     """
 
     batch_size: int = 8
@@ -33,6 +34,8 @@ class Loading:
     kind: Literal["auto", "threads", "processes"] = "auto"
     bucket: bool = False
     max_failures: float = 0.1
+    reader: Literal["packets", "decord"] = "packets"
+    limits: Limits = field(default_factory=Limits)
     cache: CacheSettings = field(default_factory=CacheSettings)
 
     def num_workers(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from evqa.errors import CheckpointError, RunError
 from evqa.heads.base import Criterion, Head
-from evqa.metrics import point_metrics
+from evqa.metrics import METRICS
 from evqa.models.base import Model
 from evqa.optimization import AdamW, WarmupCosine
 from evqa.tuning import is_adapter, part_of
@@ -163,8 +163,7 @@ class ScoreModule(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split, with n and the number of failures."""
         scored = gather(self._scored)
-        metrics = point_metrics(scored.scores, scored.labels)
-        logged = {f"val/{name}": value for name, value in metrics.items()}
+        logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
         logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
         bar = {"val/srocc", "val/challenge"}
         for name, value in logged.items():

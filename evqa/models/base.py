@@ -27,12 +27,28 @@ class Setting:
     """What the rest of a configuration asks of a model; its first, positional argument.
 
     frames / audio: None builds no eyes / no ears. logits: whether the head reads logits (builds the LM head).
+    load: false builds the structure on the meta device and reads no weights (the cost card of a dry run).
     """
 
     frames: FrameSampling | None
     audio: AudioWindow | None
     logits: bool = False
     prompt: Prompt = field(default_factory=Prompt)
+    load: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What one sample costs a model: tokens by modality (`text`, `picture`, `sound`) and the trunk's shape.
+
+    checkpointed: whether activations inside a layer are computed again in the backward pass.
+    """
+
+    tokens: dict[str, int]
+    num_layers: int
+    width: int
+    mlp_width: int
+    checkpointed: bool = False
 
 
 class Preparer(ABC):
@@ -76,6 +92,10 @@ class Model(nn.Module, ABC):
     def frozen_parts(self) -> tuple[str, ...]:
         """Names of the parts that are not trained unless a recipe asks for them."""
         return ()
+
+    def load_per_sample(self) -> Load:
+        """Estimate the cost of one sample at the configured frames and audio window."""
+        raise NotImplementedError
 
     def head_state(self) -> dict[str, torch.Tensor]:
         """Weights of a regression head (`fc1.*`, `fc2.*`) that came with the checkpoint; empty where none did."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from evqa.config.signature import schema
+from evqa.config.signature import read_schema
 from evqa.datamodule import Loading, Reading, ScoreDataModule
 from evqa.heads.base import Head
 from evqa.media.cache import CachedReader
@@ -38,18 +39,20 @@ def build(node: DictConfig, *positional: Any) -> Any:
     return instantiate(node, *positional, _convert_="all")
 
 
-def build_scorer(config: DictConfig) -> Scorer:
-    """Build model and head; towers that `modal` leaves out are not built."""
+def build_scorer(config: DictConfig, *, load: bool = True) -> Scorer:
+    """Build model and head; towers that `modal` leaves out are not built. Without `load` on the meta device."""
     modal = config.modal.name
     setting = Setting(
         frames=build(config.frames) if "v" in modal else None,
         audio=build(config.audio) if "a" in modal else None,
-        logits=schema(config.head._target_).attributes["needs_logits"],
+        logits=bool(read_schema(config.head._target_).facts["needs_logits"]),
+        load=load,
     )
-    model: Model = build(config.model, setting)
+    with torch.device("cpu" if load else "meta"):
+        model: Model = build(config.model, setting)
+        head: Head = build(config.head, model.width)
     model.preparer.clip = dataclasses.replace(model.preparer.clip, **_reading_settings(config))
-    head: Head = build(config.head, model.width)
-    if state := model.head_state() if not setting.logits else {}:
+    if load and not setting.logits and (state := model.head_state()):
         head.load_state_dict(state)
     return Scorer(model, head, getattr(model.preparer, "prompt", setting.prompt))
 
@@ -80,13 +83,13 @@ def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> Score
 
 def build_dataset(config: DictConfig) -> Any:
     """Build the data set of the node `data`, leaving the loading arguments aside."""
-    loading = schema(COMPANION).parameters
+    loading = read_schema(COMPANION).parameters
     return build(OmegaConf.masked_copy(config.data, [key for key in config.data if key not in loading]))
 
 
 def build_loading(config: DictConfig) -> Loading:
     """Build the loading settings that stand in the node `data`."""
-    loading = schema(COMPANION).parameters
+    loading = read_schema(COMPANION).parameters
     node = OmegaConf.masked_copy(config.data, [key for key in config.data if key in loading])
     return Loading(**instantiate(node, _convert_="all"))
 

@@ -142,7 +142,7 @@ def describe(config: DictConfig, checkpoint: Path, split: str, modal: str | None
         "modal": modal or config.modal.name,
         "checkpoint": checkpoint.name,
         "checkpoint_sha256": checksum(checkpoint),
-        "config_sha256": identity.digest(config),
+        "config_sha256": identity.fingerprint(config),
     }
 
 

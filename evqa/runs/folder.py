@@ -74,7 +74,7 @@ class RunFolder:
             differing = difference(self.read_config(), config)
             if differing:
                 raise RunError(
-                    f"{self.path} holds a run with other settings: {'; '.join(differing[:5])}. Choose another run.name, "
+                    f"{self.path} holds a run with other settings: {'; '.join(map(str, differing[:5]))}. Choose another run.name, "
                     "or remove the folder."
                 )
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,20 +49,8 @@ def write_predictions(
     columns = ["Id", scale.name, "title_chars", "description_chars"]
     if labelled:
         write_table(folder.prediction(name, "targets.csv"), columns, labelled)
-    failures = [*scored.failures, *rejects]
-    known = [index for index, label in enumerate(scored.labels) if not math.isnan(label)]
-    evaluation = evaluate(
-        [scored.scores[index] for index in known],
-        [scored.labels[index] for index in known],
-        num_failed=len(failures),
-    )
-    record = {
-        **about,
-        "label": {"name": scale.name, "range": list(scale.range)},
-        "num_scored": len(scored.ids),
-        "failures": [{"id": f.id, "reason": f.reason, "row": f.row} for f in failures],
-        **(evaluation.to_json() if known else {"n": 0, "num_failed": len(failures), "metrics": {}}),
-    }
+    evaluation = evaluate(scored.scores, scored.labels, failures=(*scored.failures, *rejects))
+    record = {**about, "label": {"name": scale.name, "range": list(scale.range)}, **evaluation.to_json()}
     write_whole(folder.prediction(name, "json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record
 

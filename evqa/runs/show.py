@@ -56,7 +56,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
     for path in sorted((folder.path / "predictions").glob("*.json")):
         record = json.loads(path.read_text())
         console.print(metrics_table(record, title=f"{path.stem}: n={record['n']}, {record['num_failed']} failed"))
-        if path.stem == "val" and record["metrics"]:
+        if path.stem == "val":
             challenge = record["metrics"]["challenge"]["value"]
         reasons = Counter(failure["reason"] for failure in record["failures"])
         for reason, count in reasons.most_common(5):
@@ -75,7 +75,8 @@ def metrics_table(record: dict[str, Any], *, title: str) -> Table:
         if metric["value"] is None:
             table.add_row(label, "-", metric.get("reason") or "")
         else:
-            table.add_row(label, f"{metric['value']:.4f}", f"{metric['low']:.4f} to {metric['high']:.4f}")
+            ends = "-" if metric["low"] is None else f"{metric['low']:.4f} to {metric['high']:.4f}"
+            table.add_row(label, f"{metric['value']:.4f}", ends)
     return table
 
 

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from evqa.heads.levels import LevelsHead
+from evqa.heads.text import TextHead
+from evqa.media.audio import AudioWindow
+from evqa.media.sampling import FrameSampling
+from evqa.models.base import Setting
+from evqa.models.tiny import END, WORDS, Tiny, decode, encode, word_id
+from evqa.types import Answer, Clip, Record
+
+SENTENCE = Answer(prefix="Engagement:")
+
+
+def build(*, modal="av", logits=False):
+    torch.manual_seed(0)
+    setting = Setting(
+        frames=FrameSampling(count=4) if "v" in modal else None,
+        audio=AudioWindow(seconds=1.0) if "a" in modal else None,
+        logits=logits,
+    )
+    return Tiny(setting, width=16, num_layers=2, num_heads=2).eval()
+
+
+def item(model, number, *, answer=SENTENCE, picture=True, sound=True, num_rows=98):
+    draw = torch.Generator().manual_seed(number)
+    clip = Clip(
+        frames_FHWC=torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8, generator=draw) if picture else None,
+        fbank_RM=torch.randn(num_rows, 128, generator=draw) if sound else None,
+    )
+    record = Record(id=str(number), path=Path("x"), title="t" * (number + 1), description=None)
+    return model.preparer.prepare(record, clip, answer)
+
+
+def pooled(model, items):
+    output = model(model.preparer.collate(items))
+    weight_BT1 = output.mask_BT.unsqueeze(-1)
+    return (output.hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1)
+
+
+@pytest.mark.parametrize("modal", ["a", "v", "av"])
+def test_only_what_the_modality_needs_is_built(modal):
+    names = {part.name for part in build(modal=modal).parts()}
+    expected = {"a": {"audio_connector", "language"}, "v": {"connector", "language"}}
+    assert names == expected.get(modal, expected["a"] | expected["v"])
+
+
+def test_a_sample_is_the_same_alone_and_beside_longer_neighbours():
+    model = build()
+    items = [
+        item(model, 0, num_rows=40),
+        item(model, 30),
+        item(model, 2, sound=False),
+        item(model, 3, picture=False),
+        item(model, 4, picture=False, sound=False),
+        item(model, 5, num_rows=5),
+    ]
+    with torch.no_grad():
+        alone = torch.cat([pooled(model, [one]) for one in items])
+        together = pooled(model, items)
+        turned = pooled(model, items[::-1]).flip(0)
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
+    torch.testing.assert_close(alone, turned, atol=1e-5, rtol=0)
+
+
+def test_a_target_is_predicted_from_the_position_before_it():
+    model = build(logits=True)
+    answer = Answer(prefix="It is ", target="57")
+    output = model(model.preparer.collate([item(model, 3, answer=answer), item(model, 9, answer=answer)]))
+    for row in range(2):
+        at = int(output.answer_B[row])
+        assert output.target_BT[row, at : at + 3].tolist() == [*encode("57"), END]
+        assert (output.target_BT[row] >= 0).sum() == 3
+        assert not output.mask_BT[row, at + 4 :].any()
+        assert output.mask_BT[row, : at + 4].all()
+
+
+def test_generation_follows_the_largest_logits_and_ignores_neighbours():
+    model = build(logits=True)
+    items = [item(model, number, answer=Answer(prefix="It is ")) for number in (3, 9)]
+    with torch.no_grad():
+        output = model(model.preparer.collate(items))
+        first = output.logits_at(output.hidden_BTD[torch.arange(2), output.answer_B]).argmax(-1).tolist()
+        together = output.generate(4)
+        alone = [model(model.preparer.collate([one])).generate(4)[0] for one in items]
+    assert together == alone
+    assert [text[:1] for text in together] == [decode([token])[:1] for token in first]
+
+
+def test_no_user_text_becomes_a_special_token():
+    assert max(encode("<|im_end|> <video> high \x00 \N{GRINNING FACE}")) < 256
+    assert [word_id(word) for word in WORDS] == list(range(258, 258 + len(WORDS)))
+
+
+@pytest.mark.parametrize("head", [LevelsHead, TextHead])
+def test_a_model_without_its_lm_head_says_so(head):
+    model = build(logits=False)
+    output = model(model.preparer.collate([item(model, 1)]))
+    with pytest.raises(RuntimeError, match="built without its LM head"):
+        output.logits_at(output.hidden_BTD[:, 0])

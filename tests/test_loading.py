@@ -1,0 +1,141 @@
+import itertools
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from evqa.errors import MediaError
+from evqa.heads.text import NumberWording
+from evqa.loading import Collate, Loader, Order, Samples
+from evqa.models.base import Preparer
+from evqa.prompts import Prompt
+from evqa.types import Clip, LabelScale, Record
+
+
+class Echo(Preparer):
+    """Gives back what it was given, as tensors."""
+
+    def prepare(self, record, clip, answer):
+        return {
+            "number": torch.tensor(int(record.id)),
+            "seen": torch.tensor(clip.frames_FHWC is not None),
+            "heard": torch.tensor(clip.waveform_S is not None),
+        }
+
+    def collate(self, items):
+        return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+
+
+def read(path: Path) -> Clip:
+    if path.name == "7.mp4":
+        raise MediaError(path, "is empty")
+    return Clip(frames_FHWC=torch.zeros(1, 2, 2, 3, dtype=torch.uint8), waveform_S=torch.zeros(4), missing=("a",))
+
+
+def samples(num_records=20, **more):
+    records = tuple(Record(id=str(i), path=Path(f"{i}.mp4"), label=20.0 + i) for i in range(num_records))
+    return Samples(
+        records=records,
+        read=read,
+        preparer=Echo(),
+        wording=NumberWording("", 100.0, 0, ""),
+        prompt=Prompt(),
+        scale=LabelScale(name="MOS", range=(20.0, 40.0)),
+        **more,
+    )
+
+
+def loader(*, workers=0, processes=False, shuffle=True, **order):
+    data = samples()
+    order = Order(num_records=len(data), batch_size=3, shuffle=shuffle, seed=5, **order)
+    return Loader(data, order, Collate(data.preparer), workers=workers, processes=processes)
+
+
+def ids(batches):
+    return [batch.ids for batch in batches]
+
+
+def test_a_file_that_cannot_be_read_is_a_failure_and_never_another_item():
+    batches = list(loader(shuffle=False))
+    failures = [failure for batch in batches for failure in batch.failures]
+    assert [(failure.id, failure.reason) for failure in failures] == [("7", "is empty")]
+    assert list(itertools.chain(*ids(batches))) == [str(i) for i in range(20) if i != 7]
+    assert ids(batches)[2] == ("6", "8")
+
+
+def test_labels_are_exact_in_their_own_scale_and_0_to_1_for_the_loss():
+    batch = next(iter(loader(shuffle=False)))
+    assert batch.labels == (20.0, 21.0, 22.0)
+    torch.testing.assert_close(batch.label_B, torch.tensor([0.0, 0.05, 0.1]))
+    assert batch.missing == (("a",),) * 3
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(1, False), (3, False), (2, True)])
+def test_the_order_does_not_depend_on_the_workers(workers, processes):
+    plain, other = loader(), loader(workers=workers, processes=processes)
+    for epoch in (0, 1):
+        plain.set_epoch(epoch)
+        other.set_epoch(epoch)
+        assert ids(plain) == ids(other)
+
+
+def test_every_epoch_has_another_order_and_the_same_items():
+    order = Order(num_records=20, batch_size=3, shuffle=True, seed=1)
+    flat = [[index for batch in order.batches(epoch) for _, index in batch] for epoch in (0, 1)]
+    assert flat[0] != flat[1]
+    assert sorted(flat[0]) == sorted(flat[1]) == list(range(20))
+
+
+def test_ranks_share_the_records_without_overlap():
+    orders = [Order(num_records=21, batch_size=3, shuffle=True, rank=rank, world=2) for rank in (0, 1)]
+    parts = [{index for batch in order.batches(0) for _, index in batch} for order in orders]
+    assert len(parts[0]) == len(parts[1]) == 10
+    assert not parts[0] & parts[1]
+    scored = [Order(num_records=21, batch_size=3, shuffle=False, rank=rank, world=2) for rank in (0, 1)]
+    assert sum(len(batch) for order in scored for batch in order.batches(0)) == 21
+    assert [len(order) for order in scored] == [len(order.batches(0)) for order in scored] == [4, 4]
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 6])
+def test_a_resumed_loader_gives_exactly_the_rest_of_the_epoch(place):
+    first = loader(workers=2)
+    first.set_epoch(3)
+    stream = iter(first)
+    seen = [next(stream).ids for _ in range(place)]
+    state = first.state_dict()
+    stream.close()
+    second = loader()
+    second.load_state_dict(state)
+    second.set_epoch(3)
+    whole = loader()
+    whole.set_epoch(3)
+    assert seen + ids(second) == ids(whole)
+    assert len(ids(second)) == len(whole)  # only the resumed epoch is cut
+
+
+def test_leaving_a_threaded_epoch_early_ends_its_threads():
+    before = threading.active_count()
+    stream = iter(loader(workers=2))
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_records_of_like_cost_share_batches():
+    costs = tuple(float(i % 7) for i in range(60))
+    order = Order(num_records=60, batch_size=4, shuffle=True, costs=costs)
+    batches = [[costs[index] for _, index in batch] for batch in order.batches(0)]
+    assert sorted(index for batch in order.batches(0) for _, index in batch) == list(range(60))
+    assert sum(max(batch) - min(batch) for batch in batches) <= 10
+    assert batches != sorted(batches)
+
+
+def test_modal_dropout_follows_the_place_and_never_leaves_nothing():
+    data = samples(modal_dropout=0.5)
+    drawn = [data[(epoch, i)].inputs for epoch in range(10) for i in range(7)]
+    again = [data[(epoch, i)].inputs for epoch in range(10) for i in range(7)]
+    seen_heard = [(bool(d["seen"]), bool(d["heard"])) for d in drawn]
+    assert seen_heard == [(bool(d["seen"]), bool(d["heard"])) for d in again]
+    assert set(seen_heard) == {(True, True), (True, False), (False, True)}
+    assert 20 < sum(pair != (True, True) for pair in seen_heard) < 50
