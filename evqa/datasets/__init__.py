@@ -1,0 +1,1 @@
+"""Where records come from: tables of ids, texts and labels beside folders of media files."""

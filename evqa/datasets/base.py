@@ -1,0 +1,153 @@
+"""What every data set has in common: from given tables to the splits of a run."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from evqa.datasets.duplicates import same_content
+from evqa.datasets.splits import Records, find_leaks, hold_out, join_groups, limit_splits, split_folds
+from evqa.errors import AnnotationError, ConfigError
+from evqa.types import Failure, LabelScale
+
+SHOWN = 10  # items that one message lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Records by split, and the rows that could not be used.
+
+    splits: "train" and "val", "test" where a test table is given, "holdout" (the given validation table) in training
+        by folds. Only records of "test" may lack a label. notes: sentences worth telling the user.
+    """
+
+    splits: Mapping[str, Records]
+    rejects: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def records(self) -> Records:
+        """All records of all splits."""
+        return tuple(record for records in self.splits.values() for record in records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(ABC):
+    """A data set as its YAML describes it; `load()` reads tables and names files, it opens no video.
+
+    label: column and scale of the label. val_fraction: part of the training table that is held out where no
+    validation table is given; 0 holds out nothing. folds / fold: instead, train on all folds but number `fold`
+    (0 to folds - 1) and validate on that one. split_seed: of both, apart from the seed of the training. limit: smoke
+    run on about so many records of train and val together, stratified by label. overlap: what happens to training
+    records whose id or file is also in the validation or test table: error, or drop (they become rejects). prepared:
+    folder for what `evqa.prepare` learns about the files.
+    """
+
+    label: LabelScale = field(default_factory=LabelScale)
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    folds: int | None = None
+    fold: int | None = None
+    limit: int | None = None
+    overlap: Literal["error", "drop"] = "error"
+    prepared: str = "cache/prepared"
+
+    def __post_init__(self) -> None:
+        problems = list(self.problems())
+        if problems:
+            raise ConfigError(problems)
+
+    @abstractmethod
+    def read(self) -> Annotations:
+        """Read the given tables as they are: "train", and "val" and "test" where they are given.
+
+        Raises:
+            AnnotationError: a table as a whole cannot be used.
+        """
+
+    @abstractmethod
+    def sources(self) -> tuple[str, ...]:
+        """Files and folders that define the data set; they name its folder below `prepared`."""
+
+    def problems(self) -> Iterable[str]:
+        """Sentences about values that cannot work together."""
+        if not 0 <= self.val_fraction < 1:
+            yield f"data.val_fraction={self.val_fraction}: give a fraction of at least 0 and below 1."
+        if (self.folds is None) != (self.fold is None):
+            yield f"data.folds={self.folds} data.fold={self.fold}: give both, e.g. data.folds=5 data.fold=0, or none."
+        elif self.folds is not None and self.fold is not None and not 0 <= self.fold < self.folds:
+            yield f"data.fold={self.fold}: with data.folds={self.folds} give 0 to {self.folds - 1}."
+        if self.folds is not None and self.folds < 2:
+            yield f"data.folds={self.folds}: give at least 2."
+        if self.limit is not None and self.limit < 2:
+            yield f"data.limit={self.limit}: give at least 2 (one to train on, one to validate on)."
+
+    def prepared_folder(self) -> Path:
+        """The folder of this data set's manifest and rejects; another table or media folder has another one."""
+        places = [str(Path(source).absolute()) for source in self.sources()]
+        name = hashlib.sha256("\n".join(places).encode()).hexdigest()[:8]
+        return Path(self.prepared) / f"{type(self).__module__.rpartition('.')[2]}-{name}"
+
+    def load(self) -> Annotations:
+        """Read the tables and divide them into the splits of a run.
+
+        Raises:
+            AnnotationError: a table cannot be used, nothing usable is left, or two tables share ids or files.
+        """
+        given = self.read()
+        contents = same_content(record.path for record in given.records)
+        kept, dropped = self._part_tables(given.splits, contents)
+        if not kept["train"]:
+            raise AnnotationError(_nothing_left((*given.rejects, *dropped)))
+        splits = self._divide(kept | {"train": join_groups(kept["train"], contents)})
+        if self.limit is not None:
+            splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
+        notes = (*given.notes, *_doubts(kept["train"], self.label))
+        return Annotations(splits=splits, rejects=(*given.rejects, *dropped), notes=notes)
+
+    def _part_tables(
+        self, given: Mapping[str, Records], contents: Mapping[Path, str]
+    ) -> tuple[dict[str, Records], tuple[Failure, ...]]:
+        ordered = {name: given[name] for name in ("test", "val", "train") if name in given}
+        leaks = {(name, record.id): reason for name, record, reason in find_leaks(ordered, contents)}
+        if leaks and self.overlap == "error":
+            listed = [f"  {name} {record_id}: {reason}" for (name, record_id), reason in leaks.items()]
+            raise AnnotationError(
+                f"{len(leaks)} records stand on both sides of a split; set data.overlap=drop to keep them only in the "
+                f"validation or test table:\n{_shorten(listed)}"
+            )
+        kept = {name: tuple(r for r in given[name] if (name, r.id) not in leaks) for name in given}
+        return kept, tuple(Failure(id=name, reason=reason) for (_, name), reason in leaks.items())
+
+    def _divide(self, given: dict[str, Records]) -> dict[str, Records]:
+        if self.folds is not None and self.fold is not None:
+            rest, held = split_folds(given["train"], num_folds=self.folds, fold=self.fold, seed=self.split_seed)
+            renamed = {("holdout" if name == "val" else name): records for name, records in given.items()}
+            return renamed | {"train": rest, "val": held}
+        if "val" in given or self.val_fraction == 0:
+            return {"val": (), **given}
+        rest, held = hold_out(given["train"], fraction=self.val_fraction, seed=self.split_seed)
+        return given | {"train": rest, "val": held}
+
+
+def _doubts(records: Records, scale: LabelScale) -> Iterable[str]:
+    labels = [record.label for record in records if record.label is not None]
+    low, high = min(labels), max(labels)
+    if len(labels) >= SHOWN and high - low < 0.05 * (scale.high - scale.low):
+        yield (
+            f"All labels lie in {low:g}..{high:g}, a small part of data.label.range={list(scale.range)}: is the range "
+            "right?"
+        )
+
+
+def _nothing_left(rejects: tuple[Failure, ...]) -> str:
+    return "no usable row is left:\n" + _shorten([f"  {reject}" for reject in rejects])
+
+
+def _shorten(lines: list[str]) -> str:
+    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join(lines[:SHOWN] + more)

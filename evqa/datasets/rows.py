@@ -1,0 +1,119 @@
+"""From the rows of a table to records: every rule about ids, labels and files, each with its sentence."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evqa.datasets.folder import MediaFolder
+from evqa.datasets.tables import Row, Table
+from evqa.errors import MediaError
+from evqa.types import Failure, LabelScale, Record
+
+ReadLabel = Callable[[str], float]  # text of a cell -> label in the annotation's scale; ValueError with a sentence
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which column holds what; None where the table has no such column.
+
+    path: a file below the media folder; without it the id names the file.
+    """
+
+    id: str
+    label: str | None
+    title: str | None = None
+    description: str | None = None
+    path: str | None = None
+    group: str | None = None
+
+
+def number_in(text: str, name: str) -> float:
+    """Read a plain decimal number. Raises ValueError with a sentence for everything else, NaN included."""
+    cell = text.strip()
+    if cell.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise ValueError(f"{name} is {cell}, not a finite number")
+    if not _NUMBER.fullmatch(cell):
+        raise ValueError(f"{name} is {cell!r}, not a number" if cell else f"{name} is empty")
+    return float(cell)
+
+
+def scale_reader(scale: LabelScale) -> ReadLabel:
+    """Read labels on a declared scale; a value outside it is refused, never rescaled by a guess."""
+
+    def read(text: str) -> float:
+        value = number_in(text, scale.name)
+        if scale.low <= value <= scale.high:
+            return value
+        mend = ""
+        if scale.range == (0.0, 1.0) and 1.0 < value <= 100.0:
+            mend = "; if the column holds percent set data.label.range=[0,100]"
+        raise ValueError(f"{scale.name} is {text.strip()}, outside {scale.low:g}..{scale.high:g}{mend}")
+
+    return read
+
+
+def read_records(
+    table: Table, columns: Columns, folder: MediaFolder, *, read_label: ReadLabel, needs_label: bool
+) -> tuple[tuple[Record, ...], tuple[Failure, ...]]:
+    """Turn rows into records; a row that breaks a rule is rejected with all its faults in one sentence.
+
+    An id that occurs twice with the same cells is kept once; with different cells nobody can say which row is right,
+    so all of them are rejected. Text is missing only where the cell is empty.
+    """
+    repeats = _repeats(table, columns.id)
+    records, rejects = list[Record](), list[Failure]()
+    for row in table.rows:
+        name = row.values[columns.id]
+        repeat = repeats.get(row.number)
+        record, faults = (None, [repeat]) if repeat else _read_row(row, columns, folder, read_label, needs_label)
+        if record:
+            records.append(record)
+        else:
+            rejects.append(Failure(id=name, reason="; ".join(faults), row=row.number, table=table.path.name))
+    rejects = sorted([*table.rejects, *rejects], key=lambda failure: failure.row or 0)
+    return tuple(records), tuple(rejects)
+
+
+def _repeats(table: Table, id_column: str) -> dict[int, str]:
+    rows = defaultdict[str, list[Row]](list)
+    for row in table.rows:
+        if row.values[id_column].strip():
+            rows[row.values[id_column]].append(row)
+    reasons = dict[int, str]()
+    for same in rows.values():
+        if all(row.values == same[0].values for row in same):
+            reasons |= {row.number: f"repeats row {same[0].number}, which is kept" for row in same[1:]}
+        else:
+            numbers = ", ".join(str(row.number) for row in same)
+            reason = f"the Id stands in rows {numbers} with different values; none of them is used"
+            reasons |= {row.number: reason for row in same}
+    return reasons
+
+
+def _read_row(
+    row: Row, columns: Columns, folder: MediaFolder, read_label: ReadLabel, needs_label: bool
+) -> tuple[Record | None, list[str]]:
+    faults, path, label = list[str](), None, None
+    name = row.values[columns.id]
+    if not name.strip():
+        return None, [f"{columns.id} is empty"]
+    text = row.values[columns.label] if columns.label else ""
+    if needs_label or text:
+        try:
+            label = read_label(text)
+        except ValueError as error:
+            faults.append(str(error))
+    try:
+        path = folder.find(row.values[columns.path] if columns.path else name)
+    except MediaError as error:
+        faults.append(error.reason)
+    if path is None or faults:
+        return None, faults
+    title, description, group = (
+        row.values[column] or None if column else None for column in (columns.title, columns.description, columns.group)
+    )
+    return Record(id=name, path=path, title=title, description=description, label=label, group=group), []

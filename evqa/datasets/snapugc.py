@@ -1,0 +1,114 @@
+"""SnapUGC: a published table of ids, texts and engagement beside a folder of `<Id>.mp4`.
+
+Li et al., Delving Deep into Engagement Prediction of Short Videos, ECCV 2024; challenge split of VQualA 2025 EVQA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.folder import MediaFolder
+from evqa.datasets.rows import Columns, ReadLabel, number_in, read_records, scale_reader
+from evqa.datasets.splits import Records
+from evqa.datasets.tables import Table, read_table
+from evqa.errors import AnnotationError
+from evqa.types import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapUGC(Dataset):
+    """`Id,Title,Description,Download_link[,ECR]` as published, columns in any order, links unused.
+
+    csv / videos: training table and its folder of `<Id>.mp4`. val_csv, test_csv: further tables; their videos are
+    looked for in `videos` unless they have a folder of their own. Only the test table may lack labels. format:
+    tsv_ranks is the older release (`Id, Video_len, order of ECR, order of NAWP, Title, Description, Link`, tabs, quotes
+    without meaning); its rank is normalised to (rank - 0.5) / num_ranked. rank_1_is: which end rank 1 is; the release
+    does not say, readers of it take larger ranks as more engaging, so the default is lowest. num_ranked: how many
+    videos were ranked together, by default the largest rank in the given tables. group_column: e.g. a creator, whose
+    videos stay on one side. follow_links: accept links that lead out of the folder.
+    """
+
+    csv: str
+    videos: str
+    val_csv: str | None = None
+    val_videos: str | None = None
+    test_csv: str | None = None
+    test_videos: str | None = None
+    format: Literal["csv", "tsv_ranks"] = "csv"
+    rank_1_is: Literal["lowest", "highest"] = "lowest"
+    num_ranked: int | None = None
+    group_column: str | None = None
+    follow_links: bool = False
+
+    def sources(self) -> tuple[str, ...]:
+        """All given tables and folders."""
+        given = (self.csv, self.videos, self.val_csv, self.val_videos, self.test_csv, self.test_videos)
+        return tuple(source or "" for source in given)
+
+    def problems(self) -> Iterable[str]:
+        """Ranks are normalised to 0-1, so no other scale can be declared for them."""
+        yield from super().problems()
+        if self.format == "tsv_ranks" and self.label.range != (0.0, 1.0):
+            yield f"data.label.range={list(self.label.range)}: ranks are normalised to 0-1; leave it at [0,1]."
+
+    def read(self) -> Annotations:
+        """Read the given tables; raises AnnotationError where one cannot be used."""
+        folders = {"train": self.videos, "val": self.val_videos, "test": self.test_videos}
+        files = {"train": self.csv, "val": self.val_csv, "test": self.test_csv}
+        tables = {
+            name: self._read_table(Path(file), needs_label=name != "test") for name, file in files.items() if file
+        }
+        read_label = self._ranks(tables.values()) if self.format == "tsv_ranks" else scale_reader(self.label)
+        splits, rejects = dict[str, Records](), list[Failure]()
+        for name, table in tables.items():
+            folder = MediaFolder(Path(folders[name] or self.videos), follow_links=self.follow_links)
+            splits[name], failures = self._read_records(table, folder, read_label, needs_label=name != "test")
+            rejects += failures
+        return Annotations(splits=splits, rejects=tuple(rejects))
+
+    @property
+    def _label_column(self) -> str:
+        return f"order of {self.label.name}" if self.format == "tsv_ranks" else self.label.name
+
+    def _read_table(self, path: Path, *, needs_label: bool) -> Table:
+        is_tsv = self.format == "tsv_ranks"
+        table = read_table(
+            path, format="tsv" if is_tsv else "csv", id_column="Id", quoting="none" if is_tsv else "rfc4180"
+        )
+        table.require("Id", "Title", "Description", *([self._label_column] if needs_label else []))
+        table.require(*([self.group_column] if self.group_column else []))
+        return table
+
+    def _read_records(
+        self, table: Table, folder: MediaFolder, read_label: ReadLabel, *, needs_label: bool
+    ) -> tuple[Records, tuple[Failure, ...]]:
+        columns = Columns(
+            id="Id",
+            title="Title",
+            description="Description",
+            label=self._label_column if self._label_column in table.columns else None,
+            group=self.group_column,
+        )
+        return read_records(table, columns, folder, read_label=read_label, needs_label=needs_label)
+
+    def _ranks(self, tables: Iterable[Table]) -> ReadLabel:
+        name = self._label_column
+        cells = [row.values[name] for table in tables if name in table.columns for row in table.rows]
+        num_ranked = self.num_ranked or max(
+            (int(cell) for cell in cells if cell.isascii() and cell.isdigit()), default=0
+        )
+        if not num_ranked:
+            raise AnnotationError(f"{self.csv}: column {name!r} holds no rank (a whole number from 1).")
+
+        def read(text: str) -> float:
+            rank = number_in(text, name)
+            if rank != int(rank) or not 1 <= rank <= num_ranked:
+                raise ValueError(f"{name} is {text.strip()}, not a whole number in 1..{num_ranked}")
+            place = (rank - 0.5) / num_ranked
+            return place if self.rank_1_is == "lowest" else 1.0 - place
+
+        return read

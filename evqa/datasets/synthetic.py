@@ -1,0 +1,161 @@
+"""Clips with picture, sound and text that the project makes itself, whose label is a known function of all three.
+
+The label of a clip is `Phi(z)`, z = sqrt(.31) visual + sqrt(.31) acoustic + sqrt(.25) textual + sqrt(.13) noise, where
+the four factors have mean 0 and variance 1 and are uncorrelated *exactly* within each split. So the label is close to
+uniform on 0-1, like the challenge's normalised rank, and the highest possible correlation with z is known: .75 for text
+with picture or with sound, .93 for all three, in every split and not only on average.
+
+`evqa.datasets.scenes` renders the factors.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.isolated import map_isolated
+from evqa.datasets.scenes import GRADED_WORDS, Scene, choose_words, write_scene
+from evqa.datasets.snapugc import SnapUGC
+from evqa.errors import AnnotationError
+
+VERSION = 1  # part of the folder's name: raise it when the clips change
+SHARES = {"visual": 0.31, "acoustic": 0.31, "textual": 0.25, "noise": 0.13}
+_TEXTUAL = list(SHARES).index("textual")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(Dataset):
+    """Made once below `folder`, in SnapUGC's form (train.csv, val.csv, videos/), with factors.csv beside it.
+
+    num_train / num_val: clips of each table. seed: of the clips.
+    """
+
+    folder: str = "cache/synthetic"
+    num_train: int = 512
+    num_val: int = 256
+    seed: int = 0
+
+    def home(self) -> Path:
+        """The folder of exactly these clips."""
+        return Path(self.folder) / f"v{VERSION}-seed{self.seed}-{self.num_train}-{self.num_val}"
+
+    def sources(self) -> tuple[str, ...]:
+        """The folder with the clips."""
+        return (str(self.home()),)
+
+    def problems(self) -> Iterable[str]:
+        """The factors need some clips to be uncorrelated, and their label has one scale."""
+        yield from super().problems()
+        for name, number in (("num_train", self.num_train), ("num_val", self.num_val)):
+            if number < 16:
+                yield f"data.{name}={number}: give at least 16."
+        if self.label.range != (0.0, 1.0):
+            yield f"data.label.range={list(self.label.range)}: synthetic labels lie in 0-1; leave it at [0,1]."
+
+    def read(self) -> Annotations:
+        """Make the clips where they are not there yet, and read their tables."""
+        home = self.home()
+        if not home.is_dir():
+            self._make(home)
+        videos, train, val = (str(home / name) for name in ("videos", "train.csv", "val.csv"))
+        return SnapUGC(csv=train, val_csv=val, videos=videos).read()
+
+    def _make(self, home: Path) -> None:
+        # Made under another name and renamed when whole; of several makers at the same time the first one wins.
+        draft = home.with_name(f".{home.name}-{uuid.uuid4().hex}")
+        try:
+            (draft / "videos").mkdir(parents=True)
+            numbers = {"train": range(self.num_train), "val": range(self.num_train, self.num_train + self.num_val)}
+            factors = {split: draw_factors(len(of), seed=(self.seed, of.start)) for split, of in numbers.items()}
+            scenes = {split: _scenes(factors[split], of, seed=self.seed) for split, of in numbers.items()}
+            _render([scene for of in scenes.values() for scene in of], draft / "videos")
+            for split, of in scenes.items():
+                _write_table(draft / f"{split}.csv", of, mix_label(factors[split]))
+            _write_factors(draft / "factors.csv", scenes, factors)
+            _publish(draft, home)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def draw_factors(number: int, *, seed: tuple[int, ...]) -> NDArray[np.float64]:
+    """Draw factors [number, 4] in the order of SHARES: mean 0, variance 1, uncorrelated exactly.
+
+    The textual one has as many values as there are graded words, all (nearly) equally often.
+    """
+    draw = np.random.default_rng(seed)
+    grades = draw.permutation(np.arange(number) % len(GRADED_WORDS))
+    textual = np.array([NormalDist().inv_cdf((grade + 0.5) / len(GRADED_WORDS)) for grade in grades])
+    others = draw.normal(size=(number, len(SHARES) - 1))
+    # Orthogonalised one after the other; the first columns, constant and textual, keep their directions.
+    basis, triangle = np.linalg.qr(np.column_stack([np.ones(number), textual, others]))
+    whitened = basis[:, 1:] * np.sign(np.diag(triangle)[1:]) * np.sqrt(number)
+    return np.insert(whitened[:, 1:], _TEXTUAL, whitened[:, 0], axis=1)
+
+
+def mix_label(factors: NDArray[np.float64]) -> list[float]:
+    """Labels in 0-1 of factors [number, 4]."""
+    return [NormalDist().cdf(z) for z in factors @ np.sqrt(list(SHARES.values()))]
+
+
+def _scenes(factors: NDArray[np.float64], numbers: range, *, seed: int) -> list[Scene]:
+    _, grades = np.unique(factors[:, _TEXTUAL].round(9), return_inverse=True)
+    return [
+        Scene(
+            id=f"clip_{number:05d}",
+            visual=float(row[0]),
+            acoustic=float(row[1]),
+            grade=int(grade),
+            seed=(seed, number),
+        )
+        for number, row, grade in zip(numbers, factors, grades, strict=True)
+    ]
+
+
+def _render(scenes: Sequence[Scene], folder: Path) -> None:
+    processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    outcomes = map_isolated(partial(write_scene, folder=folder), scenes, num_workers=min(8, processes), seconds=60.0)
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    for outcome in track(outcomes, "Making synthetic clips", total=len(scenes), console=console, disable=quiet):
+        if outcome.error:
+            raise AnnotationError(f"{folder}: synthetic clip {scenes[outcome.index].id} not made: {outcome.error}.")
+
+
+def _write_table(path: Path, scenes: Sequence[Scene], labels: Sequence[float]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["Id", "Title", "Description", "Download_link", "ECR"])
+        for scene, label in zip(scenes, labels, strict=True):
+            table.writerow([scene.id, *choose_words(scene), "", f"{label:.6f}"])
+
+
+def _write_factors(
+    path: Path, scenes: Mapping[str, Sequence[Scene]], factors: Mapping[str, NDArray[np.float64]]
+) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["Id", "split", *SHARES])
+        for split, of in scenes.items():
+            for scene, row in zip(of, factors[split], strict=True):
+                table.writerow([scene.id, split, *(f"{value:.6f}" for value in row)])
+
+
+def _publish(draft: Path, home: Path) -> None:
+    try:
+        draft.rename(home)
+    except OSError:  # another maker was first; its clips are the same
+        if not home.is_dir():
+            raise

@@ -1,0 +1,66 @@
+"""Any table with named columns beside a folder of media files: LSVQ, KoNViD, your own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.folder import MediaFolder
+from evqa.datasets.rows import Columns, read_records, scale_reader
+from evqa.datasets.splits import Records
+from evqa.datasets.tables import format_of, read_table
+from evqa.types import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Dataset):
+    """A CSV, TSV or JSONL table (by its extension); `label.name` is the column of the score, `label.range` its scale.
+
+    path: the training table; val_path, test_path: further ones. root: the folder of the media files. id_column: names
+    the item. path_column: names its file below `root` (with or without extension); null looks for `<id>.mp4`.
+    title_column, description_column, group_column: null where there is none. quoting: none where quotes in a CSV or
+    TSV are characters like any other. follow_links: accept links that lead out of the folder.
+    """
+
+    path: str
+    root: str
+    val_path: str | None = None
+    test_path: str | None = None
+    id_column: str = "id"
+    path_column: str | None = None
+    title_column: str | None = None
+    description_column: str | None = None
+    group_column: str | None = None
+    quoting: Literal["rfc4180", "none"] = "rfc4180"
+    follow_links: bool = False
+
+    def sources(self) -> tuple[str, ...]:
+        """All given tables and the media folder."""
+        return self.path, self.root, self.val_path or "", self.test_path or ""
+
+    def read(self) -> Annotations:
+        """Read the given tables; raises AnnotationError where one cannot be used."""
+        folder = MediaFolder(Path(self.root), follow_links=self.follow_links)
+        files = {"train": self.path, "val": self.val_path, "test": self.test_path}
+        splits, rejects = dict[str, Records](), list[Failure]()
+        for name, file in files.items():
+            if file:
+                splits[name], failures = self._read_one(Path(file), folder, needs_label=name != "test")
+                rejects += failures
+        return Annotations(splits=splits, rejects=tuple(rejects))
+
+    def _read_one(self, path: Path, folder: MediaFolder, *, needs_label: bool) -> tuple[Records, tuple[Failure, ...]]:
+        table = read_table(path, format=format_of(path), id_column=self.id_column, quoting=self.quoting)
+        others = (self.path_column, self.title_column, self.description_column, self.group_column)
+        table.require(self.id_column, *filter(None, others), *([self.label.name] if needs_label else []))
+        columns = Columns(
+            id=self.id_column,
+            label=self.label.name if self.label.name in table.columns else None,
+            title=self.title_column,
+            description=self.description_column,
+            path=self.path_column,
+            group=self.group_column,
+        )
+        return read_records(table, columns, folder, read_label=scale_reader(self.label), needs_label=needs_label)
