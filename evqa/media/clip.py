@@ -1,71 +1,153 @@
-"""The one way from a media file to a `Clip`."""
+"""The one way from a media file to a `Clip`, shared by training, evaluation, prediction and the cache.
+
+# S samples at 16 kHz
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import av
-import torch
+from av.container import InputContainer
+from torch import Tensor
 
-from evqa.errors import MediaError
 from evqa.media.audio import AudioWindow
-from evqa.media.limits import Limits
+from evqa.media.audio_file import SUFFIXES, read_audio_file
+from evqa.media.container import choose_audio, choose_video, open_container
+from evqa.media.decord_reader import DecordFrames
+from evqa.media.demux import Track, demux
+from evqa.media.fbank import INT16_SCALE, sound_fbank
+from evqa.media.limits import Budget, Limits
+from evqa.media.packets import PacketFrames
+from evqa.media.pictures import Pictures, take_pictures
+from evqa.media.reader import UnreadableError
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
-from evqa.types import Clip
+from evqa.media.sound import Sound
+from evqa.types import SAMPLE_RATE_HZ, Clip
 
 __all__ = ["ClipSpec", "Limits", "read_clip"]
+
+_NOTICEABLE_SECONDS = 0.1  # a shorter lack of sound is not worth a sentence
+_NOTICEABLE_SHIFT_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSpec:
-    """What to read from a media file; everything here changes pixels or samples (the limits only decide on failure).
+    """What to read from a media file. Everything but `limits` changes pixels or samples.
 
-    frames / audio: None reads no picture / no sound. audio_as: the sound as waveform or as filter bank.
+    frames / audio: None reads no picture / no sound.
+    audio_as: the sound as samples, or as filter bank (then the Clip carries no samples).
+    reader: packets (exact and fast), or decord with packets where decord fails.
     """
 
     frames: FrameSampling | None = None
     audio: AudioWindow | None = None
-    resize: Resize = Resize()
+    resize: Resize = field(default_factory=Resize)
     audio_as: Literal["waveform", "fbank"] = "waveform"
     reader: Literal["packets", "decord"] = "packets"
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 def read_clip(path: Path, spec: ClipSpec) -> Clip:
     """Read frames and sound of a file as `spec` asks.
 
     Raises:
-        MediaError: the file cannot be read, breaks a limit, or holds nothing that was asked for.
+        MediaError: the file cannot be opened, breaks a limit, or has no picture that decodes although frames are
+            asked for. A lack of sound is no error: the Clip says so.
     """
+    budget = Budget(path, spec.limits)
+    clip = _read_sound_file(budget, spec) if spec.frames is None else None
+    if clip is not None:
+        return clip
+    with open_container(budget) as container:
+        return _read_container(container, budget, spec)
+
+
+def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:
+    """The sound of a WAV, FLAC, ... file; None where the file is of another kind."""
+    if spec.audio is None or budget.path.suffix.lower() not in SUFFIXES or not budget.path.is_file():
+        return None
     try:
-        return _read(path, spec)
-    except av.FFmpegError as error:
-        raise MediaError(path, f"cannot be decoded ({error.strerror})") from error
-    except OSError as error:
-        raise MediaError(path, f"cannot be opened ({error.strerror})") from error
+        pcm_S = read_audio_file(budget, num_samples=spec.audio.num_samples)
+    except UnreadableError:
+        return None
+    return _with_sound(Clip(), pcm_S, spec, notes=())
 
 
-def _read(path: Path, spec: ClipSpec) -> Clip:
-    frames = seconds = waveform = None
-    if spec.frames:
-        with av.open(str(path)) as container:
-            decoded = [f for f in container.decode(video=0)]
-        times = [i * spec.frames.seconds / spec.frames.count for i in range(spec.frames.count)]
-        start = decoded[0].time or 0.0
-        chosen = [max([f for f in decoded if (f.time or 0) - start <= t], key=lambda f: f.time or 0) for t in times]
-        native = torch.stack([torch.from_numpy(f.to_ndarray(format="rgb24")) for f in chosen])
-        size = (spec.resize.size, spec.resize.size)
-        frames = torch.nn.functional.interpolate(native.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1).contiguous()
-        seconds = torch.tensor([(f.time or 0) - start for f in chosen], dtype=torch.float64)
-    if spec.audio:
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=16000)
-        with av.open(str(path)) as container:
-            if container.streams.audio:
-                pieces = [r for f in [*container.decode(audio=0), None] for r in resampler.resample(f)]
-                samples = [torch.from_numpy(p.to_ndarray()[0]) for p in pieces]
-                waveform = torch.cat(samples).float()[: int(spec.audio.seconds * 16000)] / 32768
-    missing = ("no audio track",) if spec.audio and waveform is None else ()
-    return Clip(frames_FHWC=frames, seconds_F=seconds, waveform_S=waveform, missing=missing)
+def _read_container(container: InputContainer, budget: Budget, spec: ClipSpec) -> Clip:
+    video = _video_track(container, budget, spec)
+    audio = _audio_track(container, spec)
+    pictures = _decord_pictures(budget, spec) if spec.reader == "decord" else None
+    tracks = [track for track in (video if pictures is None else None, audio) if track is not None]
+    damage = demux(container, tracks, budget) if tracks else None
+    clip = Clip(missing=(damage,) if damage else ())
+    if spec.frames is not None and video is not None:
+        pictures = pictures or take_pictures(PacketFrames(video, budget), spec.frames, spec.resize, budget)
+        clip = _with_pictures(clip, pictures)
+    if spec.audio is None:
+        return clip
+    if audio is None:
+        return _add(clip, ["no audio track"])
+    sound = Sound(audio, budget, num_samples=spec.audio.num_samples)
+    return _with_sound(clip, sound.pcm_S, spec, notes=[*sound.notes, *_shift_notes(pictures, sound)])
+
+
+def _video_track(container: InputContainer, budget: Budget, spec: ClipSpec) -> Track | None:
+    if spec.frames is None:
+        return None
+    stream = choose_video(container)
+    if stream is None:
+        budget.refuse("has no video track; give a video, or use modal=a")
+    return Track(stream, horizon_seconds=spec.frames.horizon_seconds)
+
+
+def _audio_track(container: InputContainer, spec: ClipSpec) -> Track | None:
+    stream = None if spec.audio is None else choose_audio(container)
+    return None if stream is None or spec.audio is None else Track(stream, horizon_seconds=spec.audio.horizon_seconds)
+
+
+def _decord_pictures(budget: Budget, spec: ClipSpec) -> Pictures | None:
+    if spec.frames is None:
+        return None
+    try:
+        return take_pictures(DecordFrames(budget), spec.frames, spec.resize, budget)
+    except UnreadableError:
+        return None
+
+
+def _with_pictures(clip: Clip, pictures: Pictures) -> Clip:
+    read = replace(clip, frames_FHWC=pictures.frames_FHWC, seconds_F=pictures.seconds_F)
+    return _add(read, pictures.notes)
+
+
+def _with_sound(clip: Clip, pcm_S: Tensor, spec: ClipSpec, *, notes: Iterable[str]) -> Clip:
+    assert spec.audio is not None
+    clip = _add(clip, notes)
+    if pcm_S.numel() == 0:
+        return _add(clip, ["the audio track holds no sound that can be decoded"])
+    asked_seconds = spec.audio.shortest_seconds
+    seconds = pcm_S.numel() / SAMPLE_RATE_HZ
+    if asked_seconds is not None and seconds < asked_seconds - _NOTICEABLE_SECONDS:
+        clip = _add(clip, [f"the sound lasts {seconds:.1f} s, shorter than the {asked_seconds:g} s asked for"])
+    waveform_S = spec.audio.cut(pcm_S).float() / INT16_SCALE
+    if spec.audio_as == "fbank":
+        return replace(clip, fbank_RM=sound_fbank(waveform_S))
+    return replace(clip, waveform_S=waveform_S)
+
+
+def _shift_notes(pictures: Pictures | None, sound: Sound) -> list[str]:
+    """Picture and sound are each counted from their own start, as the published code does; a gap is said."""
+    if pictures is None or sound.start_seconds is None or sound.pcm_S.numel() == 0:
+        return []
+    shift_seconds = pictures.start_seconds - sound.start_seconds
+    if abs(shift_seconds) < _NOTICEABLE_SHIFT_SECONDS:
+        return []
+    first, second = ("sound", "picture") if shift_seconds > 0 else ("picture", "sound")
+    return [f"the {second} starts {abs(shift_seconds):.1f} s after the {first}; each is counted from its own start"]
+
+
+def _add(clip: Clip, sentences: Iterable[str]) -> Clip:
+    return replace(clip, missing=(*clip.missing, *sentences))

@@ -1,23 +1,87 @@
-"""What a hostile or broken file may cost."""
+"""What a hostile or broken file may cost, and the account that is kept of it."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from evqa.errors import MediaError
+
+_WALL_FACTOR = 4  # a stalled disk or a busy machine, not the file's fault
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a hostile or broken file may cost before it is given up.
+    """What a hostile or broken file may cost before it is given up. Limits never change what is read.
 
-    max_pixels: of one picture, checked in the header and by the decoder before it allocates.
-    max_seconds: of presented picture or sound. max_packets: of one stream.
-    max_bytes: of compressed data and native frames held in memory at once.
-    timeout_seconds: CPU seconds of the reading thread (so that a busy machine rejects nothing); the wall clock may
-        take four times as long.
+    max_pixels: of one picture; checked in the header and by the decoder before it allocates.
+    max_seconds: of sound or picture in the part that is read.
+    max_packets: compressed packets in the part that is read.
+    max_bytes: of compressed data in the part that is read; it is held in memory.
+    timeout_seconds: CPU seconds of the reading thread, so that a busy machine rejects no good file; the wall clock may
+        take four times as long. Checked at every packet, without signals: it works in threads and in workers.
     """
 
     max_pixels: int = 4096 * 4096
-    max_seconds: float = 4 * 3600.0
-    max_packets: int = 2_000_000
+    max_seconds: float = 3600.0
+    max_packets: int = 1_000_000
     max_bytes: int = 1 << 29
     timeout_seconds: float = 15.0
+
+
+class Budget:
+    """What reading one file has cost so far; every check raises MediaError where a limit is broken."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.path = path
+        self.limits = limits
+        self._cpu_start = time.thread_time()
+        self._wall_start = time.monotonic()
+        self._num_packets = 0
+        self._num_bytes = 0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall-clock allowance for one blocking call."""
+        return _WALL_FACTOR * self.limits.timeout_seconds
+
+    def check_time(self) -> None:
+        """Refuse a file that has used up its time."""
+        limit = self.limits.timeout_seconds
+        if time.thread_time() - self._cpu_start > limit or time.monotonic() - self._wall_start > self.wall_seconds:
+            self.refuse(f"took more than {limit:g} s to read and was given up; raise limits.timeout_seconds to insist")
+
+    def check_picture(self, width: int, height: int) -> None:
+        """Refuse a picture size before anything of that size is allocated."""
+        if width * height > self.limits.max_pixels:
+            self.refuse(
+                f"has pictures of {width}x{height} pixels, more than the {self.limits.max_pixels} pixels allowed; "
+                "scale the video down or raise limits.max_pixels"
+            )
+
+    def check_seconds(self, seconds: float, *, what: str) -> None:
+        """Refuse more picture or sound than allowed."""
+        if seconds > self.limits.max_seconds:
+            self.refuse(
+                f"has {seconds:.0f} s of {what} to read, more than the {self.limits.max_seconds:g} s allowed; "
+                "cut it, sample its first seconds only, or raise limits.max_seconds"
+            )
+
+    def add_packet(self, num_bytes: int) -> None:
+        """Count one packet that is kept in memory."""
+        self.check_time()
+        self._num_packets += 1
+        self._num_bytes += num_bytes
+        if self._num_packets > self.limits.max_packets:
+            self.refuse(f"has more than {self.limits.max_packets} packets to read; raise limits.max_packets to insist")
+        if self._num_bytes > self.limits.max_bytes:
+            self.refuse(
+                f"has more than {self.limits.max_bytes >> 20} MiB of compressed data to read; cut it, sample its first "
+                "seconds only, or raise limits.max_bytes"
+            )
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Give the file up."""
+        raise MediaError(self.path, reason)

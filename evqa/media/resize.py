@@ -1,18 +1,38 @@
-"""Resizing of uint8 frames."""
+"""Resizing of uint8 frames in torch; Pillow's own arithmetic as an option.
+
+# H, W height and width, C channels
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evqa.errors import ConfigError, MissingDependencyError
+
+PAD_COLOUR = 127  # int(0.5 * 255): the SigLIP processor's mean, as LMM-EVQA pads
+_MAX_ASPECT = 200  # Qwen's own limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resize:
     """How a frame is brought to the size that a model wants.
 
-    mode: square (squashed to size x size), pad (letter-boxed with grey 127 to a square, then size x size), budget
-        (Qwen's rule: sides are multiples of `multiple`, area between min_pixels and max_pixels), native (unchanged).
-    exact: square and pad as two-pass Pillow (width first), bit for bit the original's pixels.
+    mode:
+        square: squashed to `size` x `size`, as LMM-EVQA's recipe does.
+        pad: letter-boxed with grey 127 to a square, then `size` x `size`.
+        budget: Qwen's `smart_resize`: sides are multiples of `multiple`, the area lies between `min_pixels` and
+            `max_pixels`, the aspect ratio is kept as well as that allows.
+        native: unchanged.
+    exact: `square` and `pad` with two passes of Pillow's bicubic filter, width first: bit for bit the published
+        pixels, whatever Pillow's version (from 13 on it chooses the order itself). Without it one antialiased bicubic
+        call of torch, within 2 grey levels of it and three times as fast.
     """
 
     mode: Literal["square", "pad", "budget", "native"] = "square"
@@ -21,3 +41,89 @@ class Resize:
     max_pixels: int = 768 * 28 * 28
     multiple: int = 28
     exact: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if min(self.size, self.multiple, self.min_pixels) < 1:
+            problems.append("resize.size, resize.multiple and resize.min_pixels must be at least 1.")
+        if self.max_pixels < self.min_pixels:
+            problems.append(f"resize.max_pixels is {self.max_pixels}; it must not be below min_pixels.")
+        if self.exact and self.mode == "budget":
+            problems.append("resize.exact exists for the modes square and pad; the budget mode is exact as it is.")
+        if problems:
+            raise ConfigError(problems)
+
+    def target_hw(self, height: int, width: int) -> tuple[int, int]:
+        """Size of the resized frame.
+
+        Raises:
+            ValueError: the budget mode meets a frame more than 200 times as long as wide.
+        """
+        if self.mode == "native":
+            return height, width
+        if self.mode == "budget":
+            return budget_hw(
+                height, width, min_pixels=self.min_pixels, max_pixels=self.max_pixels, multiple=self.multiple
+            )
+        return self.size, self.size
+
+    def apply(self, frame_HWC: Tensor) -> Tensor:
+        """Resize one uint8 RGB frame; the result is contiguous."""
+        size = self.target_hw(frame_HWC.shape[0], frame_HWC.shape[1])
+        if self.mode == "pad":
+            frame_HWC = pad_to_square(frame_HWC)
+        if self.exact and self.mode != "native":
+            return _pillow_bicubic(frame_HWC, self.size)
+        return bicubic(frame_HWC, size)
+
+
+def bicubic(frame_HWC: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """One antialiased bicubic call on uint8; a frame that has the size already is returned as it is."""
+    if frame_HWC.shape[:2] == size_hw:
+        return frame_HWC.contiguous()
+    channels_last = frame_HWC.permute(2, 0, 1)[None]
+    resized = functional.interpolate(channels_last, size_hw, mode="bicubic", antialias=True, align_corners=False)
+    return resized[0].permute(1, 2, 0).contiguous()
+
+
+def pad_to_square(frame_HWC: Tensor) -> Tensor:
+    """Centre the frame on a grey square; an odd remainder goes to the right or the bottom."""
+    height, width, channels = frame_HWC.shape
+    side = max(height, width)
+    canvas = frame_HWC.new_full((side, side, channels), PAD_COLOUR)
+    top, left = (side - height) // 2, (side - width) // 2
+    canvas[top : top + height, left : left + width] = frame_HWC
+    return canvas
+
+
+def budget_hw(height: int, width: int, *, min_pixels: int, max_pixels: int, multiple: int) -> tuple[int, int]:
+    """Qwen's `smart_resize` (qwen-vl-utils `vision_process.py`).
+
+    Raises:
+        ValueError: the frame is more than 200 times as long as wide.
+    """
+    if max(height, width) / min(height, width) > _MAX_ASPECT:
+        raise ValueError(
+            f"has frames of {width}x{height}; a frame may be at most {_MAX_ASPECT} times as long as wide here"
+        )
+    new_height = max(multiple, round(height / multiple) * multiple)
+    new_width = max(multiple, round(width / multiple) * multiple)
+    if new_height * new_width > max_pixels:
+        shrink = math.sqrt(height * width / max_pixels)
+        new_height = max(multiple, math.floor(height / shrink / multiple) * multiple)
+        new_width = max(multiple, math.floor(width / shrink / multiple) * multiple)
+    elif new_height * new_width < min_pixels:
+        grow = math.sqrt(min_pixels / (height * width))
+        new_height = math.ceil(height * grow / multiple) * multiple
+        new_width = math.ceil(width * grow / multiple) * multiple
+    return new_height, new_width
+
+
+def _pillow_bicubic(frame_HWC: Tensor, size: int) -> Tensor:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependencyError("resize.exact=true needs Pillow: pip install pillow") from error
+    image = Image.fromarray(frame_HWC.numpy())
+    narrow = image.resize((size, image.height), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(narrow.resize((size, size), Image.Resampling.BICUBIC)))

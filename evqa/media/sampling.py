@@ -1,18 +1,42 @@
-"""Which frames of a video are looked at."""
+"""Which frames of a video are looked at.
+
+# N frames of the video, F frames asked for
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+import torch
+
+from evqa.errors import ConfigError
+
+_SAME_INSTANT = 1e-6  # seconds; time stamps are rounded to the container's ticks
+_QWEN_FRAME_FACTOR = 2  # Qwen2.5-VL merges frames in pairs
+_QWEN_MIN_FRAMES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSampling:
     """Which frames of a video are looked at.
 
-    policy: first_n_seconds (spread over the first `seconds`), uniform (middles of `count` equal parts of the whole
-        clip), fps (one every 1/`fps` seconds from the start), fps_first_half (LMM-EVQA's rule for Qwen2.5-VL).
-    exact: the originals' arithmetic on frame numbers and average frame rate instead of time stamps.
+    By default frames are chosen by time: the frame on display at each of `count` instants, counted from the first
+    picture, so that a variable frame rate is sampled evenly. There are always exactly `count` of them, in order; a
+    video that is too short shows frames repeatedly.
+
+    policy:
+        first_n_seconds: `count` instants spread over the first `seconds` (over the whole clip where it is shorter).
+        uniform: the middles of `count` equal parts of the whole clip.
+        fps: one every 1/`fps` seconds from the start; the last frame is repeated where the clip ends too early.
+        fps_first_half: LMM-EVQA's rule for Qwen2.5-VL: 4 to 2 * `count` instants at `fps`, spread from the first to
+            the last frame, of which only the first `count` are kept (long videos are seen up to their middle).
+    exact: the published code's arithmetic on frame numbers and average frame rate (LMM-EVQA, commit b3434ee), with
+        its consequences: variable frame rates are sampled unevenly, `fps` takes the middles of one-second parts,
+        `fps` and `fps_first_half` may give fewer than `count` frames.
     """
 
     policy: Literal["first_n_seconds", "uniform", "fps", "fps_first_half"] = "first_n_seconds"
@@ -20,3 +44,100 @@ class FrameSampling:
     seconds: float = 8.0
     fps: float = 1.0
     exact: bool = False
+
+    def __post_init__(self) -> None:
+        given = {"count": self.count, "seconds": self.seconds, "fps": self.fps}
+        problems = [
+            f"frames.{key} is {value}; it must be greater than 0." for key, value in given.items() if value <= 0
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def horizon_seconds(self) -> float | None:
+        """Nothing later than this can be chosen; None where the whole clip counts."""
+        if self.exact or self.policy in ("uniform", "fps_first_half"):
+            return None
+        return self.seconds if self.policy == "first_n_seconds" else self.count / self.fps
+
+    def choose(self, seconds_N: Sequence[float], *, end_seconds: float, average_fps: float) -> list[int]:
+        """Choose frame numbers (0 is the first picture).
+
+        Args:
+            seconds_N: sorted display times, the first one 0.
+            end_seconds: when the last of these frames leaves the screen.
+            average_fps: frame rate as the container states it, used only by `exact`.
+
+        Raises:
+            ValueError: `exact` meets a video for which the published code stops with an error.
+        """
+        if self.exact:
+            return exact_numbers(self, len(seconds_N), average_fps)
+        instants = _instants(self, seconds_N[-1], end_seconds)
+        return [max(bisect_right(seconds_N, instant + _SAME_INSTANT) - 1, 0) for instant in instants]
+
+
+def _instants(sampling: FrameSampling, last_seconds: float, end_seconds: float) -> list[float]:
+    steps = range(sampling.count)
+    if sampling.policy == "uniform":
+        return [(i + 0.5) * end_seconds / sampling.count for i in steps]
+    if sampling.policy == "first_n_seconds":
+        return [i * min(sampling.seconds, end_seconds) / sampling.count for i in steps]
+    if sampling.policy == "fps":
+        return [i / sampling.fps for i in steps]
+    spread = _to_even(min(max(end_seconds * sampling.fps, _QWEN_MIN_FRAMES), 2 * sampling.count))
+    return [min(i / max(spread - 1, 1), 1.0) * last_seconds for i in steps]
+
+
+def exact_numbers(sampling: FrameSampling, num_frames: int, average_fps: float) -> list[int]:
+    """Frame numbers by the published code's own arithmetic.
+
+    Sources: LMM-EVQA `mm_utils.frame_sample` (uniform, first_n_seconds, fps) and its modified Qwen
+    `vision_process.smart_nframes` (fps_first_half).
+
+    Raises:
+        ValueError: the published code has no answer for this video.
+    """
+    if sampling.policy == "uniform":
+        part = (num_frames - 1) / sampling.count
+        return [_middle(part * i, part * (i + 1)) for i in range(sampling.count)]
+    if sampling.policy == "first_n_seconds":
+        if num_frames < sampling.seconds * average_fps:
+            return [int(n) for n in np.linspace(0, num_frames - 1, sampling.count, dtype=int)]
+        step_seconds = sampling.seconds / sampling.count
+        return [int(i * step_seconds * average_fps) for i in range(sampling.count)]
+    if sampling.policy == "fps":
+        return _middles_of_parts(num_frames, average_fps, sampling)
+    return _qwen_numbers(num_frames, average_fps, sampling)
+
+
+def _middle(start: float, end: float) -> int:
+    # the published rounding: half to even after a nudge upwards
+    return int(np.round((start + end) / 2 + 1e-6))
+
+
+def _middles_of_parts(num_frames: int, average_fps: float, sampling: FrameSampling) -> list[int]:
+    part = min(average_fps // sampling.fps, num_frames)
+    if part <= 0:
+        raise ValueError(
+            f"has {average_fps:g} frames a second, which exact sampling at {sampling.fps:g} a second cannot divide; "
+            "use frames.exact=false"
+        )
+    return [int(n) for n in np.arange(part // 2, num_frames, part, dtype=int)][: sampling.count]
+
+
+def _qwen_numbers(num_frames: int, average_fps: float, sampling: FrameSampling) -> list[int]:
+    if average_fps <= 0 or num_frames < _QWEN_FRAME_FACTOR:
+        raise ValueError(
+            f"has {num_frames} frames at {average_fps:g} a second; the exact rule needs two frames and a frame rate; "
+            "use frames.exact=false"
+        )
+    most = _to_even(min(2 * sampling.count, num_frames))
+    asked = num_frames / average_fps * sampling.fps
+    spread = _to_even(min(min(max(asked, _QWEN_MIN_FRAMES), most), num_frames))
+    numbers = torch.linspace(0, num_frames - 1, spread).round().long()  # float32, as published
+    return [int(n) for n in numbers[: sampling.count]]
+
+
+def _to_even(number: float) -> int:
+    return int(number // _QWEN_FRAME_FACTOR) * _QWEN_FRAME_FACTOR

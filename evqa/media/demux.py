@@ -1,0 +1,66 @@
+"""One pass over a file that keeps the packets of picture and sound in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard
+
+from evqa.media.limits import Budget
+
+_DECODER_DELAY_SECONDS = 1.0  # sound: priming samples and the resampler's tail
+
+
+class Track:
+    """The packets of one stream, in decoding order.
+
+    horizon_seconds: nothing later than this, counted from the stream's start, is wanted; None for the whole stream.
+    """
+
+    def __init__(self, stream: Any, *, horizon_seconds: float | None) -> None:
+        self.stream = stream
+        self.packets: list[Packet[Any]] = []
+        self.is_past_horizon = False
+        self._horizon = horizon_seconds
+        self._origin: int | None = None
+        self._margin = _DECODER_DELAY_SECONDS if stream.type == "audio" else 0.0
+
+    def add(self, packet: Packet[Any]) -> None:
+        """Keep a packet; note when every later one must lie behind the horizon."""
+        self.packets.append(packet)
+        if packet.pts is not None and not packet.is_discard:
+            self._origin = packet.pts if self._origin is None else min(self._origin, packet.pts)
+        if self._horizon is None or self._origin is None or packet.dts is None:
+            return
+        # a packet is never shown before it is decoded, so decoding times bound all later display times
+        elapsed_seconds = float((packet.dts - self._origin) * self.stream.time_base)
+        self.is_past_horizon = self.is_past_horizon or elapsed_seconds > self._horizon + self._margin
+
+
+def demux(container: InputContainer, tracks: Sequence[Track], budget: Budget) -> str | None:
+    """Read packets until every track is past its horizon or the file ends.
+
+    Returns:
+        A sentence where the file breaks off or its structure is damaged; what came before is kept.
+    """
+    by_index = {track.stream.index: track for track in tracks}
+    for stream in container.streams:
+        stream.discard = Discard.default if stream.index in by_index else Discard.all
+    try:
+        for packet in container.demux([track.stream for track in tracks]):
+            if packet.size == 0:  # an empty packet would tell the decoder that the stream has ended
+                budget.check_time()
+                continue
+            budget.add_packet(packet.size)
+            by_index[packet.stream_index].add(packet)
+            if all(track.is_past_horizon for track in tracks):
+                break
+    except av.error.ExitError:
+        budget.refuse("could not be read in time; the storage is stuck or the file is damaged")
+    except av.FFmpegError:
+        return "the file is damaged or cut off; only the part before the damage is used"
+    return None

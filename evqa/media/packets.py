@@ -1,0 +1,193 @@
+"""Frames decoded from packets in memory: only what the frames asked for depend on, bit for bit the same pictures.
+
+Three savings, none of which changes a pixel: pictures that no other picture refers to are dropped unless asked for,
+groups of pictures without a frame asked for are skipped, and decoding stops after the last one.
+
+# N frames of the video, H, W height and width, C channels
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from evqa.errors import MediaError
+from evqa.media.demux import Track
+from evqa.media.limits import Budget
+from evqa.media.reader import Shot
+
+_ASSUMED_FPS = 25.0  # where a file states neither times nor a rate
+
+
+class PacketFrames:
+    """A `FrameReader` over the packets of one demuxed video stream; one thread, no seeking.
+
+    Where time stamps are missing or repeated, frames are numbered as the decoder gives them out and taken to follow
+    each other at the average frame rate.
+    """
+
+    def __init__(self, track: Track, budget: Budget) -> None:
+        self._packets = track.packets
+        self._budget = budget
+        self._codec = _prepared_codec(track, budget)
+        self._time_base = track.stream.time_base
+        self._reformatter = VideoReformatter()
+        self._num_damaged = 0
+        self.notes: list[str] = []
+        self.average_fps = float(track.stream.average_rate or 0.0)
+        shown = [packet for packet in self._packets if not packet.is_discard]
+        stamps = [packet.pts for packet in shown if packet.pts is not None]
+        self._stamps = sorted(set(stamps))
+        self._is_timed = len(self._stamps) == len(shown)
+        if not self._is_timed:
+            self._stamps = []
+        self.start_seconds = float(self._stamps[0] * self._time_base) if self._stamps else 0.0
+        self.seconds_N: Sequence[float] = self._display_times(len(shown))
+        self.end_seconds = self._end(shown)
+        budget.check_seconds(self.end_seconds, what="picture")
+
+    def frames(self, numbers: Sequence[int]) -> Iterator[Shot]:
+        """Decode the frames with these numbers (sorted, different), in any order."""
+        missing = list(numbers)
+        if self._is_timed:
+            for frame in self._decode_chosen({self._stamps[number] for number in numbers}):
+                number = self._number(frame)
+                missing.remove(number)
+                yield self._shot(number, number, frame)
+        if missing:
+            self._restart()
+            self._num_damaged = 0  # the slow way meets them again
+            yield from self._decode_everything(missing)
+        if self._num_damaged:
+            self.notes.append(f"{self._num_damaged} damaged packets of the picture were skipped")
+
+    def _display_times(self, num_frames: int) -> list[float]:
+        if self._is_timed:
+            return [float((stamp - self._stamps[0]) * self._time_base) for stamp in self._stamps]
+        return [number / (self.average_fps or _ASSUMED_FPS) for number in range(num_frames)]
+
+    def _end(self, shown: Sequence[Packet[Any]]) -> float:
+        if not shown:
+            return 0.0
+        last = max(shown, key=lambda packet: packet.pts or 0) if self._is_timed else shown[-1]
+        seconds = float((last.duration or 0) * self._time_base)
+        return self.seconds_N[-1] + (seconds or 1.0 / (self.average_fps or _ASSUMED_FPS))
+
+    # the fast way
+
+    def _decode_chosen(self, targets: set[int]) -> Iterator[VideoFrame]:
+        """Frames whose time stamp is in `targets`, each once; those that do not appear are left to the slow way."""
+        waiting = set(targets)
+        for start, end in self._groups(targets):
+            self._restart()
+            for packet in [*self._packets[start:end], None]:
+                is_target = packet is None or packet.pts in targets
+                self._codec.skip_frame = "DEFAULT" if is_target else "NONREF"
+                for frame in self._decode(packet):
+                    if frame.pts in waiting and not frame.is_corrupt:
+                        waiting.remove(frame.pts)
+                        yield frame
+
+    def _groups(self, targets: set[int]) -> list[tuple[int, int]]:
+        """Ranges of packets to decode: from a keyframe to the last packet asked for before the next keyframe."""
+        starts = [i for i, packet in enumerate(self._packets) if packet.is_keyframe or i == 0]
+        ranges: dict[int, int] = {}
+        for i, packet in enumerate(self._packets):
+            if packet.pts not in targets:
+                continue
+            group = bisect_right(starts, i) - 1
+            ranges[starts[group]] = i + 1
+            if group > 0 and self._leads(packet, self._packets[starts[group]]):
+                ranges[starts[group - 1]] = starts[group]
+        return _joined(sorted(ranges.items()))
+
+    @staticmethod
+    def _leads(packet: Packet[Any], keyframe: Packet[Any]) -> bool:
+        # shown before the keyframe that it follows in the file: it also refers to the group before (open group)
+        return keyframe.pts is None or packet.pts is None or packet.pts < keyframe.pts
+
+    def _restart(self) -> None:
+        """Make a drained decoder ready for another start; it would forget how many pictures may be reordered."""
+        if self._codec.is_open:
+            depth = self._codec.reorder_depth
+            self._codec.flush_buffers()
+            self._codec.reorder_depth = depth
+
+    # the slow way
+
+    def _decode_everything(self, numbers: Sequence[int]) -> Iterator[Shot]:
+        """Decode from the start; a frame that does not appear is replaced by the picture on display at its time."""
+        self._codec.skip_frame = "DEFAULT"
+        waiting = list(numbers)
+        previous: tuple[int, VideoFrame] | None = None
+        for count, frame in enumerate(self._all_frames()):
+            number = self._number(frame) if self._is_timed else count
+            while waiting and waiting[0] < number:
+                yield self._shot(waiting.pop(0), *(previous or (number, frame)))
+            if waiting and waiting[0] == number:
+                yield self._shot(waiting.pop(0), number, frame)
+            if not waiting:
+                return
+            previous = (number, frame)
+        if previous is not None:
+            for number in waiting:
+                yield self._shot(number, *previous)
+
+    def _all_frames(self) -> Iterator[VideoFrame]:
+        for packet in [*self._packets, None]:
+            yield from self._decode(packet)
+
+    def _number(self, frame: VideoFrame) -> int:
+        stamp = self._stamps[0] if frame.pts is None else frame.pts
+        return min(bisect_left(self._stamps, stamp), len(self._stamps) - 1)
+
+    # both
+
+    def _decode(self, packet: Packet[Any] | None) -> list[VideoFrame]:
+        self._budget.check_time()
+        try:
+            return list(self._codec.decode(packet))
+        except av.FFmpegError:
+            self._num_damaged += packet is not None
+            return []
+
+    def _shot(self, number: int, shown_number: int, frame: VideoFrame) -> Shot:
+        self._budget.check_picture(frame.width, frame.height)
+        rgb: NDArray[Any] = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        shown_number = min(shown_number, len(self.seconds_N) - 1)
+        return Shot(number=number, seconds=self.seconds_N[shown_number], rgb_HWC=_upright(rgb, frame.rotation))
+
+
+def _prepared_codec(track: Track, budget: Budget) -> Any:
+    codec = track.stream.codec_context
+    if codec is None:
+        raise MediaError(budget.path, "has a video track in a format that no decoder here reads; convert it to H.264")
+    budget.check_picture(codec.width, codec.height)
+    codec.thread_count = 1  # one clip a worker; frame threads would also delay the skip flag
+    codec.options = {"max_pixels": str(budget.limits.max_pixels)}
+    return codec
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join ranges of packets that touch, so that the decoder runs through."""
+    joined: list[tuple[int, int]] = []
+    for start, end in ranges:
+        if joined and joined[-1][1] >= start:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _upright(rgb_HWC: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
+    """Turn a picture as its display matrix says (counterclockwise, quarter turns only)."""
+    quarters = round(degrees / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb_HWC, quarters)) if quarters else rgb_HWC
