@@ -35,5 +35,6 @@ class Prompt:
         while "{" in text:
             before, _, rest = text.partition("{")
             name, _, text = rest.partition("}")
-            pieces += [before, words[name] or self.missing]
+            word = words[name]
+            pieces += [before, self.missing if word is None else word]
         return "".join([*pieces, text])
