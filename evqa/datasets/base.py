@@ -14,6 +14,7 @@ from evqa.datasets.splits import Records, find_leaks, hold_out, join_groups, lim
 from evqa.errors import AnnotationError, ConfigError
 from evqa.types import Failure, LabelScale
 
+LABELLED = ("train", "val")  # splits whose every row needs a label
 SHOWN = 10  # items that one message lists
 
 
@@ -21,8 +22,8 @@ SHOWN = 10  # items that one message lists
 class Annotations:
     """Records by split, and the rows that could not be used.
 
-    splits: "train" and "val", "test" where a test table is given, "holdout" (the given validation table) in training
-        by folds. Only records of "test" may lack a label. notes: sentences worth telling the user.
+    splits: "train" and "val", "test" and "predict" where such tables are given, "holdout" (the given validation table)
+        in training by folds. Only records of "test" and "predict" may lack a label. notes: sentences worth telling.
     """
 
     splits: Mapping[str, Records]
@@ -63,7 +64,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def read(self) -> Annotations:
-        """Read the given tables as they are: "train", and "val" and "test" where they are given.
+        """Read the given tables as they are: "train", "val", "test", "predict", as far as they are given.
 
         Raises:
             AnnotationError: a table as a whole cannot be used.
@@ -99,10 +100,11 @@ class Dataset(ABC):
             AnnotationError: a table cannot be used, nothing usable is left, or two tables share ids or files.
         """
         given = self.read()
+        if "train" not in given.splits:
+            return _not_empty(given)
         contents = same_content(record.path for record in given.records)
         kept, dropped = self._part_tables(given.splits, contents)
-        if not kept["train"]:
-            raise AnnotationError(_nothing_left((*given.rejects, *dropped)))
+        _not_empty(Annotations(splits={"train": kept["train"]}, rejects=(*given.rejects, *dropped)))
         splits = self._divide(kept | {"train": join_groups(kept["train"], contents)})
         if self.limit is not None:
             splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
@@ -144,8 +146,11 @@ def _doubts(records: Records, scale: LabelScale) -> Iterable[str]:
         )
 
 
-def _nothing_left(rejects: tuple[Failure, ...]) -> str:
-    return "no usable row is left:\n" + _shorten([f"  {reject}" for reject in rejects])
+def _not_empty(annotations: Annotations) -> Annotations:
+    if not annotations.records:
+        listed = [f"  {reject}" for reject in annotations.rejects]
+        raise AnnotationError(f"no usable row is left:\n{_shorten(listed)}" if listed else "the table has no rows.")
+    return annotations
 
 
 def _shorten(lines: list[str]) -> str:

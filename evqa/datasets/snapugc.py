@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.base import LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, ReadLabel, number_in, read_records, scale_reader
 from evqa.datasets.splits import Records
-from evqa.datasets.tables import Table, read_table
+from evqa.datasets.tables import Quoting, Table, read_table
 from evqa.errors import AnnotationError
 from evqa.types import Failure
 
@@ -24,7 +24,8 @@ class SnapUGC(Dataset):
     """`Id,Title,Description,Download_link[,ECR]` as published, columns in any order, links unused.
 
     csv / videos: training table and its folder of `<Id>.mp4`. val_csv, test_csv: further tables; their videos are
-    looked for in `videos` unless they have a folder of their own. Only the test table may lack labels. format:
+    looked for in `videos` unless they have a folder of their own. predict_csv: a table that is only to be scored; its
+    labels are not read. Only the test table and that one may lack labels. A name that ends in .tsv has tabs. format:
     tsv_ranks is the older release (`Id, Video_len, order of ECR, order of NAWP, Title, Description, Link`, tabs, quotes
     without meaning); its rank is normalised to (rank - 0.5) / num_ranked. rank_1_is: which end rank 1 is; the release
     does not say, readers of it take larger ranks as more engaging, so the default is lowest. num_ranked: how many
@@ -32,12 +33,13 @@ class SnapUGC(Dataset):
     videos stay on one side. follow_links: accept links that lead out of the folder.
     """
 
-    csv: str
     videos: str
+    csv: str | None = None
     val_csv: str | None = None
     val_videos: str | None = None
     test_csv: str | None = None
     test_videos: str | None = None
+    predict_csv: str | None = None
     format: Literal["csv", "tsv_ranks"] = "csv"
     rank_1_is: Literal["lowest", "highest"] = "lowest"
     num_ranked: int | None = None
@@ -46,27 +48,39 @@ class SnapUGC(Dataset):
 
     def sources(self) -> tuple[str, ...]:
         """All given tables and folders."""
-        given = (self.csv, self.videos, self.val_csv, self.val_videos, self.test_csv, self.test_videos)
+        given = (
+            self.csv,
+            self.videos,
+            self.val_csv,
+            self.val_videos,
+            self.test_csv,
+            self.test_videos,
+            self.predict_csv,
+        )
         return tuple(source or "" for source in given)
 
     def problems(self) -> Iterable[str]:
-        """Ranks are normalised to 0-1, so no other scale can be declared for them."""
+        """Some table is needed; ranks are normalised to 0-1, so no other scale can be declared for them."""
         yield from super().problems()
+        if self.csv is None and self.predict_csv is None:
+            yield "data.csv: give the training table."
         if self.format == "tsv_ranks" and self.label.range != (0.0, 1.0):
             yield f"data.label.range={list(self.label.range)}: ranks are normalised to 0-1; leave it at [0,1]."
 
     def read(self) -> Annotations:
         """Read the given tables; raises AnnotationError where one cannot be used."""
-        folders = {"train": self.videos, "val": self.val_videos, "test": self.test_videos}
-        files = {"train": self.csv, "val": self.val_csv, "test": self.test_csv}
-        tables = {
-            name: self._read_table(Path(file), needs_label=name != "test") for name, file in files.items() if file
+        given = {
+            "train": (self.csv, self.videos),
+            "val": (self.val_csv, self.val_videos),
+            "test": (self.test_csv, self.test_videos),
+            "predict": (self.predict_csv, self.videos),
         }
+        tables = {name: self._read_table(Path(file), split=name) for name, (file, _) in given.items() if file}
         read_label = self._ranks(tables.values()) if self.format == "tsv_ranks" else scale_reader(self.label)
         splits, rejects = dict[str, Records](), list[Failure]()
         for name, table in tables.items():
-            folder = MediaFolder(Path(folders[name] or self.videos), follow_links=self.follow_links)
-            splits[name], failures = self._read_records(table, folder, read_label, needs_label=name != "test")
+            folder = MediaFolder(Path(given[name][1] or self.videos), follow_links=self.follow_links)
+            splits[name], failures = self._read_records(table, folder, read_label, split=name)
             rejects += failures
         return Annotations(splits=splits, rejects=tuple(rejects))
 
@@ -74,26 +88,27 @@ class SnapUGC(Dataset):
     def _label_column(self) -> str:
         return f"order of {self.label.name}" if self.format == "tsv_ranks" else self.label.name
 
-    def _read_table(self, path: Path, *, needs_label: bool) -> Table:
-        is_tsv = self.format == "tsv_ranks"
-        table = read_table(
-            path, format="tsv" if is_tsv else "csv", id_column="Id", quoting="none" if is_tsv else "rfc4180"
-        )
-        table.require("Id", "Title", "Description", *([self._label_column] if needs_label else []))
-        table.require(*([self.group_column] if self.group_column else []))
+    def _read_table(self, path: Path, *, split: str) -> Table:
+        is_old = self.format == "tsv_ranks"
+        has_tabs = is_old or path.suffix.lower() == ".tsv"
+        quoting: Quoting = "none" if is_old else "rfc4180"
+        table = read_table(path, format="tsv" if has_tabs else "csv", id_column="Id", quoting=quoting)
+        needed = [self._label_column] if split in LABELLED else []
+        table.require("Id", "Title", "Description", *needed, *filter(None, [self.group_column]))
         return table
 
     def _read_records(
-        self, table: Table, folder: MediaFolder, read_label: ReadLabel, *, needs_label: bool
+        self, table: Table, folder: MediaFolder, read_label: ReadLabel, *, split: str
     ) -> tuple[Records, tuple[Failure, ...]]:
+        has_label = self._label_column in table.columns and split != "predict"
         columns = Columns(
             id="Id",
             title="Title",
             description="Description",
-            label=self._label_column if self._label_column in table.columns else None,
+            label=self._label_column if has_label else None,
             group=self.group_column,
         )
-        return read_records(table, columns, folder, read_label=read_label, needs_label=needs_label)
+        return read_records(table, columns, folder, read_label=read_label, needs_label=split in LABELLED)
 
     def _ranks(self, tables: Iterable[Table]) -> ReadLabel:
         name = self._label_column

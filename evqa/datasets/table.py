@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.base import LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, read_records, scale_reader
 from evqa.datasets.splits import Records
@@ -47,14 +47,14 @@ class Table(Dataset):
         splits, rejects = dict[str, Records](), list[Failure]()
         for name, file in files.items():
             if file:
-                splits[name], failures = self._read_one(Path(file), folder, needs_label=name != "test")
+                splits[name], failures = self._read_one(Path(file), folder, split=name)
                 rejects += failures
         return Annotations(splits=splits, rejects=tuple(rejects))
 
-    def _read_one(self, path: Path, folder: MediaFolder, *, needs_label: bool) -> tuple[Records, tuple[Failure, ...]]:
+    def _read_one(self, path: Path, folder: MediaFolder, *, split: str) -> tuple[Records, tuple[Failure, ...]]:
         table = read_table(path, format=format_of(path), id_column=self.id_column, quoting=self.quoting)
         others = (self.path_column, self.title_column, self.description_column, self.group_column)
-        table.require(self.id_column, *filter(None, others), *([self.label.name] if needs_label else []))
+        table.require(self.id_column, *filter(None, others), *([self.label.name] if split in LABELLED else []))
         columns = Columns(
             id=self.id_column,
             label=self.label.name if self.label.name in table.columns else None,
@@ -63,4 +63,4 @@ class Table(Dataset):
             path=self.path_column,
             group=self.group_column,
         )
-        return read_records(table, columns, folder, read_label=scale_reader(self.label), needs_label=needs_label)
+        return read_records(table, columns, folder, read_label=scale_reader(self.label), needs_label=split in LABELLED)
