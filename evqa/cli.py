@@ -1,0 +1,79 @@
+"""The program `evqa COMMAND ...`, the same as `python -m evqa.COMMAND ...`.
+
+A command is a module of this package with a `main` that takes a list of arguments. They are found by reading the
+files, so that nothing heavy is imported for a list or a typo.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evqa import __version__
+from evqa.config.nearest import suggestion
+from evqa.errors import EvqaError
+
+PACKAGE = Path(__file__).parent
+
+
+def command(function: Callable[[list[str] | None], object]) -> Callable[[list[str] | None], None]:
+    """Make a command's `main`: what the user can mend ends with a sentence and exit code 2, Ctrl-C with 130."""
+
+    @functools.wraps(function)
+    def main(arguments: list[str] | None = None) -> None:
+        try:
+            function(arguments)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        except EvqaError as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(2) from None
+
+    return main
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand the arguments to a command and return its exit code; 2 where there is no such command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(f"{overview()}\n")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        sys.stdout.write(f"evqa {__version__}\n")
+        return 0
+    name, *rest = arguments
+    known = commands()
+    if name not in known:
+        sys.stderr.write(f"evqa {name}: there is no such command. {suggestion(name, known)}\n")
+        return 2
+    return int(importlib.import_module(f"evqa.{name}").main(rest) or 0)
+
+
+def commands() -> dict[str, str]:
+    """Every command and the first line of its description."""
+    found = {}
+    for file in sorted(PACKAGE.glob("*.py")):
+        if file.stem in ("cli", "__main__", "__init__"):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        if any(_defines_main(node) for node in tree.body):
+            found[file.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
+
+
+def overview() -> str:
+    """What `evqa` says without a command."""
+    known = commands()
+    width = max(map(len, known), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, text in known.items()]
+    return "\n".join(["Usage: evqa COMMAND [ARGUMENTS]", "", "Commands (COMMAND --help tells more):", *lines])
+
+
+def _defines_main(node: ast.stmt) -> bool:
+    if isinstance(node, ast.FunctionDef):
+        return node.name == "main"
+    return isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "main" for t in node.targets)

@@ -1,0 +1,1 @@
+"""Compose, check and identify configurations without importing anything heavy."""

@@ -1,0 +1,230 @@
+"""The shell around a command that composes a configuration: help, checks, single runs, sweeps, exit codes.
+
+Exit codes: 0 done, 1 a fault of the program (with its traceback) or a sweep with failed members, 2 a mistake that
+the user can mend (sentences, no traceback), 130 Ctrl-C. Hydra is used through its `Hydra` object instead of
+`hydra.main`, so that a command line is checked before anything runs and nobody meets Hydra's own error pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from evqa.errors import ConfigError, EvqaError
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+    from omegaconf import DictConfig
+
+    from evqa.config.compose import Composer
+    from evqa.config.examine import Plan
+
+JobFunction = Callable[["DictConfig"], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """A command. config_name: the root file in conf/; about: summary and examples for --help.
+
+    job: called with the checked, resolved, read-only configuration; what it returns is what an optimising sweep
+    optimises.
+    """
+
+    name: str
+    config_name: str
+    about: str
+    job: JobFunction
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run with a command line (without the program's name); returns the exit code."""
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        try:
+            return self._run(arguments)
+        except KeyboardInterrupt:
+            return 130
+        except EvqaError as error:
+            _say(error, sys.stderr)
+            return 2
+
+    def _run(self, arguments: list[str]) -> int:
+        if "--version" in arguments:
+            from evqa import __version__
+
+            _say(f"evqa {__version__}", sys.stdout)
+            return 0
+        if {"-h", "--help"} & set(arguments):
+            from evqa.config.help import help_text
+
+            _say(help_text(self.name, self.config_name, self.about), sys.stdout)
+            return 0
+        flags = read_flags(arguments)
+        composer, hydra = _start(self, flags)
+        if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
+            return _show(hydra, composer, flags)
+        return self._launch(hydra, composer, flags, arguments)
+
+    def _launch(self, hydra: Hydra, composer: Composer, flags: argparse.Namespace, arguments: list[str]) -> int:
+        from hydra.types import RunMode
+
+        from evqa.config.examine import examine
+
+        plan = examine(composer, flags.overrides, multirun=flags.multirun)
+        if plan.problems:
+            raise ConfigError(plan.problems)
+        single = plan.mode == RunMode.RUN
+        job = Job(run=self.job, command=_command(arguments, flags), raises=single)
+        lines = [*plan.lines, f"hydra.mode={plan.mode.name}"]
+        try:
+            if single:
+                hydra.run(composer.config_name, job, lines)
+                return 0
+            return int(getattr(hydra.multirun(composer.config_name, job, lines), "exit_code", 0))
+        except JobFailedError as failure:
+            return report_failure(failure.cause)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What Hydra calls: hands the settled configuration to the command's own function.
+
+    command: the arguments of the process up to the overrides. raises: let an exception out past Hydra (a single
+    run); a sweep's launcher collects it instead.
+    """
+
+    run: JobFunction
+    command: tuple[str, ...]
+    raises: bool
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run one configuration."""
+        from hydra.core.hydra_config import HydraConfig
+
+        from evqa.config.identity import settle
+
+        hydra = HydraConfig.get()
+        try:
+            settled = settle(cfg, hydra.runtime.choices)
+            with _alone(self.command, list(hydra.overrides.task)):
+                return self.run(settled)
+        except Exception as error:
+            if self.raises:
+                raise JobFailedError(error) from error
+            raise
+
+
+class JobFailedError(BaseException):
+    """Carries a job's exception past Hydra, which would print the overrides and a page of its own."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def report_failure(error: Exception) -> int:
+    """Print a sentence (2) for what the user can mend, a traceback (1) for everything else."""
+    if isinstance(error, EvqaError):
+        _say(error, sys.stderr)
+        return 2
+    traceback.print_exception(type(error), error, _from_the_job(error.__traceback__))
+    return 1
+
+
+def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's flags and the overrides, in any order. Raises ConfigError for an unknown flag."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]
+    flags = parser.parse_intermixed_args(list(arguments))
+    if flags.experimental_rerun:
+        raise ConfigError(["--experimental-rerun is not supported: the same command finds its run again."])
+    return flags
+
+
+def _refuse_flag(message: str) -> NoReturn:
+    advice = "Settings are written without dashes, as key=value; --help lists what there is."
+    raise ConfigError([f"{message[:1].upper()}{message[1:]}. {advice}"])
+
+
+def _start(application: Application, flags: argparse.Namespace) -> tuple[Composer, Hydra]:
+    from hydra._internal.hydra import Hydra
+
+    from evqa.config.compose import Composer
+
+    composer = Composer(
+        flags.config_name or application.config_name,
+        conf=Path(flags.config_path).resolve() if flags.config_path else None,
+        folders=[Path(flags.config_dir)] if flags.config_dir else [],
+    )
+    return composer, Hydra(task_name=application.name, config_loader=composer.loader)
+
+
+def _show(hydra: Hydra, composer: Composer, flags: argparse.Namespace) -> int:
+    """Print the configuration or facts about it; it need not be complete for that."""
+    from hydra._internal.utils import get_args_parser
+
+    from evqa.config.compose import CompositionError
+    from evqa.config.examine import examine
+
+    if flags.hydra_help:
+        hydra.hydra_help(composer.config_name, args_parser=get_args_parser(), args=flags)
+        return 0
+    if flags.shell_completion:
+        hydra.shell_completion(composer.config_name, flags.overrides)
+        return 0
+    plan: Plan = examine(composer, flags.overrides, multirun=flags.multirun)
+    lines = flags.overrides if plan.problems else plan.lines
+    try:
+        if flags.info:
+            hydra.show_info(flags.info, composer.config_name, lines)
+        else:
+            hydra.show_cfg(composer.config_name, lines, flags.cfg, flags.package, flags.resolve)
+    except CompositionError as error:
+        raise ConfigError(plan.problems or [str(error)]) from error
+    if plan.problems:
+        _say("\n".join(plan.problems), sys.stderr)
+    return 0
+
+
+def _command(arguments: list[str], flags: argparse.Namespace) -> tuple[str, ...]:
+    """The process's arguments up to the overrides: the program, a sub-command, where configurations lie."""
+    given = sys.argv[-len(arguments) :] if arguments else []
+    head = sys.argv[: len(sys.argv) - len(arguments)] if given == arguments else sys.argv[:1]
+    places = {"--config-path": flags.config_path, "--config-name": flags.config_name, "--config-dir": flags.config_dir}
+    return (*head, *(word for flag, place in places.items() if place for word in (flag, place)))
+
+
+@contextmanager
+def _alone(command: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
+    """Make a member of a sweep look like a program of its own.
+
+    Lightning starts the other processes of a node by repeating `sys.argv`, or, where it sees Hydra, by a command that
+    needs Hydra's output folder. Repeating a sweep's own arguments would start the sweep again.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    arguments, config = sys.argv, HydraConfig.instance().cfg
+    sys.argv = [*command, *overrides, "hydra.mode=RUN"]
+    HydraConfig.instance().cfg = None
+    try:
+        yield
+    finally:
+        sys.argv, HydraConfig.instance().cfg = arguments, config
+
+
+def _say(text: object, stream: TextIO) -> None:
+    stream.write(f"{text}\n")
+
+
+def _from_the_job(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the command's own function on, without Hydra's and this shell's frames."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace

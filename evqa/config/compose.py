@@ -1,0 +1,130 @@
+"""Compose a configuration and check it whole, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from evqa.config import identity
+from evqa.config.check import check
+from evqa.config.paths import conf_folder
+from evqa.config.rules import Design, broken_rules
+from evqa.config.signature import Schema, UnknownTargetError, read_schema
+from evqa.errors import ConfigError
+
+CompositionError = (HydraException, OmegaConfBaseException, ValueError)
+
+
+class Composer:
+    """Hydra's loader over evqa's configuration files, with questions about groups and their options.
+
+    folders: further folders that are searched first (`--config-dir`).
+    """
+
+    def __init__(self, config_name: str, *, conf: Path | None = None, folders: Sequence[Path] = ()) -> None:
+        version.setbase("1.3")
+        setup_globals()
+        identity.register_resolver()
+        self.config_name = config_name
+        self.conf = conf or conf_folder()
+        search_path = create_config_search_path(search_path_dir=str(self.conf))
+        for folder in folders:
+            if not folder.is_dir():
+                raise ConfigError([f"--config-dir {folder}: there is no such folder."])
+            search_path.prepend("command-line", f"file://{folder.resolve()}", anchor=SearchPathQuery("schema", None))
+        self.loader = ConfigLoaderImpl(config_search_path=search_path)
+        self._options: dict[str, list[str]] = {}
+
+    def options(self, group: str) -> list[str]:
+        """What a group offers; empty where there is no such group."""
+        if group not in self._options:
+            self._options[group] = sorted(self.loader.get_group_options(group)) if _is_group_name(group) else []
+        return self._options[group]
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The groups of the configuration files, without Hydra's own."""
+        return [group for group in self.loader.list_groups("") if group != "hydra"]
+
+    def compose(self, lines: Sequence[str], *, mode: RunMode = RunMode.RUN) -> DictConfig:
+        """Compose with Hydra's own node. Raises one of CompositionError."""
+        return self.loader.load_configuration(
+            self.config_name, list(lines), run_mode=mode, validate_sweep_overrides=False
+        )
+
+    @cached_property
+    def defaults(self) -> dict[str, object]:
+        """The default option of each group that the primary file names."""
+        primary = OmegaConf.load(self.conf / f"{self.config_name}.yaml")
+        assert isinstance(primary, DictConfig)
+        items = [item for item in primary.get("defaults", ()) if isinstance(item, DictConfig)]
+        return {str(group): option for item in items for group, option in item.items() if " " not in str(group)}
+
+    def set_values(self, cfg: DictConfig, overrides: list[Override]) -> None:
+        """Set single values in a composed configuration, in place. Raises one of CompositionError."""
+        ConfigLoaderImpl._apply_overrides_to_config(overrides, cfg)
+
+    def alternatives(self, group: str) -> dict[str, Schema]:
+        """The schema of each option of a group that builds something."""
+        found = {}
+        for option in self.options(group):
+            try:
+                node = OmegaConf.select(self.loader.load_configuration(f"{group}/{option}", [], RunMode.RUN), group)
+                found[option] = read_schema(str(node["_target_"]))
+            except (*CompositionError, UnknownTargetError, KeyError, TypeError):
+                continue
+        return found
+
+    def check(self, cfg: DictConfig) -> list[str]:
+        """All problems of a composed configuration, with or without Hydra's node."""
+        findings = check(cfg, groups=tuple(self.groups))
+        unchosen = self._unchosen(cfg) if "hydra" in cfg else []
+        design = Design(cfg=cfg, schemas=findings.schemas, alternatives=self.alternatives)
+        return unchosen + findings.problems + broken_rules(design)
+
+    def _unchosen(self, cfg: DictConfig) -> list[str]:
+        """Groups that must be chosen (their default is not null) and were set to null."""
+        chosen = cfg.hydra.runtime.choices
+        return [
+            f"{group}: nothing is chosen. Options: {', '.join(self.options(group))}."
+            for group, default in self.defaults.items()
+            if default is not None and chosen.get(group) is None
+        ]
+
+
+def compose(lines: Sequence[str] = (), *, config_name: str = "train", conf: Path | None = None) -> DictConfig:
+    """A checked, resolved configuration as a run gets it. Raises ConfigError with every problem."""
+    from evqa.config.examine import examine
+
+    composer = Composer(config_name, conf=conf)
+    plan = examine(composer, lines)
+    if plan.problems:
+        raise ConfigError(plan.problems)
+    cfg = composer.compose(plan.lines)
+    return identity.settle(job_part(cfg), cfg.hydra.runtime.choices)
+
+
+def job_part(cfg: DictConfig) -> DictConfig:
+    """The configuration without Hydra's own node."""
+    if "hydra" not in cfg:
+        return cfg
+    job = cfg.copy()
+    with open_dict(job):
+        del job["hydra"]
+    return job
+
+
+def _is_group_name(name: str) -> bool:
+    return bool(name) and not name.startswith("/") and ".." not in name

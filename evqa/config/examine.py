@@ -1,0 +1,150 @@
+"""Examine a command line: every mistake in it at once, and the overrides as Hydra needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from evqa.config.compose import Composer, CompositionError
+from evqa.config.keys import choice_problem, is_choice, key_problem, must_be_added
+from evqa.config.overrides import explain_sweep, read_overrides, swept_lines
+
+# A wrong choice of these leaves nothing to compare further overrides with: they may set any key.
+GLOBAL_GROUPS = ("experiment", "sweep")
+
+
+@dataclass
+class Plan:
+    """What to do with a command line. lines: overrides for Hydra; problems: sentences, empty where all is well."""
+
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    mode: RunMode = RunMode.RUN
+
+
+def examine(composer: Composer, arguments: Sequence[str], *, multirun: bool = False) -> Plan:
+    """Check overrides and the configuration that they make; of a sweep, every value of each axis by itself."""
+    return _Examination(composer, multirun=multirun).run(arguments)
+
+
+class _Examination:
+    def __init__(self, composer: Composer, *, multirun: bool) -> None:
+        self.composer, self.multirun = composer, multirun
+        self.problems: list[str] = []
+        self.blind: set[str] = set()  # groups whose choice is wrong: their keys cannot be judged
+
+    def run(self, arguments: Sequence[str]) -> Plan:
+        given = self.choose(arguments)
+        if self.blind & set(GLOBAL_GROUPS):
+            return Plan(problems=self.problems)
+        try:
+            base = self.compose_choices(given)
+            mode = RunMode.MULTIRUN if self.multirun or base.hydra.mode == RunMode.MULTIRUN else RunMode.RUN
+            axes: list[Override] = []
+            if mode == RunMode.MULTIRUN:
+                axes = self.configured_axes(base, given)
+                swept = [o for o in (*axes, *given) if o.is_sweep_override() and is_choice(self.composer, o)]
+                base = self.compose_choices([*axes, *given]) if swept else base
+        except CompositionError as error:
+            return Plan(problems=[*self.problems, explain_failure(error)])
+        kept = self.judge(base, given, sweeps=mode == RunMode.MULTIRUN)
+        self.try_out(base, [*self.judge(base, axes, sweeps=True), *kept])
+        lines = [override.input_line or "" for override in kept]
+        return Plan(lines=lines, problems=list(dict.fromkeys(self.problems)), mode=mode)
+
+    def choose(self, arguments: Sequence[str]) -> list[Override]:
+        """Read overrides and drop those that choose what does not exist."""
+        reading = read_overrides(arguments, self.composer.loader)
+        self.problems += reading.problems
+        kept = []
+        for override in reading.overrides:
+            problem = choice_problem(self.composer, override)
+            if problem is None:
+                kept.append(override)
+            else:
+                self.problems.append(problem)
+                self.blind.add(override.key_or_group)
+        return kept
+
+    def compose_choices(self, overrides: Sequence[Override]) -> DictConfig:
+        """The configuration that the choices make, before single values are set; of a sweep, its first choice."""
+        lines = [first_line(o) for o in overrides if is_choice(self.composer, o) or _is_needed_early(o)]
+        return self.composer.compose(lines, mode=RunMode.MULTIRUN)
+
+    def configured_axes(self, base: DictConfig, given: Sequence[Override]) -> list[Override]:
+        """The axes that a sweep's own file names, without those that the command line sets."""
+        params = OmegaConf.select(base, "hydra.sweeper.params") or {}
+        axes = self.choose([f"{key}={value}" for key, value in params.items()])
+        taken = {override.key_or_group for override in given}
+        return [axis for axis in axes if axis.key_or_group not in taken]
+
+    def judge(self, base: DictConfig, overrides: Sequence[Override], *, sweeps: bool) -> list[Override]:
+        """Drop overrides that cannot work, and mark with '+' the arguments that the YAML does not mention."""
+        kept = []
+        for override in overrides:
+            if override.key_or_group.partition(".")[0] in self.blind:
+                continue
+            choice = is_choice(self.composer, override)
+            problem = explain_sweep(override, choice=choice) if override.is_sweep_override() and not sweeps else None
+            if problem is None and not choice:
+                problem = key_problem(self.composer, base, override)
+            if problem:
+                self.problems.append(problem)
+            elif must_be_added(base, override):
+                kept += read_overrides([f"+{override.input_line}"], self.composer.loader).overrides
+            else:
+                kept.append(override)
+        return kept
+
+    def try_out(self, base: DictConfig, overrides: Sequence[Override]) -> None:
+        """Check with the first value of each axis, then with each other value in turn."""
+        lines = [first_line(override) for override in overrides]
+        axes = [(place, swept_lines(override)[1:]) for place, override in enumerate(overrides)]
+        others = [(place, line) for place, values in axes for line in values]
+        for cfg in [self.with_values(base if not others else base.copy(), lines)] + [
+            self.varied(base, lines, place, line) for place, line in others
+        ]:
+            self.problems += self.composer.check(cfg) if cfg is not None else []
+
+    def with_values(self, cfg: DictConfig, lines: Sequence[str]) -> DictConfig | None:
+        """Set single values in a composed configuration as Hydra would; None (and a problem) where that fails."""
+        overrides = read_overrides(lines, self.composer.loader).overrides
+        try:
+            self.composer.set_values(cfg, [o for o in overrides if not is_choice(self.composer, o)])
+        except CompositionError as error:
+            self.problems.append(explain_failure(error))
+            return None
+        return cfg
+
+    def varied(self, base: DictConfig, lines: Sequence[str], place: int, line: str) -> DictConfig | None:
+        """The configuration with another value at one place; only another choice is worth composing anew."""
+        changed = [*lines[:place], line, *lines[place + 1 :]]
+        overrides = read_overrides(changed, self.composer.loader).overrides
+        if not is_choice(self.composer, overrides[place]):
+            return self.with_values(base.copy(), changed)
+        try:
+            return self.with_values(self.compose_choices(overrides), changed)
+        except CompositionError as error:
+            self.problems.append(explain_failure(error))
+            return None
+
+
+def first_line(override: Override) -> str:
+    """The override itself, or the first value of a sweep."""
+    return swept_lines(override)[0] if override.is_sweep_override() else override.input_line or ""
+
+
+def explain_failure(error: Exception) -> str:
+    """One line from what Hydra or OmegaConf say about files that do not fit together."""
+    texts = [str(error), str(error.__cause__ or "")]
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    return " ".join(dict.fromkeys(kept)) or f"{type(error).__name__} while composing the configuration."
+
+
+def _is_needed_early(override: Override) -> bool:
+    return override.key_or_group in ("hydra.mode", "hydra.searchpath")

@@ -1,0 +1,41 @@
+"""Where the configuration files lie: beside the package in a checkout, inside it in an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evqa.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def conf_folder() -> Path:
+    """The folder with `train.yaml` and the groups; its `experiment` and `sweep` are groups as well.
+
+    Raises ConfigError where neither a checkout nor an installed wheel holds the files.
+    """
+    candidates = (PACKAGE / "conf", PACKAGE.parent / "conf")
+    for folder in candidates:
+        if (folder / "train.yaml").is_file():
+            return folder
+    places = " nor in ".join(str(folder) for folder in candidates)
+    raise ConfigError([f"The configuration files are neither in {places}. Install evqa again, or run from a checkout."])
+
+
+def group_folders(conf: Path) -> dict[str, Path]:
+    """Every group below a configuration folder by name ('model', 'hydra/launcher'); a group holds YAML files."""
+    found = {}
+    for folder in sorted(_folders(conf)):
+        if any(folder.glob("*.yaml")):
+            found[folder.relative_to(conf).as_posix()] = folder
+    return found
+
+
+def group_options(folder: Path) -> list[str]:
+    """The names that a group offers, sorted."""
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def _folders(folder: Path) -> list[Path]:
+    children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith((".", "__"))]
+    return children + [below for child in children for below in _folders(child)]

@@ -1,0 +1,44 @@
+"""The plain keys of a configuration: those that build nothing themselves.
+
+These classes are read like every other schema, as text; nobody makes instances of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where a run lies: `<root>/<experiment>/<name>`; null means what follows from the configuration."""
+
+    root: str
+    experiment: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modal:
+    """What a model sees and hears. dropout: probability of leaving out one of the two in training."""
+
+    name: Literal["a", "v", "av"]
+    dropout: Annotated[float, "0 <= dropout < 1"] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """The keys beside the groups. resume: auto continues a run of the same settings, never starts anew."""
+
+    seed: int = 0
+    resume: Literal["auto", "never"] = "auto"
+    dry_run: bool = False
+    run: Run
+    modal: Modal | None = None
+
+
+# Nodes without `_target_` that have a schema all the same.
+PLAIN_NODES = {"": f"{__name__}.Root", "run": f"{__name__}.Run", "modal": f"{__name__}.Modal"}
+
+# Nodes that carry the keyword arguments of a second class beside their own.
+COMPANIONS = {"data": "evqa.datamodule.Loading"}

@@ -1,0 +1,116 @@
+"""The few rules across components; each is a function that yields sentences.
+
+They read literal class attributes (`modalities`, `needs_logits`, ...) without importing the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from omegaconf import DictConfig, OmegaConf
+
+from evqa.config.signature import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A configuration and what its classes say about themselves.
+
+    schemas: of the nodes that build something, by path. alternatives: (group) -> schema of each option by name.
+    """
+
+    cfg: DictConfig
+    schemas: Mapping[str, Schema]
+    alternatives: Callable[[str], Mapping[str, Schema]]
+
+    def value(self, key: str) -> object:
+        """A value of the configuration, or None where it is absent or missing."""
+        return OmegaConf.select(self.cfg, key, throw_on_missing=False)
+
+    def fact(self, path: str, name: str, default: object = None) -> object:
+        """A literal class attribute of the node's class."""
+        schema = self.schemas.get(path)
+        return default if schema is None else schema.facts.get(name, default)
+
+    def options_with(self, group: str, test: Callable[[Mapping[str, object]], bool]) -> str:
+        """The options of a group whose class passes a test, as 'model=a, model=b'."""
+        able = [name for name, schema in self.alternatives(group).items() if test(schema.facts)]
+        return ", ".join(f"{group}={name}" for name in able) or f"no {group} in conf/{group}"
+
+
+def model_has_the_modality(design: Design) -> Iterator[str]:
+    """`modal=av` needs a model with ears."""
+    wanted = design.value("modal.name")
+    offered = design.fact("model", "modalities")
+    if isinstance(offered, tuple | list) and isinstance(wanted, str) and wanted not in offered:
+        able = design.options_with("model", lambda facts: wanted in _names(facts.get("modalities")))
+        yield (
+            f"modal.name={wanted}: {design.schemas['model'].name} works with {_listed(offered)} only. "
+            f"Choose modal={offered[0]}, or a model that can do '{wanted}': {able}."
+        )
+
+
+def head_gets_its_logits(design: Design) -> Iterator[str]:
+    """Some heads read logits, which some models do not have."""
+    if design.fact("head", "needs_logits") is True and design.fact("model", "generates", True) is False:
+        heads = design.options_with("head", lambda facts: facts.get("needs_logits") is not True)
+        models = design.options_with("model", lambda facts: facts.get("generates", True) is not False)
+        yield (
+            f"head: {design.schemas['head'].name} reads logits, and {design.schemas['model'].name} has none. "
+            f"Choose a head that needs none ({heads}) or a model that has them ({models})."
+        )
+
+
+def dropout_has_two_modalities(design: Design) -> Iterator[str]:
+    """Leaving out one of one leaves nothing."""
+    dropout, name = design.value("modal.dropout"), design.value("modal.name")
+    if isinstance(dropout, int | float) and dropout > 0 and name in ("a", "v"):
+        yield (
+            f"modal.dropout={dropout}: it leaves out picture or sound at random, and modal.name={name} has only one "
+            "of them. Write modal=av or modal.dropout=0."
+        )
+
+
+def frames_fill_the_connector(design: Design) -> Iterator[str]:
+    """A connector that joins frames in groups would silently drop the rest of a group."""
+    multiple, count = design.fact("model", "frame_multiple", 1), design.value("frames.count")
+    if design.value("modal.name") == "a" or not isinstance(multiple, int) or not isinstance(count, int):
+        return
+    if multiple > 1 and count % multiple:
+        below = count - count % multiple
+        choices = [str(number) for number in (below, below + multiple) if number > 0]
+        yield (
+            f"frames.count={count}: {design.schemas['model'].name} joins frames in groups of {multiple} and would "
+            f"drop the rest. Write frames.count={' or '.join(choices)}."
+        )
+
+
+def names_are_folder_names(design: Design) -> Iterator[str]:
+    """The experiment and the run's name become folders."""
+    for key in ("run.experiment", "run.name"):
+        name = design.value(key)
+        if isinstance(name, str) and (not name.strip() or name in (".", "..") or "/" in name or "\\" in name):
+            yield f"{key}='{name}': it becomes a folder's name, so it must not be empty and has no slashes."
+
+
+RULES: tuple[Callable[[Design], Iterator[str]], ...] = (
+    model_has_the_modality,
+    head_gets_its_logits,
+    dropout_has_two_modalities,
+    frames_fill_the_connector,
+    names_are_folder_names,
+)
+
+
+def broken_rules(design: Design) -> list[str]:
+    """Apply all rules."""
+    return [sentence for rule in RULES for sentence in rule(design)]
+
+
+def _names(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else ("a", "v", "av")
+
+
+def _listed(names: tuple[object, ...] | list[object]) -> str:
+    return " or ".join(f"'{name}'" for name in names)

@@ -1,0 +1,28 @@
+"""Read a data set's table, probe every video, and write a manifest and the rejects with reasons.
+
+Examples:
+  python -m evqa.prepare data=snapugc data.csv=train.csv data.videos=videos/
+  python -m evqa.prepare data=snapugc data.csv=train.csv data.videos=videos/ frames=uniform8
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evqa.config.application import Application
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def prepare(cfg: DictConfig) -> Any:
+    """Prepare one checked configuration's data; imports what is heavy only now."""
+    from evqa.runs.preparation import run
+
+    return run(cfg)
+
+
+main = Application(name="prepare", config_name="prepare", about=__doc__ or "", job=prepare)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
