@@ -1,0 +1,189 @@
+"""A cache of decoded clips: what `read_clip` gives, from disk at the speed of the disk."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from evqa.errors import EvqaError, MediaError
+from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.store.disk import Disk
+from evqa.media.store.hashes import FileHash
+from evqa.media.store.record import Content
+from evqa.media.store.shards import CacheFullError
+from evqa.types import Clip
+
+
+class CacheError(EvqaError):
+    """A cache that cannot be filled as asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    """Where decoded clips are kept.
+
+    folder: null for no cache; several runs, processes and nodes may share one. codec: raw is lossless; jpeg takes an
+    eighth of the space and changes pixels (mean 1 of 255 at quality 95). max_gigabytes: of the whole folder (10^9
+    bytes); beyond, the shards that were not used for longest go, but none that is in use. fill: auto stores what had to
+    be decoded, never only reads. verify: compare a clip with its checksum the first time a process reads it, or always.
+    """
+
+    folder: str | None = "cache/clips"
+    codec: Literal["raw", "jpeg"] = "raw"
+    jpeg_quality: int = 95
+    max_gigabytes: float = 100.0
+    fill: Literal["auto", "never"] = "auto"
+    verify: Literal["once", "always"] = "once"
+    shard_megabytes: float = 512.0
+
+
+class Stored(NamedTuple):
+    """What became of a file: found (it was in the cache), stored, busy (another process is at it), or failed.
+
+    reason: why the file gives no clip; a failure that is not the file's fault is not kept. num_bytes: written.
+    """
+
+    state: Literal["found", "stored", "busy", "failed"]
+    reason: str | None = None
+    num_bytes: int = 0
+
+
+class CachedReader:
+    """`read_clip` for one specification, through the cache; also where settings.folder is null.
+
+    Threads may share one; a copy that is sent or forked to another process starts afresh there.
+    """
+
+    def __init__(self, settings: CacheSettings, spec: ClipSpec) -> None:
+        self.settings, self.spec = settings, spec
+        self._disk: Disk | None = None
+        self._process = -1
+
+    def __reduce__(self) -> tuple[type, tuple[CacheSettings, ClipSpec]]:
+        return type(self), (self.settings, self.spec)
+
+    def __call__(self, path: Path) -> Clip:
+        """Read a file; the same as `read`."""
+        return self.read(path)
+
+    def read(self, path: Path) -> Clip:
+        """Return the clip of a file, identical to `read_clip(path, spec)` (but for the codec jpeg).
+
+        Raises:
+            MediaError: the file cannot be read; from the cache it is the same sentence.
+        """
+        disk = self.disk
+        if disk is None:
+            return read_clip(path, self.spec)
+        try:
+            file = disk.hashes.of(path)
+        except OSError:
+            return read_clip(path, self.spec)  # which says what is wrong
+        content = disk.read(file)
+        if content is None:
+            content = self._decode(path, file, disk)
+        if isinstance(content, str):
+            raise MediaError(path, content)
+        return content
+
+    def contains(self, path: Path) -> bool:
+        """Return whether the clip, or the reason why there is none, is in the cache. Raises OSError."""
+        disk = self.disk
+        return disk is not None and disk.shards.find(disk.hashes.of(path).key) is not None
+
+    def store(self, path: Path) -> Stored:
+        """Bring one file into the cache; `evqa.media.filling` does many.
+
+        Raises:
+            CacheError: the cache cannot be written, or is full.
+        """
+        disk = self.disk
+        if disk is None:
+            raise CacheError("cache: its folder is null, so there is nothing to fill; name a folder")
+        try:
+            file = disk.hashes.of(path)
+        except OSError as error:
+            return Stored("failed", f"cannot be opened ({error.strerror})")
+        try:
+            return self._store(path, file, disk)
+        except MediaError as error:
+            return Stored("failed", error.reason)
+        except OSError as error:
+            raise CacheError(disk.unwritable_sentence(error)) from error
+        except CacheFullError:
+            raise CacheError(disk.full_sentence()) from None
+
+    def _store(self, path: Path, file: FileHash, disk: Disk) -> Stored:
+        if disk.shards.find(file.key) is not None:
+            return Stored("found", disk.reason(file))
+        claim = disk.shards.claim(file.key)
+        if claim is None:
+            return Stored("busy")
+        with claim:
+            if disk.shards.find(file.key, fresh=True) is not None:
+                return Stored("found", disk.reason(file))
+            content = _content(path, self.spec)
+            reason = content if isinstance(content, str) else None
+            return Stored("stored", reason, disk.add(path, file, content, claim))
+
+    def record_bytes(self, path: Path) -> int:
+        """Decode a file to see how many bytes its record would take. Stores nothing."""
+        disk = self.disk
+        assert disk is not None
+        try:
+            content = _content(path, self.spec)
+        except MediaError as error:
+            content = error.reason
+        return sum(piece.nbytes for piece in disk.encode(bytes(32), content))
+
+    def store_failure(self, path: Path, reason: str) -> Stored:
+        """Remember that a file gives no clip, for what `read_clip` cannot survive to say."""
+        disk = self.disk
+        assert disk is not None
+        file = disk.hashes.of(path)
+        claim = disk.try_claim(file)
+        if claim is not None:
+            with claim:
+                disk.try_add(path, file, reason, claim)
+        return Stored("stored", reason)
+
+    def _decode(self, path: Path, file: FileHash, disk: Disk) -> Content:
+        """Decode a clip that the cache lacks, and store it where that is possible and nobody else is at it."""
+        claim = None if self.settings.fill == "never" else disk.try_claim(file)
+        if claim is None:
+            return _content(path, self.spec)
+        with claim:
+            content = disk.read(file) if disk.shards.find(file.key, fresh=True) else None
+            if content is None:
+                content = _content(path, self.spec)
+                disk.try_add(path, file, content, claim)
+        return content
+
+    def close(self) -> None:
+        """Finish what this process has written and remove what dead ones left; reading and storing may go on."""
+        if self.disk is not None:
+            self.disk.shards.close()
+
+    @property
+    def disk(self) -> Disk | None:
+        """What this process knows of the folder, None without one."""
+        if self._process != os.getpid():  # a forked copy must not write to its parent's shard
+            self._disk = None if self.settings.folder is None else Disk(self.settings, self.spec)
+            self._process = os.getpid()
+        return self._disk
+
+
+def _content(path: Path, spec: ClipSpec) -> Content:
+    """Read a clip, or say why the file has none. Raises MediaError where that is not the file's fault."""
+    wall, cpu = time.monotonic(), time.thread_time()
+    try:
+        return read_clip(path, spec)
+    except MediaError as error:
+        limit = spec.limits.timeout_seconds
+        stalled = time.monotonic() - wall > 2 * limit and time.thread_time() - cpu < limit
+        if stalled or isinstance(error.__cause__, OSError | MemoryError):  # the machine, its disk, a permission
+            raise
+        return error.reason

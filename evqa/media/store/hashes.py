@@ -1,0 +1,81 @@
+"""Content hashes of files, remembered by path, size and time of modification."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from evqa.media.store.journal import Journal, append_line
+
+SETTLED_NS = 2_000_000_000  # a file changed more recently may change again without a new time stamp
+
+
+class FileHash(NamedTuple):
+    """What a file held when it looked like this; key: SHA-256, 32 bytes."""
+
+    key: bytes
+    size: int
+    modified_ns: int
+
+    def is_current(self, path: Path) -> bool:
+        """Return whether the file still looks the same. Raises OSError."""
+        now = path.stat()
+        return (now.st_size, now.st_mtime_ns) == (self.size, self.modified_ns)
+
+
+class ContentHashes:
+    """SHA-256 of files; each file is read once and the answer kept in `folder` for all processes to come.
+
+    remember: write what is new to the folder.
+    """
+
+    def __init__(self, folder: Path, *, remember: bool = True) -> None:
+        self.folder, self.remember = folder, remember
+        self._journal = Journal(folder, ".hashes")
+        self._known: dict[str, FileHash] | None = None
+        self._descriptor: int | None = None
+        self._lock = threading.Lock()
+
+    def of(self, path: Path) -> FileHash:
+        """Return the hash of a file's content. Raises OSError where it cannot be read."""
+        known = self.known(path)
+        if known is not None:
+            return known
+        from evqa.media.probe import content_hash
+
+        before = path.stat()
+        found = FileHash(bytes.fromhex(content_hash(path)), before.st_size, before.st_mtime_ns)
+        if self.remember and time.time_ns() - before.st_mtime_ns > SETTLED_NS:
+            self._remember(os.path.abspath(path), found)  # noqa: PTH100
+        return found
+
+    def known(self, path: Path) -> FileHash | None:
+        """Return the hash where it is remembered and the file unchanged, without reading it. Raises OSError."""
+        if self._known is None:
+            self._load()
+        assert self._known is not None
+        found = self._known.get(os.path.abspath(path))  # noqa: PTH100 (no links are followed, no disk is asked)
+        return found if found is not None and found.is_current(path) else None
+
+    def _load(self) -> None:
+        with self._lock:
+            if self._known is None:
+                lines = (fields for _, fields in self._journal.read_new())
+                self._known = {path: FileHash(bytes.fromhex(key), size, ns) for path, key, size, ns in lines}
+
+    def _remember(self, path: str, found: FileHash) -> None:
+        assert self._known is not None
+        with self._lock:
+            self._known[path] = found
+            try:
+                if self._descriptor is None:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    name = self.folder / f"{secrets.token_hex(6)}.hashes"
+                    self._descriptor = os.open(name, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
+                append_line(self._descriptor, [path, found.key.hex(), found.size, found.modified_ns], sync=False)
+            except OSError:  # a folder that cannot be written: the next process hashes again
+                return
