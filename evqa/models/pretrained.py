@@ -1,0 +1,177 @@
+"""What the models that transformers provides have in common: loading, hidden states, logits, generation, export.
+
+# B batch, T tokens, D width, N positions, V vocabulary
+"""
+
+from __future__ import annotations
+
+import shutil
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from evqa.errors import ConfigError
+from evqa.models.base import Load, Model, Setting
+from evqa.models.chat import Chat
+from evqa.models.hub import SIDE_FILES, Checkpoint, build_empty, load_weights, quiet
+from evqa.types import Output, Part
+
+Dtype = Literal["bfloat16", "float32"]
+Attention = Literal["sdpa", "flash_attention_2", "eager"]
+TEXT_TOKENS = 120  # the default question with a title and a description of usual length
+LANGUAGE_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """The transformers classes of a model: without an LM head (`body`) and with it (`full`)."""
+
+    body: type
+    full: type
+
+
+class PretrainedModel(Model):
+    """A chat model from transformers. `body` holds towers and language model, `lm_head` exists where logits are read.
+
+    Names below the model are the same with and without an LM head, so adapters and checkpoints fit both.
+    """
+
+    lm_head: nn.Module | None
+
+    def __init__(self, kind: Kind, config: Any, checkpoint: Checkpoint, chat: Chat, *, setting: Setting) -> None:
+        super().__init__()
+        self.config, self.checkpoint, self.chat = config, checkpoint, chat
+        self.width = int(config.get_text_config().hidden_size)
+        self._kind, self._setting = kind, setting
+
+    def load(
+        self, *, dtype: Dtype, attention: Attention, gradient_checkpointing: bool, unused: tuple[str, ...]
+    ) -> None:
+        """Build the parts that are needed, without the towers in `unused`, and read their weights (`Setting.load`)."""
+        kind = self._kind.full if self._setting.logits else self._kind.body
+        whole = build_empty(kind, self.config, dtype=dtype, attention=attention)
+        self.body: Any = whole.model if self._setting.logits else whole
+        for tower in unused:
+            setattr(self.body, tower, None)
+        if self._setting.load:
+            load_weights(whole, self.checkpoint, prefix="model." if self._setting.logits else "")
+        self.lm_head = whole.lm_head if self._setting.logits else None
+        # A tuple hides the wrapper from torch: its parts are registered above, under names that do not depend on it.
+        self._whole = (whole,)
+        self._checkpointed = gradient_checkpointing
+        if gradient_checkpointing:
+            older = "gradient_checkpointing_enable"  # of the same method
+            enable = getattr(self.body, "activation_checkpointing_enable", None) or getattr(self.body, older)
+            enable({"use_reentrant": False})
+
+    @abstractmethod
+    def media(self, input_ids_BT: Tensor, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Name pictures, sound and what places them in time as the transformers model does; empty without media."""
+
+    @abstractmethod
+    def media_tokens(self) -> dict[str, int]:
+        """Estimate the tokens of one sample's `picture` and `sound`."""
+
+    @abstractmethod
+    def idle_media(self, inputs: dict[str, Tensor]) -> Tensor | None:
+        """Run the towers that this batch does not need on the smallest input; None where all are needed."""
+
+    def forward(self, inputs: dict[str, Tensor]) -> Output:
+        """Run the model once on right-padded inputs."""
+        input_ids_BT, mask_BT = inputs["input_ids_BT"], inputs["mask_BT"]
+        media = self.media(input_ids_BT, inputs)
+        hidden_BTD = self.body(
+            input_ids=input_ids_BT, attention_mask=mask_BT.long(), use_cache=False, **media
+        ).last_hidden_state
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # Every rank must run every tower, or gradient exchange and sharded weights wait for ever.
+            idle = self.idle_media(inputs)
+            hidden_BTD = hidden_BTD if idle is None else hidden_BTD + 0.0 * idle.sum()
+        return Output(
+            hidden_BTD=hidden_BTD,
+            mask_BT=mask_BT,
+            answer_B=inputs["answer_B"],
+            logits_at=self.logits_at,
+            word_id=self.chat.word_id,
+            generate=lambda max_new_tokens: self.generate(inputs, max_new_tokens=max_new_tokens),
+            target_BT=inputs.get("target_BT"),
+        )
+
+    def logits_at(self, hidden_ND: Tensor) -> Tensor:
+        """Map hidden states to logits [N, V]. Raises ConfigError where no LM head was built."""
+        if self.lm_head is None:
+            raise ConfigError(["this model was built without its LM head; choose a head that reads no logits"])
+        logits_NV: Tensor = self.lm_head(hidden_ND)
+        return logits_NV
+
+    @torch.no_grad()
+    def generate(self, inputs: dict[str, Tensor], *, max_new_tokens: int) -> list[str]:
+        """Continue every prompt greedily; targets in the inputs are not seen. The checkpoint's sampling is not used."""
+        from transformers import GenerationConfig
+
+        if self.lm_head is None:
+            raise ConfigError(["this model was built without its LM head, so it cannot generate"])
+        (whole,) = self._whole
+        input_ids_BT, mask_BT = pad_left(inputs["input_ids_BT"], inputs["answer_B"] + 1)
+        greedy = GenerationConfig(
+            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=[self.chat.end], pad_token_id=self.chat.pad
+        )
+        media = self.media(input_ids_BT, inputs)
+        with quiet():
+            ids_BT = whole.generate(
+                input_ids=input_ids_BT, attention_mask=mask_BT.long(), generation_config=greedy, **media
+            )
+        return [self.chat.decode(row) for row in ids_BT[:, input_ids_BT.shape[1] :].tolist()]
+
+    def frozen_parts(self) -> tuple[str, ...]:
+        """The towers stay as they are unless a recipe trains them."""
+        return ("vision", "audio")
+
+    def base_name(self) -> str:
+        """Checkpoint and revision."""
+        return self.checkpoint.label
+
+    def load_per_sample(self) -> Load:
+        """Count the tokens of the prompt, of a portrait clip at the configured budget, and of the audio window."""
+        trunk = self.config.get_text_config()
+        return Load(
+            tokens={"text": TEXT_TOKENS, **self.media_tokens()},
+            num_layers=trunk.num_hidden_layers,
+            width=trunk.hidden_size,
+            mlp_width=trunk.intermediate_size,
+            checkpointed=self._checkpointed,
+        )
+
+    def language_parts(self) -> tuple[Part, ...]:
+        """The language model and, where it has weights of its own, the LM head."""
+        language = Part(name="language", prefixes=("body.language_model",), linear_names=LANGUAGE_LINEARS)
+        tied = self.lm_head is not None and self.lm_head.weight is self.body.language_model.embed_tokens.weight
+        head = Part(name="lm_head", prefixes=("lm_head",))
+        return (language,) if self.lm_head is None or tied else (language, head)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write config, weights, tokenizer and the base's processor files as a Hugging Face folder.
+
+        Parts that were not built (an unused tower, the LM head) are not in it; merge adapters first.
+        """
+        (whole,) = self._whole
+        with quiet():
+            whole.save_pretrained(folder)
+            self.chat.tokenizer.save_pretrained(folder)
+        for name in SIDE_FILES:
+            source = self.checkpoint.folder / name
+            if source.is_file() and not (Path(folder) / name).exists():
+                shutil.copyfile(source, Path(folder) / name)
+
+
+def pad_left(ids_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep the first `lengths_B` tokens of every row and move them to the right edge; returns ids and mask."""
+    length = int(lengths_B.max())
+    shift_B1 = (length - lengths_B).unsqueeze(1)
+    place_T = torch.arange(length, device=ids_BT.device)
+    moved_BT = ids_BT[:, :length].gather(1, (place_T - shift_B1) % length)
+    return moved_BT, place_T >= shift_B1
