@@ -1,0 +1,122 @@
+import json
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
+
+from evqa.errors import CheckpointError
+from evqa.models.hub import Checkpoint, canonical, find_checkpoint, read_config, read_tokenizer
+
+COMMIT = "0123456789abcdef"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub whose answers a test chooses: for the cache and for the network."""
+    answers = {}
+    calls = []
+
+    def download(name, *, revision, allow_patterns, local_files_only):
+        place = "cache" if local_files_only else "network"
+        calls.append((place, name, revision, "*.safetensors" in allow_patterns))
+        if isinstance(answers[place], Exception):
+            raise answers[place]
+        return str(answers[place])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    folder = tmp_path / COMMIT
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return answers, calls, folder
+
+
+def error(kind):
+    made = kind.__new__(kind)
+    Exception.__init__(made, "first line\nsecond line")
+    return made
+
+
+def test_a_folder_is_used_as_it_is(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    found = find_checkpoint(str(tmp_path), revision="of another place")
+    assert found == Checkpoint(name=str(tmp_path), folder=tmp_path)
+    assert found.label == str(tmp_path)
+
+
+def test_a_complete_cache_needs_no_network(hub):
+    answers, calls, folder = hub
+    (folder / "model.safetensors").write_bytes(b"")
+    answers["cache"] = folder
+    found = find_checkpoint("owner/name", revision=COMMIT)
+    assert found.label == f"owner/name@{COMMIT}"
+    assert calls == [("cache", "owner/name", COMMIT, True)]
+
+
+def test_an_interrupted_download_is_continued(hub):
+    answers, calls, folder = hub
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model-1.safetensors").write_bytes(b"")
+    answers |= {"cache": folder, "network": folder}
+    find_checkpoint("owner/name", revision=None)
+    assert [place for place, *_ in calls] == ["cache", "network"]
+
+
+def test_the_structure_alone_asks_for_no_weights(hub):
+    answers, calls, folder = hub
+    answers["cache"] = folder
+    assert find_checkpoint("owner/name", revision=None, weights=False).folder == folder
+    assert calls == [("cache", "owner/name", None, False)]
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (
+            LocalEntryNotFoundError,
+            "not in the local cache and not reachable. Download it where there is a network with ",
+        ),
+        (RevisionNotFoundError, f"model.revision={COMMIT}: owner/name has no such revision"),
+        (HfHubHTTPError, "cannot be downloaded (first line)"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_had_says_what_to_do(hub, failure, message):
+    answers, _, _ = hub
+    answers |= {"cache": error(LocalEntryNotFoundError), "network": error(failure)}
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint("owner/name", revision=COMMIT)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["./missing", "/missing/folder", "missing", "a/b/c"])
+def test_a_folder_that_is_missing_is_not_looked_up_in_the_hub(hub, name):
+    with pytest.raises(CheckpointError, match="no such folder, and not a hub name"):
+        find_checkpoint(name, revision=None)
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
+        find_checkpoint(str(tmp_path), revision=None)
+    checkpoint = Checkpoint(name="here", folder=tmp_path)
+    (tmp_path / "config.json").write_text("{broken")
+    with pytest.raises(CheckpointError, match=r"model\.checkpoint=here: config\.json cannot be read"):
+        read_config(checkpoint, model_type="qwen2_5_vl")
+    with pytest.raises(CheckpointError, match=r"model\.checkpoint=here: no usable tokenizer"):
+        read_tokenizer(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"),
+    [
+        ("model.layers.0.mlp.up_proj.weight", "language_model.layers.0.mlp.up_proj.weight"),
+        ("model.language_model.norm.weight", "language_model.norm.weight"),
+        ("model.visual.blocks.0.norm1.weight", "visual.blocks.0.norm1.weight"),
+        ("visual.blocks.0.norm1.weight", "visual.blocks.0.norm1.weight"),
+        ("thinker.model.embed_tokens.weight", "language_model.embed_tokens.weight"),
+        ("thinker.audio_tower.proj.weight", "audio_tower.proj.weight"),
+        ("thinker.lm_head.weight", "lm_head.weight"),
+        ("talker.model.norm.weight", "talker.model.norm.weight"),
+    ],
+)
+def test_stored_keys_lead_to_the_names_below_the_model(stored, name):
+    assert canonical(stored) == name
