@@ -20,7 +20,7 @@ from evqa.media.decord_reader import DecordFrames
 from evqa.media.demux import Track, demux
 from evqa.media.fbank import INT16_SCALE, sound_fbank
 from evqa.media.limits import Budget, Limits
-from evqa.media.packets import PacketFrames
+from evqa.media.packets import PacketFrames, check_codec
 from evqa.media.pictures import Pictures, take_pictures
 from evqa.media.reader import UnreadableError
 from evqa.media.resize import Resize
@@ -80,7 +80,7 @@ def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:
 def _read_container(container: InputContainer, budget: Budget, spec: ClipSpec) -> Clip:
     video = _video_track(container, budget, spec)
     audio = _audio_track(container, spec)
-    pictures = _decord_pictures(budget, spec) if spec.reader == "decord" else None
+    pictures = _decord_pictures(video, budget, spec) if spec.reader == "decord" else None
     tracks = [track for track in (video if pictures is None else None, audio) if track is not None]
     damage = demux(container, tracks, budget) if tracks else None
     clip = Clip(missing=(damage,) if damage else ())
@@ -109,9 +109,10 @@ def _audio_track(container: InputContainer, spec: ClipSpec) -> Track | None:
     return None if stream is None or spec.audio is None else Track(stream, horizon_seconds=spec.audio.horizon_seconds)
 
 
-def _decord_pictures(budget: Budget, spec: ClipSpec) -> Pictures | None:
-    if spec.frames is None:
+def _decord_pictures(video: Track | None, budget: Budget, spec: ClipSpec) -> Pictures | None:
+    if spec.frames is None or video is None:
         return None
+    check_codec(video, budget)
     try:
         return take_pictures(DecordFrames(budget), spec.frames, spec.resize, budget)
     except UnreadableError:

@@ -21,6 +21,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,h264,hevc,av1,obu,ivf,asf,ogg,gif,"
     "wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,rm,nut,dv,mxf,ape,wv,tta"
 )
+_INVENT_TIME_STAMPS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets
 
 
 @contextmanager
@@ -47,6 +48,7 @@ def open_container(budget: Budget) -> Iterator[InputContainer]:
     except (av.FFmpegError, MemoryError) as error:
         raise MediaError(path, _why_not_opened(path, error)) from error
     with container:
+        container.flags &= ~_INVENT_TIME_STAMPS  # what it invents for AVI does not match the frames that come out
         yield container
 
 

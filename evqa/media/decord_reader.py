@@ -6,11 +6,21 @@ and allocates whatever size a stream asks for. Use the reader `packets` for file
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evqa.errors import MissingDependencyError
 from evqa.media.limits import Budget
 from evqa.media.reader import Shot, UnreadableError
+
+_STDERR_LOCK = Lock()
+_ABSURD_SECONDS = 1e9  # decord hands out FFmpeg's "no time stamp" as an enormous number
 
 
 class DecordFrames:
@@ -27,14 +37,13 @@ class DecordFrames:
         decord = _quiet_decord()
         self._errors = (decord.DECORDError, RuntimeError, IndexError, StopIteration)
         try:
-            self._video = decord.VideoReader(str(budget.path.absolute()), ctx=decord.cpu(0), num_threads=1)
+            with _silent_stderr():
+                self._video = decord.VideoReader(str(budget.path.absolute()), ctx=decord.cpu(0), num_threads=1)
             spans = self._video.get_frame_timestamp(range(len(self._video)))
         except self._errors as error:
             raise UnreadableError(str(error)) from error
-        self.start_seconds = float(spans[0, 0])
-        self.seconds_N: Sequence[float] = [float(start - spans[0, 0]) for start in spans[:, 0]]
-        self.end_seconds = float(spans[-1, 1] - spans[0, 0])
         self.average_fps = float(self._video.get_avg_fps())
+        self.start_seconds, self.seconds_N, self.end_seconds = _display_times(spans, self.average_fps)
         budget.check_seconds(self.end_seconds, what="picture")
 
     def frames(self, numbers: Sequence[int]) -> Iterator[Shot]:
@@ -46,10 +55,34 @@ class DecordFrames:
         for number in numbers:
             self._budget.check_time()
             try:
-                rgb = self._video[number].asnumpy()
+                with _silent_stderr():
+                    rgb = self._video[number].asnumpy()
             except self._errors as error:
                 raise UnreadableError(str(error)) from error
+            if rgb.ndim != 3 or rgb.shape[-1] != 3:  # seen for pictures of one pixel
+                raise UnreadableError(f"decord gave an array of shape {rgb.shape}")
             yield Shot(number=number, seconds=self.seconds_N[number], rgb_HWC=rgb)
+
+
+def _display_times(spans_N2: NDArray[np.float32], fps: float) -> tuple[float, Sequence[float], float]:
+    """Start, display times counted from it, and end; at an even rate where decord has no time stamps."""
+    start, end = float(spans_N2[0, 0]), float(spans_N2[-1, 1])
+    if not (np.diff(spans_N2[:, 0]) >= 0).all() or not abs(start) <= _ABSURD_SECONDS or not end <= _ABSURD_SECONDS:
+        return 0.0, [number / (fps or 1.0) for number in range(len(spans_N2))], len(spans_N2) / (fps or 1.0)
+    return start, [float(seconds) - start for seconds in spans_N2[:, 0]], end - start
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep decord's C++ log, which has no switch, off the terminal. Other threads are silenced for that time, too."""
+    with _STDERR_LOCK, Path(os.devnull).open("w") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _quiet_decord():  # type: ignore[no-untyped-def]  # noqa: ANN202  # decord has no types

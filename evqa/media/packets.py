@@ -55,19 +55,22 @@ class PacketFrames:
         budget.check_seconds(self.end_seconds, what="picture")
 
     def frames(self, numbers: Sequence[int]) -> Iterator[Shot]:
-        """Decode the frames with these numbers (sorted, different), in any order."""
-        missing = list(numbers)
+        """Decode the frames with these numbers (sorted, different), in any order.
+
+        Where damage is met on the way, every frame is given out again as decoding from the start shows it.
+        """
+        missing = set(numbers)
         if self._is_timed:
             for frame in self._decode_chosen({self._stamps[number] for number in numbers}):
                 number = self._number(frame)
                 missing.remove(number)
                 yield self._shot(number, number, frame)
-        if missing:
+        if missing or self._num_damaged:
             self._restart()
-            self._num_damaged = 0  # the slow way meets them again
-            yield from self._decode_everything(missing)
+            self._num_damaged = 0
+            yield from self._decode_everything(numbers)
         if self._num_damaged:
-            self.notes.append(f"{self._num_damaged} damaged packets of the picture were skipped")
+            self.notes.append(f"damaged places in the picture, skipped or patched: {self._num_damaged}")
 
     def _display_times(self, num_frames: int) -> list[float]:
         if self._is_timed:
@@ -92,9 +95,11 @@ class PacketFrames:
                 is_target = packet is None or packet.pts in targets
                 self._codec.skip_frame = "DEFAULT" if is_target else "NONREF"
                 for frame in self._decode(packet):
-                    if frame.pts in waiting and not frame.is_corrupt:
+                    if frame.pts in waiting:
                         waiting.remove(frame.pts)
                         yield frame
+                if self._num_damaged:
+                    return
 
     def _groups(self, targets: set[int]) -> list[tuple[int, int]]:
         """Ranges of packets to decode: from a keyframe to the last packet asked for before the next keyframe."""
@@ -116,10 +121,9 @@ class PacketFrames:
 
     def _restart(self) -> None:
         """Make a drained decoder ready for another start; it would forget how many pictures may be reordered."""
-        if self._codec.is_open:
-            depth = self._codec.reorder_depth
-            self._codec.flush_buffers()
-            self._codec.reorder_depth = depth
+        depth = self._codec.reorder_depth
+        self._codec.flush_buffers()
+        self._codec.reorder_depth = depth
 
     # the slow way
 
@@ -154,10 +158,12 @@ class PacketFrames:
     def _decode(self, packet: Packet[Any] | None) -> list[VideoFrame]:
         self._budget.check_time()
         try:
-            return list(self._codec.decode(packet))
+            frames: list[VideoFrame] = self._codec.decode(packet)
         except av.FFmpegError:
             self._num_damaged += packet is not None
             return []
+        self._num_damaged += sum(frame.is_corrupt for frame in frames)
+        return frames
 
     def _shot(self, number: int, shown_number: int, frame: VideoFrame) -> Shot:
         self._budget.check_picture(frame.width, frame.height)
@@ -166,13 +172,23 @@ class PacketFrames:
         return Shot(number=number, seconds=self.seconds_N[shown_number], rgb_HWC=_upright(rgb, frame.rotation))
 
 
-def _prepared_codec(track: Track, budget: Budget) -> Any:
+def check_codec(track: Track, budget: Budget) -> None:
+    """Refuse a video track without a decoder or with pictures beyond the limit, before anything is decoded."""
     codec = track.stream.codec_context
     if codec is None:
-        raise MediaError(budget.path, "has a video track in a format that no decoder here reads; convert it to H.264")
+        budget.refuse("has a video track in a format that no decoder here reads; convert it to H.264")
     budget.check_picture(codec.width, codec.height)
+
+
+def _prepared_codec(track: Track, budget: Budget) -> Any:
+    check_codec(track, budget)
+    codec = track.stream.codec_context
     codec.thread_count = 1  # one clip a worker; frame threads would also delay the skip flag
     codec.options = {"max_pixels": str(budget.limits.max_pixels)}
+    try:
+        codec.open()  # now, because some decoders (dav1d) would make the first packet's skip flag permanent
+    except av.FFmpegError as error:
+        raise MediaError(budget.path, "has a video track that the decoder refuses; it is damaged") from error
     return codec
 
 

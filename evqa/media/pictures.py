@@ -81,5 +81,5 @@ def _shortage(reader: FrameReader, sampling: FrameSampling, numbers: Sequence[in
         notes.append(f"the video lasts {reader.end_seconds:.1f} s, shorter than the {asked_seconds:g} s asked for")
     num_different = len(set(numbers))
     if num_different < len(numbers):
-        notes.append(f"the video has only {num_different} different frames for the {len(numbers)} asked for")
+        notes.append(f"different frames: {num_different} of the {len(numbers)} asked for, the others are repeats")
     return notes

@@ -41,7 +41,10 @@ class FrameReader(Protocol):
     notes: list[str]
 
     def frames(self, numbers: Sequence[int]) -> Iterator[Shot]:
-        """Decode the frames with these numbers (sorted, different), in any order; none where nothing decodes."""
+        """Decode the frames with these numbers (sorted, different), in any order.
+
+        A number may come twice, then the last one counts. Nothing comes where nothing decodes.
+        """
         ...
 
 

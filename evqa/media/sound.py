@@ -106,4 +106,4 @@ class Sound:
                     self.start_seconds = float(frame.pts * self._track.stream.time_base)
                 yield frame
         if num_damaged:
-            self.notes.append(f"{num_damaged} damaged packets of the sound were skipped")
+            self.notes.append(f"damaged places in the sound, skipped: {num_damaged}")
