@@ -80,7 +80,7 @@ class Synthetic(Dataset):
             (draft / "videos").mkdir(parents=True)
             numbers = {"train": range(self.num_train), "val": range(self.num_train, self.num_train + self.num_val)}
             factors = {split: draw_factors(len(of), seed=(self.seed, of.start)) for split, of in numbers.items()}
-            scenes = {split: _scenes(factors[split], of, seed=self.seed) for split, of in numbers.items()}
+            scenes = {split: scenes_of(factors[split], of, seed=self.seed) for split, of in numbers.items()}
             _render([scene for of in scenes.values() for scene in of], draft / "videos")
             for split, of in scenes.items():
                 _write_table(draft / f"{split}.csv", of, mix_label(factors[split]))
@@ -110,7 +110,8 @@ def mix_label(factors: NDArray[np.float64]) -> list[float]:
     return [NormalDist().cdf(z) for z in factors @ np.sqrt(list(SHARES.values()))]
 
 
-def _scenes(factors: NDArray[np.float64], numbers: range, *, seed: int) -> list[Scene]:
+def scenes_of(factors: NDArray[np.float64], numbers: range, *, seed: int) -> list[Scene]:
+    """Name the clips with these numbers and hand each its factors."""
     _, grades = np.unique(factors[:, _TEXTUAL].round(9), return_inverse=True)
     return [
         Scene(

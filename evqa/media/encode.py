@@ -25,7 +25,9 @@ def write_clip(
     """
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         num_frames, height, width, _ = frames_FHWC.shape
-        video = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast", "threads": "1"})
+        # Without cpu-independent the same pictures give other bytes from one call to the next.
+        exact = {"threads": "1", "x264-params": "cpu-independent=1"}
+        video = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast"} | exact)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         # The default coder of FFmpeg's AAC takes four times as long as the picture.
         options = {"aac_coder": "fast"}

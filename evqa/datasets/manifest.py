@@ -1,0 +1,230 @@
+"""What is known about the media files of a data set: looked at once, in parallel, without trusting them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import uuid
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from evqa.datasets.isolated import map_isolated
+from evqa.datasets.splits import Records
+from evqa.errors import MediaError
+from evqa.media.limits import Limits
+from evqa.media.probe import content_hash, probe
+from evqa.types import Failure, Record
+
+_BYTES_PER_SECOND = 5e6  # a slow disk, for the time limit of hashing
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """One file as it was when it was looked at; the columns of manifest.csv in their order.
+
+    id, split: of the record. duration: s. width, height: as shown, after rotation. sha256: empty until `evqa.prepare`
+    has read the whole file. error: why the file cannot be read, else empty.
+    """
+
+    id: str
+    path: str
+    split: str = ""
+    bytes: int = 0
+    mtime_ns: int = 0
+    duration: float | None = None
+    width: int | None = None
+    height: int | None = None
+    rotation: int | None = None
+    fps: float | None = None
+    frames: int | None = None
+    video_codec: str = ""
+    audio_codec: str = ""
+    audio_rate_hz: int | None = None
+    sha256: str = ""
+    error: str = ""
+
+    def is_fresh(self, *, hashed: bool) -> bool:
+        """Whether the file has not changed since, and was hashed where that is wanted."""
+        try:
+            facts = os.stat(self.path)  # noqa: PTH116 (the path is a text here)
+        except OSError:
+            return False
+        same = (facts.st_size, facts.st_mtime_ns) == (self.bytes, self.mtime_ns)
+        return same and (bool(self.sha256 or self.error) or not hashed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """Records whose files can be opened, those whose files cannot, and all facts."""
+
+    usable: Records
+    failures: tuple[Failure, ...]
+    facts: tuple[FileFacts, ...]
+
+
+def check_files(
+    records: Mapping[str, Records],
+    *,
+    manifest: Path,
+    limits: Limits | None = None,
+    hashed: bool = False,
+    num_workers: int | None = None,
+) -> Checked:
+    """Look into the file of every record, unless the manifest knows it and the file has not changed since.
+
+    records: by split ("" where it is not known). manifest: read where it exists, and written back with what is new;
+    its other rows stay. hashed: also read every file as a whole. A file can neither hang nor kill the caller.
+    """
+    known = {facts.path: facts for facts in read_manifest(manifest)}
+    wanted = [(split, record) for split, of in records.items() for record in of]
+    found = {path: known[path] for path in {_place(record) for _, record in wanted} & known.keys()}
+    found = {path: facts for path, facts in found.items() if facts.is_fresh(hashed=hashed)}
+    todo = sorted({_place(record) for _, record in wanted} - found.keys())
+    found |= _look(todo, limits=limits or Limits(), hashed=hashed, num_workers=num_workers or _num_processors())
+    facts = tuple(_named(found[_place(record)], record.id, split) for split, record in wanted)
+    if todo:
+        _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
+    return Checked(
+        usable=tuple(record for _, record in wanted if not found[_place(record)].error),
+        failures=tuple(Failure(id=one.id, reason=one.error) for one in facts if one.error),
+        facts=facts,
+    )
+
+
+def read_manifest(path: Path) -> list[FileFacts]:
+    """Read a manifest; a missing or damaged one holds nothing, it is only a memory of what can be looked at again."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_parse(row) for row in csv.DictReader(file, strict=True)]
+    except (OSError, ValueError, TypeError, KeyError, csv.Error):
+        return []
+
+
+def write_manifest(path: Path, facts: Iterable[FileFacts]) -> None:
+    """Write a manifest whole or not at all."""
+    names = [field.name for field in fields(FileFacts)]
+    write_rows(path, names, ([_cell(value) for value in asdict(one).values()] for one in facts))
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> None:
+    """Write a CSV file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(header)
+            table.writerows(rows)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def inspect_file(path: str, *, limits: Limits, hashed: bool) -> FileFacts:
+    """Look into one file (in a worker process). A file that cannot be read is described by its `error`."""
+    facts = _stat(path)
+    try:
+        info = probe(Path(path), limits)
+        facts = replace(
+            facts,
+            duration=info.duration,
+            width=info.width,
+            height=info.height,
+            rotation=info.rotation,
+            fps=info.fps,
+            frames=info.num_frames,
+            video_codec=info.video_codec or "",
+            audio_codec=info.audio_codec or "",
+            audio_rate_hz=info.audio_rate_hz,
+        )
+        return replace(facts, sha256=content_hash(Path(path))) if hashed else facts
+    except MediaError as error:
+        return replace(facts, error=error.reason)
+
+
+def _named(facts: FileFacts, name: str, split: str) -> FileFacts:
+    return replace(facts, id=name, split=split or facts.split)
+
+
+def _remember(path: Path, facts: Sequence[FileFacts]) -> None:
+    try:
+        write_manifest(path, facts)
+    except OSError as error:
+        warnings.warn(
+            f"{path} cannot be written ({error.strerror}); all files will be looked into again next time", stacklevel=3
+        )
+
+
+def _look(paths: Sequence[str], *, limits: Limits, hashed: bool, num_workers: int) -> dict[str, FileFacts]:
+    if not paths:
+        return {}
+    largest = max(_stat(path).bytes for path in paths) if hashed else 0
+    seconds = 10 * limits.timeout_seconds + largest / _BYTES_PER_SECOND
+    inspect = partial(inspect_file, limits=limits, hashed=hashed)
+    found = dict[str, FileFacts]()
+    with _progress() as progress:
+        bar = progress.add_task("Looking into files", total=len(paths))
+        for outcome in map_isolated(inspect, paths, num_workers=num_workers, seconds=seconds):
+            path = paths[outcome.index]
+            found[path] = outcome.value or replace(_stat(path), error=outcome.error or "")
+            progress.advance(bar)
+    return found
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _stat(path: str) -> FileFacts:
+    try:
+        facts = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return FileFacts(id="", path=path)
+    return FileFacts(id="", path=path, bytes=facts.st_size, mtime_ns=facts.st_mtime_ns)
+
+
+def _place(record: Record) -> str:
+    return str(record.path.absolute())
+
+
+def _num_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cell(value: str | int | float | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _parse(row: dict[str, str]) -> FileFacts:
+    def number(name: str) -> float | None:
+        return float(row[name]) if row[name] else None
+
+    def whole(name: str) -> int | None:
+        return int(row[name]) if row[name] else None
+
+    return FileFacts(
+        id=row["id"],
+        path=row["path"],
+        split=row["split"],
+        bytes=int(row["bytes"]),
+        mtime_ns=int(row["mtime_ns"]),
+        duration=number("duration"),
+        width=whole("width"),
+        height=whole("height"),
+        rotation=whole("rotation"),
+        fps=number("fps"),
+        frames=whole("frames"),
+        video_codec=row["video_codec"],
+        audio_codec=row["audio_codec"],
+        audio_rate_hz=whole("audio_rate_hz"),
+        sha256=row["sha256"],
+        error=row["error"],
+    )

@@ -1,0 +1,148 @@
+"""`python -m evqa.prepare`: read the tables, look into every file, say what is usable, fill the cache."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from evqa.datasets import manifest
+from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.manifest import Checked, FileFacts, write_rows
+from evqa.datasets.splits import Records
+from evqa.errors import AnnotationError
+from evqa.media.cache import CachedReader
+from evqa.media.filling import fill
+from evqa.runs.build import build_dataset, build_loading, build_scorer
+from evqa.types import Failure
+
+SHOWN = 20  # rejects that are printed; all are written
+console = Console(highlight=False)
+
+
+def run(config: DictConfig) -> None:
+    """Prepare the data of a configuration; writes manifest.csv and rejects.csv and prints a summary.
+
+    Raises:
+        AnnotationError: a table cannot be used, or not one row is usable (the files are written all the same).
+    """
+    dataset: Dataset = build_dataset(config)
+    annotations = dataset.load() if dataset.limit is not None else dataset.read()
+    folder = dataset.prepared_folder()
+    checked = manifest.check_files(
+        annotations.splits, manifest=folder / "manifest.csv", limits=build_loading(config).limits, hashed=True
+    )
+    failures = (*annotations.rejects, *checked.failures, *fill_cache(config, checked.usable))
+    write_rejects(folder / "rejects.csv", failures)
+    print_summary(annotations, checked, failures, folder)
+    if not checked.usable:
+        raise AnnotationError(
+            f"not one row of {folder.name.rpartition('-')[0]} is usable; see {folder / 'rejects.csv'}."
+        )
+
+
+def check_files(records: Records, config: DictConfig) -> tuple[Records, tuple[Failure, ...]]:
+    """Divide records into those whose files open and failures with reasons.
+
+    What `evqa.prepare` (or an earlier run) has seen, and has not changed since, is not opened again.
+    """
+    dataset: Dataset = build_dataset(config)
+    checked = manifest.check_files(
+        {"": records}, manifest=dataset.prepared_folder() / "manifest.csv", limits=build_loading(config).limits
+    )
+    return checked.usable, checked.failures
+
+
+def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
+    """Decode what the configuration's model will read into the cache; returns the files that do not decode."""
+    settings = build_loading(config).cache
+    if settings.folder is None or "model" not in config:
+        return ()
+    reader = CachedReader(settings, build_scorer(config, load=False).model.preparer.clip)
+    filled = fill(reader, [record.path for record in records], workers=build_loading(config).num_workers())
+    console.print(f"Cache: {filled.num_stored} clips decoded, {filled.num_found} were there: {settings.folder}")
+    reasons = {failure.path: failure.reason for failure in filled.failures}
+    return tuple(Failure(id=record.id, reason=reasons[record.path]) for record in records if record.path in reasons)
+
+
+def write_rejects(path: Path, failures: Sequence[Failure]) -> None:
+    """Write one line for everything that cannot be used."""
+    write_rows(path, ["id", "row", "reason", "table"], [[f.id, f.row or "", f.reason, f.table or ""] for f in failures])
+
+
+def print_summary(annotations: Annotations, checked: Checked, failures: Sequence[Failure], folder: Path) -> None:
+    """Print how much is usable, what the files are like, equal files, and why things are rejected."""
+    rejected = {failure.id for failure in failures}
+    usable = [one for one in checked.facts if one.id not in rejected]
+    console.print(_sizes_table(annotations, usable))
+    for line in _file_lines(usable):
+        console.print(line, markup=False)
+    for line in (*annotations.notes, *_twin_lines(usable)):
+        console.print(line, markup=False)
+    if failures:
+        console.print(_reasons_table(failures))
+    for failure in failures[:SHOWN]:
+        console.print(f"  {failure}", markup=False)
+    if len(failures) > SHOWN:
+        console.print(f"  and {len(failures) - SHOWN} more in rejects.csv")
+    console.print(f"Manifest and rejects: {folder}", markup=False)
+
+
+def _sizes_table(annotations: Annotations, usable: Sequence[FileFacts]) -> Table:
+    table = Table("table", "usable", "labelled", "label mean", title="Data", title_justify="left")
+    kept = {(one.split, one.id) for one in usable}
+    for split, records in annotations.splits.items():
+        left = [record for record in records if (split, record.id) in kept]
+        labels = [record.label for record in left if record.label is not None]
+        average = f"{sum(labels) / len(labels):.4g}" if labels else "-"
+        table.add_row(split, str(len(left)), str(len(labels)), average)
+    return table
+
+
+def _file_lines(usable: Sequence[FileFacts]) -> list[str]:
+    if not usable:
+        return []
+    durations = sorted(one.duration for one in usable if one.duration is not None)
+    sizes = Counter(f"{one.width}x{one.height}" for one in usable if one.width)
+    lines = [
+        f"Sound: {sum(one.audio_rate_hz is not None for one in usable)} of {len(usable)} files have an audio track"
+    ]
+    if durations:
+        lines.insert(
+            0,
+            f"Duration: {durations[0]:.1f} to {durations[-1]:.1f} s, median {median(durations):.1f} s, "
+            f"{sum(durations) / 3600:.2f} h in all",
+        )
+    common = ", ".join(f"{size} ({count})" for size, count in sizes.most_common(4))
+    return [*lines, f"Pictures: {common}{', ...' if len(sizes) > 4 else ''}"]
+
+
+def _twin_lines(usable: Sequence[FileFacts]) -> list[str]:
+    groups = defaultdict[str, list[FileFacts]](list)
+    for one in usable:
+        groups[one.sha256].append(one)
+    twins = [group for content, group in groups.items() if content and len(group) > 1]
+    if not twins:
+        return []
+    lines = [f"Equal files: {len(twins)} groups (each stays on one side of a split)"]
+    lines += [f"  {', '.join(f'{one.id} ({one.split})' for one in group)}" for group in twins[:5]]
+    return lines + (["  ..."] if len(twins) > 5 else [])
+
+
+def _reasons_table(failures: Sequence[Failure]) -> Table:
+    table = Table("rejected", "reason", title="Not usable", title_justify="left")
+    for kind, count in Counter(map(_kind, failures)).most_common():
+        table.add_row(str(count), kind.replace("[", "\\["))
+    return table
+
+
+def _kind(failure: Failure) -> str:
+    """The rule without the values of one item, so that like reasons count together."""
+    text = failure.reason.replace(failure.id, "<Id>") if failure.id else failure.reason
+    return re.sub(r"'[^']*'|(?<![\w.])-?\d[\w.]*", "...", text.partition(";")[0].partition(" (line ")[0])
