@@ -1,0 +1,117 @@
+"""Combine the predictions of several runs or files into one, and say honestly how much better it is.
+
+`python -m evqa.ensemble PRED... --targets CSV --method weights --out submission.csv`
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evqa.errors import AnnotationError, EvqaError
+
+if TYPE_CHECKING:
+    from evqa.ensembling import Combination, Judgement, Members, Method
+
+METHODS = ("mean", "rank_mean", "weights", "stack")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of the command."""
+    flags = argparse.ArgumentParser(
+        prog="evqa ensemble",
+        description="Combine predictions. Members are run folders or files with the columns 'Id,<label>'.",
+        epilog="With --targets the ensemble is judged: weights and stack by nested cross-validation, so that the score "
+        "shown is one for labels that the weights have not seen. The file F gets the prediction; the weights go to the "
+        "same name with .json, and --weights applies them to a set without labels.",
+    )
+    flags.add_argument("predictions", metavar="PRED", nargs="+", help="run folder or Id,<label> file, or NAME=PATH")
+    flags.add_argument(
+        "--targets", type=Path, metavar="CSV", help="table with Id and the labels (or only the ids of a test set)"
+    )
+    flags.add_argument("--method", choices=METHODS, help="how to combine (default: mean)")
+    flags.add_argument("--out", type=Path, required=True, metavar="F", help="the combined prediction, a CSV file")
+    flags.add_argument("--weights", type=Path, metavar="FILE", help="apply weights that an earlier call wrote")
+    flags.add_argument("--label", help="name of the label (default: as the predictions name it)")
+    flags.add_argument("--split", default="val", help="which predictions of a run (default: val)")
+    flags.add_argument(
+        "--common", action="store_true", help="combine the ids that all members have, and say which are left out"
+    )
+    flags.add_argument("--folds", type=int, default=5, help="folds of the cross-validation (default: 5)")
+    flags.add_argument("--seed", type=int, default=0, help="seed of the folds (default: 0)")
+    flags.add_argument("--zip", action="store_true", help="also write the prediction as a zip file")
+    return flags
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 and a sentence where the user can mend something."""
+    flags = parser().parse_args(arguments)
+    try:
+        run(flags)
+    except EvqaError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Read, combine, judge, write, show. Raises EvqaError."""
+    from evqa.ensembling import prediction, read_members, save, write_submission
+    from evqa.ensembling.show import show
+
+    if flags.out.suffix.lower() != ".csv":
+        raise AnnotationError(f"--out {flags.out}: the prediction is a CSV file; give a name that ends in .csv.")
+    members = read_members(
+        flags.predictions, split=flags.split, targets=flags.targets, label=flags.label, common=flags.common
+    )
+    combination, judgement, notes = _apply(flags, members) if flags.weights else _fit(flags, members)
+    scores_N = prediction(members, combination, judgement)
+    written = write_submission(flags.out, members.ids, scores_N, label=members.label, zipped=flags.zip)
+    if not flags.weights:
+        written.append(flags.out.with_suffix(".json"))
+        fitted_on = members.digest() if judgement and judgement.fitted else None
+        about = {"label": members.label, "fitted_on": fitted_on, "judgement": judgement and judgement.to_json()}
+        save(written[-1], combination, about=about)
+    show(members, combination, judgement, notes=[*members.left_out, *notes], written=written)
+
+
+def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judgement | None, list[str]]:
+    from rich.console import Console
+
+    from evqa.ensembling import equal, judge
+
+    method: Method = flags.method or "mean"
+    if len(members.names) < 2:
+        raise AnnotationError("One prediction is no ensemble; give at least two.")
+    if members.labels_N is None:
+        if method in ("weights", "stack"):
+            raise AnnotationError(
+                f"--method {method} fits weights: give --targets with the column '{members.label}', or --weights FILE."
+            )
+        return equal(method, members.names), None, []
+    scores_KM, labels_K = members.labelled()
+    with Console(stderr=True).status(f"Judging {method} of {len(members.names)} members on {len(labels_K)} labels"):
+        found = judge(method, scores_KM, labels_K, names=members.names, num_folds=flags.folds, seed=flags.seed)
+    return *found, []
+
+
+def _apply(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judgement | None, list[str]]:
+    from evqa.ensembling import judge_given, load
+
+    combination, about = load(flags.weights)
+    if flags.method not in (None, combination.method):
+        raise AnnotationError(f"--method {flags.method}: {flags.weights} holds weights of '{combination.method}'.")
+    pairs = zip(combination.members, members.names, strict=False)
+    combination, by_name = combination.in_order_of(members.names)
+    notes = [] if by_name else ["Weights go by position: " + ", ".join(f"{old} -> {new}" for old, new in pairs) + "."]
+    if members.labels_N is None:
+        return combination, None, notes
+    same_labels = about.get("fitted_on") == members.digest()
+    return combination, judge_given(combination, *members.labelled(), same_labels=same_labels), notes
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,140 @@
+"""Predictions that are to be combined: read from runs or files, brought into one order of ids.
+
+# N items, M members
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evqa.errors import AnnotationError, RunError
+from evqa.metrics.score_table import ScoreTable, columns_of, listed, read_ids, read_labels, read_scores
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Members:
+    """Predictions of the same items, and their labels where known.
+
+    scores_NM: in each member's own scale. labels_N: NaN where unknown; None where the table of targets has none.
+    left_out: sentences about items that not all had, where the user allowed that.
+    """
+
+    names: tuple[str, ...]
+    label: str
+    ids: tuple[str, ...]
+    scores_NM: Matrix
+    labels_N: Vector | None = None
+    left_out: tuple[str, ...] = ()
+
+    def labelled(self) -> tuple[Matrix, Vector]:
+        """Scores and labels of the items whose label is known."""
+        assert self.labels_N is not None
+        known_N = ~np.isnan(self.labels_N)
+        return self.scores_NM[known_N], self.labels_N[known_N]
+
+    def digest(self) -> str | None:
+        """Fingerprint of the ids and their labels, to notice weights that meet the labels they were fitted on."""
+        if self.labels_N is None:
+            return None
+        rows = sorted(f"{id_}\t{label!r}" for id_, label in zip(self.ids, map(float, self.labels_N), strict=True))
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def read_members(
+    sources: Sequence[str], *, split: str, targets: Path | None, label: str | None, common: bool
+) -> Members:
+    """Read `[NAME=]PATH` sources, each a run folder or an `Id,<label>` file, and the targets.
+
+    `common` keeps the ids that all have; otherwise any difference is an error that lists it.
+    Raises AnnotationError or RunError.
+    """
+    files = [_locate(source, split=split) for source in sources]
+    names = _distinct([name for name, _ in files], sources)
+    tables = [read_scores(path) for _, path in files]
+    label = label or _shared_label(names, tables)
+    wanted, labels = _targets(targets, label=label)
+    ids = wanted or list(tables[0].values)
+    left_out = _differences(dict(zip(names, tables, strict=True)), ids, of=str(targets or names[0]))
+    if left_out and not common:
+        raise AnnotationError(
+            "The predictions are not of the same ids:\n  "
+            + "\n  ".join(left_out)
+            + "\n--common combines the ids that all have."
+        )
+    ids = [id_ for id_ in ids if all(id_ in table.values for table in tables)]
+    if not ids:
+        raise AnnotationError("No id occurs in all predictions.")
+    return Members(
+        names=tuple(names),
+        label=label,
+        ids=tuple(ids),
+        scores_NM=np.array([[table.values[id_] for table in tables] for id_ in ids]),
+        labels_N=None if labels is None else np.array([labels.values[id_] for id_ in ids]),
+        left_out=tuple(left_out),
+    )
+
+
+def _locate(source: str, *, split: str) -> tuple[str, Path]:
+    """Name and file of a source; a path that exists is never taken apart at its '='."""
+    name, separator, rest = source.partition("=")
+    path = Path(source)
+    if separator and not path.exists() and "/" not in name:
+        path = Path(rest)
+    else:
+        name = ""
+    if path.is_dir():
+        file = path / "predictions" / f"{split}.csv"
+        if not file.exists():
+            raise RunError(
+                f"{path}: no predictions/{split}.csv; is the run finished, and is '{split}' one of its splits?"
+            )
+        return name or "/".join(path.resolve().parts[-2:]), file
+    return name or path.stem, path
+
+
+def _distinct(names: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Names that occur once; those that occur more often become their sources."""
+    distinct = [name if list(names).count(name) == 1 else source for name, source in zip(names, sources, strict=True)]
+    twice = {name for name in distinct if distinct.count(name) > 1}
+    if twice:
+        raise AnnotationError(f"The same member is given more than once: {listed(sorted(twice))}.")
+    return distinct
+
+
+def _shared_label(names: Sequence[str], tables: Sequence[ScoreTable]) -> str:
+    if len({table.label for table in tables}) > 1:
+        each = ", ".join(f"{name}: {table.label}" for name, table in zip(names, tables, strict=True))
+        raise AnnotationError(f"The predictions name their scores differently ({each}); choose one with --label.")
+    return tables[0].label
+
+
+def _targets(path: Path | None, *, label: str) -> tuple[list[str] | None, ScoreTable | None]:
+    """Ids that are wanted, and their labels where the table has that column."""
+    if path is None:
+        return None, None
+    ids = read_ids(path)
+    return ids, read_labels(path, label=label) if label in columns_of(path) else None
+
+
+def _differences(tables: dict[str, ScoreTable], ids: Iterable[str], *, of: str) -> list[str]:
+    """One sentence for each prediction whose ids are not those of the first one or of the targets."""
+    wanted, sentences = set(ids), []
+    for name, table in tables.items():
+        missing = [id_ for id_ in wanted if id_ not in table.values]
+        extra = [id_ for id_ in table.values if id_ not in wanted]
+        if missing:
+            sentences.append(
+                f"{name} lacks {len(missing)} of the {len(wanted)} ids of {of}: {listed(sorted(missing))}."
+            )
+        if extra:
+            sentences.append(f"{name} has {len(extra)} ids that {of} has not: {listed(sorted(extra))}.")
+    return sentences

@@ -1,0 +1,115 @@
+"""An ensemble on the terminal: the honest number first, then what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evqa.ensembling.combination import Combination
+from evqa.ensembling.judgement import Judgement
+from evqa.ensembling.members import Members
+from evqa.metrics import Difference, Estimate, Evaluation, holm
+
+SPREAD_RATIO = 3.0  # members whose scores spread this much more than others' dominate a plain mean
+
+
+def show(
+    members: Members,
+    combination: Combination,
+    judgement: Judgement | None,
+    *,
+    notes: Sequence[str],
+    written: Sequence[Path],
+    console: Console | None = None,
+) -> None:
+    """Print tables and what was written."""
+    console = console or Console()
+    if judgement is not None:
+        console.print(_headline(combination, judgement))
+        console.print(_members(combination, judgement))
+        console.print(_errors(combination.members, judgement))
+    else:
+        console.print(
+            f"{len(members.ids)} items, {len(members.names)} members, {combination.method}; no labels to judge by."
+        )
+    for note in [*notes, *_warnings(members, combination)]:
+        console.print(f"Note: {escape(note)}")
+    for path in written:
+        console.print(f"Wrote {escape(str(path))}", soft_wrap=True)
+    console.print(f"Checked: {len(members.ids)} ids, each once, every score finite, column '{escape(members.label)}'.")
+
+
+def _headline(combination: Combination, judgement: Judgement) -> Table:
+    best = judgement.members[combination.members.index(judgement.best)]
+    table = _table("", "challenge", "95 % interval", "p", "SROCC", "PLCC")
+    table.title = f"Ensemble '{combination.method}' of {len(combination.members)}, n = {judgement.ensemble.n}"
+    table.caption = f"ensemble: {judgement.honest}. challenge: 0.6 SROCC + 0.4 PLCC."
+    table.add_row("[bold]ensemble", *_numbers(judgement.ensemble))
+    table.add_row(f"best member: {escape(judgement.best)}", *_numbers(best))
+    table.add_row("[bold]gain over that member", *_difference(judgement.gain))
+    table.add_row("gain, best member chosen in each resample", *_difference(judgement.gain_reselected))
+    if judgement.fitted is not None:
+        table.add_row(
+            "[dim]too good: scored on the labels that the weights were fitted on", *_numbers(judgement.fitted)
+        )
+    return table
+
+
+def _members(combination: Combination, judgement: Judgement) -> Table:
+    table = _table("member", "weight", "challenge", "adds", "95 % interval", "p (Holm)")
+    table.title = "\nMembers, and what each adds to the ensemble of the others"
+    adjusted = holm([added.p for added in judgement.added])
+    rows = zip(combination.members, combination.shares(), judgement.members, judgement.added, adjusted, strict=True)
+    for name, share, evaluation, added, p in rows:
+        table.add_row(escape(name), f"{share:.3f}", _numbers(evaluation)[0], *_difference(replace(added, p=p)))
+    return table
+
+
+def _errors(names: Sequence[str], judgement: Judgement) -> Table:
+    numbers = [str(place) for place in range(1, len(names) + 1)]
+    table = _table("", *numbers)
+    table.title = "\nErrors' correlation (1: the same mistakes)"
+    for number, name, row in zip(numbers, names, judgement.error_correlation_MM, strict=True):
+        table.add_row(f"{number} {escape(name)}", *("-" if np.isnan(value) else f"{value:.2f}" for value in row))
+    return table
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(first, title_justify="left", caption_justify="left", box=SIMPLE, show_edge=False, title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _numbers(evaluation: Evaluation) -> tuple[str, ...]:
+    values = [evaluation.metrics[name] for name in ("challenge", "srocc", "plcc")]
+    text, srocc, plcc = ("none" if np.isnan(value.value) else f"{value.value:.4f}" for value in values)
+    return text, _ends(values[0], ".4f"), "", srocc, plcc
+
+
+def _difference(difference: Difference) -> tuple[str, ...]:
+    if difference.reason:
+        return "none", "", ""
+    return f"{difference.value:+.4f}", _ends(difference, "+.4f"), f"{difference.p:.2g}"
+
+
+def _ends(estimate: Estimate | Difference, form: str) -> str:
+    return "" if np.isnan(estimate.low) else f"{estimate.low:{form}} to {estimate.high:{form}}"
+
+
+def _warnings(members: Members, combination: Combination) -> list[str]:
+    spreads_M = members.scores_NM.std(axis=0)
+    if combination.method != "mean" or spreads_M.max() <= SPREAD_RATIO * max(spreads_M.min(), 1e-300):
+        return []
+    each = ", ".join(f"{name} {spread:.3g}" for name, spread in zip(members.names, spreads_M, strict=True))
+    return [
+        f"the members' scores spread differently (standard deviations: {each}); a plain mean follows the widest. "
+        "rank_mean and weights do not mind."
+    ]
