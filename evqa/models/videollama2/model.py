@@ -1,0 +1,322 @@
+"""VideoLLaMA2.1-AV (Cheng et al., 2024) as LMM-EVQA scores with it (Sun et al., ICCV workshops 2025).
+
+SigLIP -> STC connector, BEATs -> projector, both spliced into a Qwen2 chat. The last hidden states go to a head.
+
+# B batch, N items of all samples in a row, F frames, P patches, C channels, H height, W width, R filter-bank rows,
+# M mel bins, T tokens, D width, V vocabulary
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor, nn
+
+from evqa.errors import ConfigError
+from evqa.media.clip import ClipSpec
+from evqa.media.fbank import MEL_BINS
+from evqa.media.resize import Resize
+from evqa.media.sampling import FrameSampling
+from evqa.models.base import Load, Model, Setting
+from evqa.models.videollama2 import build
+from evqa.models.videollama2.beats import Beats, Encoder
+from evqa.models.videollama2.checkpoint import CheckpointFolder
+from evqa.models.videollama2.connector import Connector, RegStage
+from evqa.models.videollama2.generate import generate
+from evqa.models.videollama2.preparer import Videollama2Preparer
+from evqa.models.videollama2.source import find_source
+from evqa.models.videollama2.splice import Spliced, splice
+from evqa.models.videollama2.towers import VisionTower
+from evqa.prompts import Prompt
+from evqa.types import Answer, Output, Part, Record
+
+if TYPE_CHECKING:
+    from transformers import Qwen2Model
+
+Encode = Callable[[Tensor, list[int]], list[Tensor]]
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Videollama2(Model):
+    """SigLIP, STC connector, BEATs, audio projector and Qwen2; parts that the setting leaves out are not built.
+
+    checkpoint: folder in the published layout, or a hub id together with a pinned revision; null builds random
+        weights of the given size (published: 7B; tiny: for tests and demonstrations).
+    exact: the original's function, faults included (docs/videollama2.md): 30 s of bfloat16-rounded sound with all of
+        its tokens, silence for a missing sound, text cut at its end, odd last frame dropped, no gradient to the
+        vision tower. Otherwise tokens stand for real sound only and an odd last frame is repeated.
+    resize: how frames become square; LMM-EVQA squashes them, VideoLLaMA2 itself was trained with grey bars (pad).
+    max_text_tokens: longest text before the media tokens are put in; null takes the checkpoint's.
+    special_text: `plain` keeps a `<|im_end|>` in a title a piece of text; `parsed` lets it end the user's turn, as
+        the original does. `<video>` is text in both.
+    init_seed: of random weights, which depend on nothing else. prompt replaces the run's own.
+    gradient_checkpointing: recompute layers of language model, audio tower and connector in the backward pass.
+    """
+
+    modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
+    generates: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 5e-5  # the paper's
+    preparer: Videollama2Preparer
+    language: Qwen2Model
+    vision_tower: VisionTower | None
+    mm_projector: Connector | None
+    audio_tower: Beats | None
+    mm_projector_a: nn.Sequential | None
+    lm_head: nn.Linear | None
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        checkpoint: str | None = None,
+        revision: str | None = None,
+        size: Literal["published", "tiny"] | None = None,
+        init_seed: int = 0,
+        dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16",
+        attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
+        gradient_checkpointing: bool = True,
+        exact: bool = False,
+        resize: Literal["square", "pad"] = "square",
+        max_text_tokens: int | None = None,
+        special_text: Literal["plain", "parsed"] = "plain",
+        prompt: Prompt | None = None,
+    ) -> None:
+        super().__init__()
+        self.source = find_source(checkpoint, revision, size, load=setting.load)
+        self.dims, self.chat = self.source.dims, self.source.chat
+        self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
+        self.width = self.dims.language.hidden_size
+        parts = build.build_parts(self.dims, attention=attention)
+        known = set(build.known_shapes(self.dims, parts))
+        wanted = {"vision_tower": setting.frames, "mm_projector": setting.frames, "audio_tower": setting.audio,
+                  "mm_projector_a": setting.audio, "language": True, "lm_head": setting.logits}  # fmt: skip
+        for name, part in parts.items():
+            setattr(self, name, part if wanted[name] else None)
+        self._fill(known, seed=init_seed, dtype=getattr(torch, dtype), load=setting.load)
+        if self.vision_tower is not None:
+            self.vision_tower.requires_grad_(False)
+        if gradient_checkpointing:
+            self._checkpoint_activations()
+        self._check_frames(setting.frames)
+        spec = ClipSpec(
+            frames=setting.frames,
+            audio=setting.audio,
+            resize=Resize(mode=resize, size=self.dims.vision.image_size, exact=exact),
+            audio_as="fbank",
+        )
+        self.preparer = Videollama2Preparer(
+            spec,
+            chat=self.chat,
+            prompt=prompt or setting.prompt,
+            max_text_tokens=max_text_tokens or self.dims.max_text_tokens,
+            row_step=self.dims.beats.input_patch_size,
+            needs_pairs=self.dims.connector_padding == 0,
+            special_text=special_text,
+            exact=exact,
+        )
+
+    # ---- building
+
+    def _fill(self, known: set[str], *, seed: int, dtype: torch.dtype, load: bool) -> None:
+        """Set all weights; a model that only counts stays on the meta device."""
+        if not load:
+            self.to(dtype)
+            return
+        if self.source.folder is None:
+            build.random_weights(self, seed=seed, dtype=dtype)
+        else:
+            build.load_weights(self, CheckpointFolder(self.source.folder), self.dims, known=known, dtype=dtype)
+        build.make_buffers(self)
+
+    def _checkpoint_activations(self) -> None:
+        recompute = functools.partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
+        for layer in self.language.layers:
+            # What transformers' own switch sets, without its hook on the embeddings.
+            vars(layer).update(gradient_checkpointing=True, _gradient_checkpointing_func=recompute)
+        for module in self.modules():
+            if isinstance(module, RegStage | Encoder):
+                module.gradient_checkpointing = True
+
+    def _check_frames(self, sampling: FrameSampling | None) -> None:
+        if sampling is None or sampling.count % 2 == 0 or self.dims.connector_padding:
+            return
+        if self.exact and sampling.count == 1:
+            raise ConfigError(
+                ["frames.count=1: with model.exact=true the connector drops an odd frame, so none is left"]
+            )
+        done = "drops the last one (model.exact=true, as the original)" if self.exact else "sees the last one twice"
+        message = f"frames.count={sampling.count}: the connector takes frames in pairs and {done}"
+        warnings.warn(f"{message}; an even number wastes nothing", stacklevel=3)
+
+    def head_state(self) -> dict[str, Tensor]:
+        """Read the regression head of a fine-tuned checkpoint; LMM-EVQA's predicts on the scale 0-100."""
+        return {} if self.source.folder is None else build.read_head(self.source.folder, self.dims)
+
+    def base_name(self) -> str:
+        """Name the weights that the model was built from."""
+        return self.source.name
+
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that are built; LoRA may adapt the language model."""
+        every = (
+            Part(name="vision", prefixes=("vision_tower",)),
+            Part(name="connector", prefixes=("mm_projector",)),
+            Part(name="audio", prefixes=("audio_tower",)),
+            Part(name="audio_connector", prefixes=("mm_projector_a",)),
+            Part(name="language", prefixes=("language",), linear_names=PROJECTIONS),
+            Part(name="lm_head", prefixes=("lm_head",)),
+        )
+        return tuple(part for part in every if getattr(self, part.prefixes[0]) is not None)
+
+    def frozen_parts(self) -> tuple[str, ...]:
+        """The vision tower, as in the paper (its forward runs without gradients there)."""
+        return ("vision",) if self.vision_tower is not None else ()
+
+    def tokens_per_sample(self) -> dict[str, int]:
+        """Count the tokens of a sample with full-length picture and sound, by modality.
+
+        Text is counted without title and description; with random weights it is counted in bytes.
+        """
+        preparer, patch = self.preparer, self.dims.beats.input_patch_size
+        question = preparer.prompt.text(Record(id="", path=Path()))
+        counts = {"text": len(self.chat.words(question, Answer(prefix=preparer.prompt.answer)).ids()) - 1}
+        if preparer.clip.frames is not None and self.mm_projector is not None:
+            num_frames = preparer.num_frames(preparer.clip.frames.count)
+            counts["picture"] = self.mm_projector.num_tokens(num_frames, self.dims.vision.num_patches)
+        if preparer.clip.audio is not None:
+            counts["sound"] = preparer.longest_rows() // patch * (MEL_BINS // patch)
+        return counts
+
+    def load_per_sample(self) -> Load:
+        """Estimate the cost of one sample; towers and connectors are not part of the estimate."""
+        language = self.dims.language
+        return Load(
+            tokens=self.tokens_per_sample(),
+            num_layers=language.num_hidden_layers,
+            width=language.hidden_size,
+            mlp_width=language.intermediate_size,
+            checkpointed=self.gradient_checkpointing,
+        )
+
+    # ---- running
+
+    def forward(self, inputs: dict[str, Tensor]) -> Output:
+        """Encode picture and sound, splice them into the text, run the language model."""
+        spliced = self.sequence(inputs)
+        hidden_BTD = self.read(spliced)
+        answer_B = inputs["answer_B"] + spliced.shift_B
+        return Output(
+            hidden_BTD=hidden_BTD,
+            mask_BT=spliced.mask_BT,
+            answer_B=answer_B,
+            logits_at=self._logits,
+            word_id=self.chat.word_id,
+            generate=lambda max_new_tokens: self._generate(spliced, answer_B, max_new_tokens),
+            target_BT=_targets(inputs, spliced.mask_BT, answer_B),
+        )
+
+    def sequence(self, inputs: dict[str, Tensor]) -> Spliced:
+        """Embed whole samples: text, with picture tokens before sound tokens at the placeholder."""
+        seen = self._pictures(inputs)
+        heard = self._sounds(inputs)
+        media = [torch.cat([tokens for tokens in pair if tokens is not None] or [self._no_tokens()])
+                 for pair in zip(seen, heard, strict=True)]  # fmt: skip
+        return splice(self.language.embed_tokens, inputs["text_BT"], inputs["text_mask_BT"], media)
+
+    def read(self, spliced: Spliced) -> Tensor:
+        """Run the language model over spliced sequences; padding is on the right, positions count from 0."""
+        hidden_BTD: Tensor = self.language(
+            inputs_embeds=spliced.embeds_BTD, attention_mask=spliced.mask_BT, use_cache=False
+        ).last_hidden_state
+        return hidden_BTD
+
+    def see(self, pixels_NCHW: Tensor, num_frames: list[int]) -> list[Tensor]:
+        """Map normalised frames of all samples in a row to tokens [T, D] of each sample that has frames."""
+        assert self.vision_tower is not None
+        assert self.mm_projector is not None
+        frozen = self.exact or not any(parameter.requires_grad for parameter in self.vision_tower.parameters())
+        with torch.no_grad() if frozen else contextlib.nullcontext():
+            features_NPC = self.vision_tower(pixels_NCHW)
+        features_NPC = features_NPC.to(self.mm_projector.readout[0].weight.dtype)
+        clips = features_NPC.split(num_frames)
+        tokens: dict[int, Tensor] = {}
+        for count in sorted(set(num_frames)):  # clips of one length at a time: nothing is padded
+            indices = [index for index, frames in enumerate(num_frames) if frames == count]
+            tokens |= dict(zip(indices, self.mm_projector(torch.stack([clips[i] for i in indices])), strict=True))
+        return [tokens[index] for index in range(len(num_frames))]
+
+    def hear(self, fbank_NRM: Tensor, num_rows: list[int]) -> list[Tensor]:
+        """Map filter banks to tokens [T, D] of each sample; rows beyond its number are padding."""
+        assert self.audio_tower is not None
+        assert self.mm_projector_a is not None
+        patch = self.dims.beats.input_patch_size
+        steps = [rows // patch for rows in num_rows]
+        mask = None if len(set(steps)) == 1 and max(steps) == fbank_NRM.shape[1] // patch else steps
+        num_steps_B = None if mask is None else torch.tensor(mask, device=fbank_NRM.device)
+        tokens_NTD = self.mm_projector_a(self.audio_tower(fbank_NRM, num_steps_B))
+        bands = fbank_NRM.shape[2] // patch
+        return [tokens[: count * bands] for tokens, count in zip(tokens_NTD, steps, strict=True)]
+
+    def _pictures(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
+        counts = inputs["num_frames_B"].tolist()
+        if self.vision_tower is None:
+            return [None] * len(counts)
+        if "frames_NHWC" not in inputs:
+            size = self.dims.vision.image_size
+            return [self._idle(self.see, (2, self.dims.vision.num_channels, size, size), 2)] * len(counts)
+        tokens = iter(self.see(normalise(inputs["frames_NHWC"]), [count for count in counts if count]))
+        return [next(tokens) if count else None for count in counts]
+
+    def _sounds(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
+        counts = inputs["num_rows_B"].tolist()
+        if self.audio_tower is None:
+            return [None] * len(counts)
+        if "fbank_NRM" not in inputs:
+            rows = self.dims.beats.input_patch_size
+            return [self._idle(self.hear, (1, rows, MEL_BINS), rows)] * len(counts)
+        tokens = iter(self.hear(inputs["fbank_NRM"], [count for count in counts if count]))
+        return [next(tokens) if count else None for count in counts]
+
+    def _idle(self, encode: Encode, shape: tuple[int, ...], count: int) -> Tensor | None:
+        """No tokens; in distributed training they carry a zero gradient, so that every process visits every part."""
+        if not (self.training and torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return None
+        return encode(torch.zeros(shape, device=self._no_tokens().device), [count])[0][:0]
+
+    def _no_tokens(self) -> Tensor:
+        return self.language.embed_tokens.weight[:0]
+
+    def _logits(self, hidden_ND: Tensor) -> Tensor:
+        if self.lm_head is None:
+            raise RuntimeError("the model was built without its LM head, but a head asked for logits")
+        logits_NV: Tensor = self.lm_head(hidden_ND.to(self.lm_head.weight.dtype))
+        return logits_NV
+
+    def _generate(self, spliced: Spliced, answer_B: Tensor, max_new_tokens: int) -> list[str]:
+        ids = generate(self.language, self._logits, spliced, answer_B, max_new_tokens, end_id=self.chat.end_id)
+        return [self.chat.decode(row) for row in ids]
+
+
+def normalise(frames_NHWC: Tensor) -> Tensor:
+    """Turn uint8 frames into SigLIP's pixel values, float32 [N, C, H, W] in -1 ... 1."""
+    return (frames_NHWC.permute(0, 3, 1, 2).float() / 255.0 - 0.5) / 0.5
+
+
+def _targets(inputs: dict[str, Tensor], mask_BT: Tensor, answer_B: Tensor) -> Tensor | None:
+    """Place the answer's tokens where they are to be predicted; None where the batch has none."""
+    counts = inputs["num_targets_B"].tolist()
+    if not any(counts):
+        return None
+    target_BT = torch.full(mask_BT.shape, -100, dtype=torch.long, device=mask_BT.device)
+    places = zip(answer_B.tolist(), inputs["answer_B"].tolist(), counts, strict=True)
+    for row, (place, text_place, count) in enumerate(places):
+        words = inputs["text_BT"][row, text_place + 1 : text_place + 1 + count]
+        target_BT[row, place : place + len(words)] = words
+    return target_BT

@@ -1,0 +1,45 @@
+"""Where a model comes from: a checkpoint with its sizes and tokenizer, or random weights of a stated size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from evqa.errors import ConfigError
+from evqa.models.videollama2.chat import Chat, embedded_chat, load_chat
+from evqa.models.videollama2.checkpoint import locate
+from evqa.models.videollama2.dims import PUBLISHED, TINY, Dims, read_dims
+
+
+@dataclass(frozen=True)
+class Source:
+    """Sizes, tokenizer and name; folder: where weights are read from, None for random ones."""
+
+    name: str
+    dims: Dims
+    chat: Chat
+    folder: Path | None = None
+
+
+def find_source(
+    checkpoint: str | None, revision: str | None, size: Literal["published", "tiny"] | None, *, load: bool
+) -> Source:
+    """Find the checkpoint's folder, or the sizes of random weights. Without `load` nothing is downloaded.
+
+    Raises:
+        ConfigError: not exactly one of `checkpoint` and `size` is given.
+        CheckpointError: the checkpoint is not there or cannot be used.
+    """
+    if (checkpoint is None) == (size is None):
+        given = f"model.checkpoint={checkpoint}, model.size={size}: "
+        rule = "give one of them, a folder or hub id of VideoLLaMA2.1-7B-AV, or published/tiny for random weights"
+        raise ConfigError([given + rule])
+    if checkpoint is None:
+        return Source("random weights", TINY if size == "tiny" else PUBLISHED, embedded_chat())
+    name = checkpoint if revision is None else f"{checkpoint}@{revision}"
+    if not load and not Path(checkpoint).expanduser().is_dir():
+        return Source(name, PUBLISHED, embedded_chat())
+    folder = locate(checkpoint, revision=revision)
+    dims = read_dims(folder)
+    return Source(name, dims, load_chat(folder, vocab_size=dims.language.vocab_size), folder)
