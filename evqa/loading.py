@@ -167,7 +167,8 @@ class Loader:
         self.workers, self.processes, self.pin = workers, processes, pin
         self.epoch = self.start = self.done = 0
         self.waited_s = 0.0
-        self.sampler = self  # Lightning calls loader.sampler.set_epoch
+        self.sampler = self  # Lightning calls loader.sampler.set_epoch, and looks at batch_sampler first
+        self.batch_sampler = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""

@@ -74,7 +74,7 @@ class ScoreModule(lightning.LightningModule):
         self.optimizer, self.schedule = optimizer, schedule
         self.metadata, self.max_failures = metadata, max_failures
         self.strict_loading = False  # a checkpoint holds what was trained, not the frozen base
-        self._scored = Scored()
+        self.scored = Scored()  # of this rank, since the split began
         self._train_failures: dict[str, Failure] = {}
 
     # ---- training
@@ -154,24 +154,28 @@ class ScoreModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new validation."""
-        self._scored = Scored()
+        self.scored = Scored()
+
+    def on_predict_epoch_start(self) -> None:
+        """Begin a new split."""
+        self.scored = Scored()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect scores; metrics are taken over the whole split."""
-        self._scored += self.score(batch)
+        self.scored += self.score(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split, with n and the number of failures."""
-        scored = gather(self._scored)
+        scored = gather(self.scored)
         logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
         logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
         bar = {"val/srocc", "val/challenge"}
         for name, value in logged.items():
             self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
 
-    def predict_step(self, batch: Batch, batch_index: int) -> Scored:
-        """Score one batch for a prediction file."""
-        return self.score(batch)
+    def predict_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect scores for a prediction file."""
+        self.scored += self.score(batch)
 
     # ---- checkpoints and devices
 

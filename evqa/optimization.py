@@ -15,11 +15,12 @@ from torch.optim.lr_scheduler import LambdaLR
 class AdamW:
     """Settings of torch's AdamW.
 
+    learning_rate: null takes what suits the model (`Model.learning_rate`).
     rates: learning rates by part (vision, connector, audio, audio_connector, language, lm_head, head, lora), for
         those that differ from `learning_rate`. Biases and norm weights are never decayed.
     """
 
-    learning_rate: float = 1e-4
+    learning_rate: float | None = None
     rates: dict[str, float] = field(default_factory=dict)
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
@@ -27,7 +28,10 @@ class AdamW:
 
     def rate(self, part: str) -> float:
         """Return the learning rate of a part."""
-        return self.rates.get(part, self.learning_rate)
+        rate = self.rates.get(part, self.learning_rate)
+        if rate is None:
+            raise ValueError("the model's own learning rate was not filled in")
+        return rate
 
     def build(self, named: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.AdamW:
         """Make the optimizer for trained parameters; `named` pairs each with its part."""

@@ -15,6 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from evqa.errors import CheckpointError
 
+OnInterrupt = Callable[[lightning.Trainer, int, Any], None]  # (trainer, signal number, handler from before the fit)
 SAFE_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 CHECKSUM = ".sha256"
 
@@ -137,7 +138,7 @@ class Checkpoints(lightning.Callback):
         self.signal_number = 0
         self._saved_step = -1
         self._handlers: dict[int, Any] = {}
-        self.on_interrupt: Callable[[lightning.Trainer, int], None] | None = None
+        self.on_interrupt: OnInterrupt | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Remember the best value across restarts."""
@@ -206,5 +207,5 @@ class Checkpoints(lightning.Callback):
         self._save_last(trainer)
         trainer.strategy.barrier("interrupted")
         if self.on_interrupt is not None:
-            self.on_interrupt(trainer, number)
+            self.on_interrupt(trainer, number, self._handlers[number])
         raise Interrupted(number)

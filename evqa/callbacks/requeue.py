@@ -6,19 +6,29 @@ import os
 import signal
 import subprocess
 import time
+from typing import Any
 
 import lightning
 
 
-def requeue(trainer: lightning.Trainer, number: int) -> None:
-    """Requeue the job where its scheduler does not do so itself; SIGTERM is left to the scheduler's own decision."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None or number == signal.SIGTERM:
+def requeue(trainer: lightning.Trainer, number: int, handler: Any) -> None:
+    """Requeue the job where nobody else does; the caller leaves the process afterwards.
+
+    handler: what answered the signal before the fit. submitit's own requeues and leaves. SIGTERM comes from the
+    scheduler (preemption, scancel, node failure), which has decided already.
+    """
+    if callable(handler) and (getattr(handler, "__module__", None) or "").startswith("submitit"):
+        handler(number, None)
         return
-    if "SUBMITIT_EXECUTOR" in os.environ:
-        return  # submitit's own handler requeues, see evqa.runs.fit
-    array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    name = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
+    if "SLURM_JOB_ID" not in os.environ or number == signal.SIGTERM:
+        return
     if trainer.is_global_zero:
-        subprocess.run(["scontrol", "requeue", name], check=False)
+        subprocess.run(["scontrol", "requeue", job_name()], check=False)
     time.sleep(30)  # the requeue ends every rank
+
+
+def job_name() -> str:
+    """Return the job's number, with its place in an array."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]

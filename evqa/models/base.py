@@ -78,6 +78,7 @@ class Model(nn.Module, ABC):
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
     generates: ClassVar[bool] = True  # has logits, so the heads `levels` and `text` work
+    learning_rate: ClassVar[float] = 2e-5  # where a recipe names none
     preparer: Preparer
     width: int  # D
 

@@ -87,51 +87,53 @@ class TinyPreparer(Preparer):
 
 
 class Eyes(nn.Module):
-    """One token a frame from a small convolutional network."""
+    """One token a frame: features of 4x4 patches, their mean and maximum over the picture."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, patch: int = 4, features: int = 32) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 16, 4, stride=4)
-        self.middle = nn.Conv2d(16, 32, 3, stride=2, padding=1)
-        self.project = nn.Linear(64, width)
+        self.patch = patch
+        self.stem = nn.Sequential(nn.Linear(3 * patch * patch, features), nn.GELU(), nn.Linear(features, features))
+        self.project = nn.Sequential(nn.LayerNorm(2 * features), nn.Linear(2 * features, width))
 
     def forward(self, frames_NHWC: Tensor) -> Tensor:
-        """Map uint8 frames to tokens [N, D]; mean and maximum over places."""
-        pixels_NCHW = frames_NHWC.permute(0, 3, 1, 2).to(self.stem.weight.dtype) / 127.5 - 1.0
-        hidden_NCHW = functional.gelu(self.middle(functional.gelu(self.stem(pixels_NCHW))))
-        tokens_ND: Tensor = self.project(torch.cat([hidden_NCHW.mean((2, 3)), hidden_NCHW.amax((2, 3))], -1))
+        """Map uint8 frames to tokens [N, D]; rows and columns that do not fill a patch are dropped."""
+        pixels_NHWC = frames_NHWC.float() / 127.5 - 1.0
+        windows = pixels_NHWC.unfold(1, self.patch, self.patch).unfold(2, self.patch, self.patch)
+        patches_NPC = functional.gelu(self.stem(windows.flatten(1, 2).flatten(2)))
+        tokens_ND: Tensor = self.project(torch.cat([patches_NPC.mean(1), patches_NPC.amax(1)], -1))
         return tokens_ND
 
 
 class Ears(nn.Module):
     """One token for every 16 rows (0.16 s) of the filter bank; rows that do not fill a token are dropped."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, features: int = 64) -> None:
         super().__init__()
-        self.stem = nn.Conv1d(128, 64, ROWS_PER_TOKEN, stride=ROWS_PER_TOKEN)
-        self.project = nn.Linear(64, width)
+        self.stem = nn.Sequential(nn.Linear(128, features), nn.GELU())
+        self.project = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
 
     def forward(self, fbank_NRM: Tensor) -> Tensor:
-        """Map log-mel rows to tokens [N, T, D]."""
-        hidden_NCT = functional.gelu(self.stem((fbank_NRM.to(self.stem.weight.dtype) / 8.0).transpose(1, 2)))
-        tokens_NTD: Tensor = self.project(hidden_NCT.transpose(1, 2))
+        """Map log-mel rows to tokens [N, T, D]; 12 and 6 are about the mean and spread of speech and music."""
+        rows_NTRM = fbank_NRM.unfold(1, ROWS_PER_TOKEN, ROWS_PER_TOKEN).transpose(2, 3)
+        tokens_NTD: Tensor = self.project(self.stem((rows_NTRM.mean(2) - 12.0) / 6.0))
         return tokens_NTD
 
 
 class Text(nn.Module):
-    """Byte embeddings mixed with the bytes before them, so that words are seen without deep layers."""
+    """Every byte seen together with the bytes before it, so that words are known without deep layers."""
 
-    def __init__(self, width: int, *, reach: int = 8) -> None:
+    def __init__(self, width: int, *, reach: int = 8, features: int = 16) -> None:
         super().__init__()
-        self.embed = nn.Embedding(VOCABULARY, width)
-        self.mix = nn.Conv1d(width, width, reach)
         self.reach = reach
+        self.embed = nn.Embedding(VOCABULARY, features)
+        self.mix = nn.Sequential(nn.Linear(reach * features, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, text_BT: Tensor) -> Tensor:
         """Map token ids to [B, T, D]; causal, so padding on the right changes nothing."""
-        bytes_BDT = self.embed(text_BT).transpose(1, 2)
-        mixed_BDT = self.mix(functional.pad(bytes_BDT, (self.reach - 1, 0)))
-        return (bytes_BDT + functional.gelu(mixed_BDT)).transpose(1, 2)
+        bytes_BTC = functional.pad(self.embed(text_BT), (0, 0, self.reach - 1, 0))
+        windows_BTC = bytes_BTC.unfold(1, self.reach, 1).flatten(2)
+        mixed_BTD: Tensor = self.mix(windows_BTC)
+        return mixed_BTD
 
 
 class Block(nn.Module):
@@ -170,7 +172,9 @@ class Trunk(nn.Module):
         """Return the hidden states after the final norm."""
         if embeds_BTD.shape[1] > len(self.position.weight):
             limit, length = len(self.position.weight), embeds_BTD.shape[1]
-            raise ConfigError([f"model.max_tokens={limit}: a sample has {length} tokens; use fewer frames or less sound"])
+            raise ConfigError(
+                [f"model.max_tokens={limit}: a sample has {length} tokens; use fewer frames or less sound"]
+            )
         hidden_BTD = embeds_BTD + self.position.weight[: embeds_BTD.shape[1]]
         for layer in self.layers:
             hidden_BTD = layer(hidden_BTD)
@@ -183,6 +187,7 @@ class Tiny(Model):
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
     generates: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 2e-3
 
     def __init__(
         self,
@@ -254,15 +259,13 @@ class Tiny(Model):
         """Return for every sample its frame tokens followed by its audio tokens, [N, D]."""
         frame_counts = inputs["num_frames_B"].tolist()
         token_counts = (inputs["num_rows_B"] // ROWS_PER_TOKEN).tolist()
-        nothing = self.text.embed.weight[:0]
+        nothing = self.trunk.position.weight[:0]
         frames = (
             self.eyes(inputs["frames_NHWC"]).split([count for count in frame_counts if count])
             if self.eyes is not None and "frames_NHWC" in inputs
             else ()
         )
-        sounds = (
-            list(self.ears(inputs["fbank_NRM"])) if self.ears is not None and "fbank_NRM" in inputs else []
-        )
+        sounds = list(self.ears(inputs["fbank_NRM"])) if self.ears is not None and "fbank_NRM" in inputs else []
         next_frames, next_sounds = iter(frames), iter(sounds)
         media = []
         for num_frames, num_tokens in zip(frame_counts, token_counts, strict=True):

@@ -65,12 +65,15 @@ def _reading_settings(config: DictConfig) -> dict[str, Any]:
 def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> ScoreModule:
     """Apply the tuning recipe and join model, head, loss and optimizer."""
     apply_tuning(scorer.model, build(config.lora))
+    optimizer = build(config.optimizer)
+    if optimizer.learning_rate is None:
+        optimizer = dataclasses.replace(optimizer, learning_rate=scorer.model.learning_rate)
     return ScoreModule(
         scorer.model,
         scorer.head,
         build(config.loss),
         scale,
-        optimizer=build(config.optimizer),
+        optimizer=optimizer,
         schedule=build(config.schedule),
         metadata={
             "config": OmegaConf.to_yaml(config, resolve=True),

@@ -90,7 +90,11 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
 
 
 def _fit(config: DictConfig, folder: RunFolder, module: ScoreModule, datamodule: ScoreDataModule) -> None:
-    checkpoint = newest_whole(folder.checkpoints, _warn) if config.resume == "auto" else None
+    checkpoint = newest_whole(folder.checkpoints, _warn)
+    if checkpoint is not None and config.resume == "never":
+        raise RunError(
+            f"{folder.path} holds an unfinished run and resume=never. Remove the folder, or use resume=auto."
+        )
     metrics = MetricsFile(folder.path)
     checkpoints: Checkpoints = build(config.callbacks.checkpoints, str(folder.checkpoints))
     checkpoints.on_interrupt = requeue

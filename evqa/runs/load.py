@@ -68,7 +68,9 @@ def load_run(path: Path, *, checkpoint: str = "best", overrides: Sequence[str] =
     config = _with_overrides(folder.read_config(), overrides)
     file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
     if not file.exists():
-        raise RunError(f"{path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt.")
+        raise RunError(
+            f"{path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt."
+        )
     state = read_checkpoint(file)
     scorer = build_scorer(config)
     _check_preprocessing(file, state, scorer)
@@ -86,7 +88,9 @@ def _with_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
             )
         if OmegaConf.select(config, key, default=config) is config:
             raise ConfigError([f"--override {override}: the run has no key '{key}'.{nearest(key, _keys(config))}"])
-        OmegaConf.update(config, key, OmegaConf.create({"value": None} | OmegaConf.from_dotlist([f"value={value}"])).value)
+        OmegaConf.update(
+            config, key, OmegaConf.create({"value": None} | OmegaConf.from_dotlist([f"value={value}"])).value
+        )
     return config
 
 

@@ -18,14 +18,12 @@ from evqa.runs.folder import RunFolder, write_whole
 from evqa.types import Failure, LabelScale, Record
 
 
-def score_split(
-    trainer: lightning.Trainer, module: ScoreModule, datamodule: ScoreDataModule, split: str
-) -> Scored:
+def score_split(trainer: lightning.Trainer, module: ScoreModule, datamodule: ScoreDataModule, split: str) -> Scored:
     """Score every record of a split, in the split's own order; the same on every rank."""
     datamodule.trainer = trainer
-    parts = trainer.predict(module, datamodule.evaluation_loader(split)) or []
+    trainer.predict(module, datamodule.evaluation_loader(split), return_predictions=False)
     place = {record.id: index for index, record in enumerate(datamodule.splits[split])}
-    return gather(sum(parts, Scored())).ordered(place)
+    return gather(module.scored).ordered(place)
 
 
 def write_predictions(
@@ -45,7 +43,9 @@ def write_predictions(
     """
     rows = zip(scored.ids, scored.scores, strict=True)
     write_table(folder.prediction(name), ["Id", scale.name], [(id_, repr(score)) for id_, score in rows])
-    labelled = [(r.id, repr(r.label), len(r.title or ""), len(r.description or "")) for r in records if r.label is not None]
+    labelled = [
+        (r.id, repr(r.label), len(r.title or ""), len(r.description or "")) for r in records if r.label is not None
+    ]
     columns = ["Id", scale.name, "title_chars", "description_chars"]
     if labelled:
         write_table(folder.prediction(name, "targets.csv"), columns, labelled)
