@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -170,7 +171,6 @@ def _show(hydra: Hydra, composer: Composer, flags: argparse.Namespace) -> int:
     """Print the configuration or facts about it; it need not be complete for that."""
     from hydra._internal.utils import get_args_parser
 
-    from evqa.config.compose import CompositionError
     from evqa.config.examine import examine
 
     if flags.hydra_help:
@@ -180,17 +180,30 @@ def _show(hydra: Hydra, composer: Composer, flags: argparse.Namespace) -> int:
         hydra.shell_completion(composer.config_name, flags.overrides)
         return 0
     plan: Plan = examine(composer, flags.overrides, multirun=flags.multirun)
-    lines = flags.overrides if plan.problems else plan.lines
-    try:
-        if flags.info:
-            hydra.show_info(flags.info, composer.config_name, lines)
-        else:
-            hydra.show_cfg(composer.config_name, lines, flags.cfg, flags.package, flags.resolve)
-    except CompositionError as error:
-        raise ConfigError(plan.problems or [str(error)]) from error
+    if plan.cfg is None:
+        raise ConfigError(plan.problems)
+    if flags.cfg == "job":
+        _say(_as_yaml(plan.cfg, flags.package, resolve=flags.resolve), sys.stdout)
+    elif flags.cfg:
+        hydra.show_cfg(composer.config_name, plan.lines, flags.cfg, flags.package, flags.resolve)
+    else:
+        hydra.show_info(flags.info, composer.config_name, plan.lines)
     if plan.problems:
         _say("\n".join(plan.problems), sys.stderr)
     return 0
+
+
+def _as_yaml(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
+    """The job's part of a configuration, or what lies at a key of it."""
+    from omegaconf import OmegaConf
+
+    if package in (None, "_global_"):
+        node = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        return OmegaConf.to_yaml(node, resolve=resolve).rstrip()
+    node = OmegaConf.select(cfg, str(package), throw_on_missing=False)
+    if node is None:
+        raise ConfigError([f"--package {package}: the configuration has no such key."])
+    return OmegaConf.to_yaml(node, resolve=resolve).rstrip() if OmegaConf.is_config(node) else str(node)
 
 
 def _command(arguments: list[str], flags: argparse.Namespace) -> tuple[str, ...]:
@@ -199,6 +212,14 @@ def _command(arguments: list[str], flags: argparse.Namespace) -> tuple[str, ...]
     head = sys.argv[: len(sys.argv) - len(arguments)] if given == arguments else sys.argv[:1]
     places = {"--config-path": flags.config_path, "--config-name": flags.config_name, "--config-dir": flags.config_dir}
     return (*head, *(word for flag, place in places.items() if place for word in (flag, place)))
+
+
+_running: ContextVar[tuple[str, ...]] = ContextVar("_running", default=())
+
+
+def running_overrides() -> tuple[str, ...]:
+    """The overrides of the job that is running, a sweep's values included; none outside a job. For the record only."""
+    return _running.get()
 
 
 @contextmanager
@@ -213,9 +234,11 @@ def _alone(command: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
     arguments, config = sys.argv, HydraConfig.instance().cfg
     sys.argv = [*command, *overrides, "hydra.mode=RUN"]
     HydraConfig.instance().cfg = None
+    token = _running.set(tuple(overrides))
     try:
         yield
     finally:
+        _running.reset(token)
         sys.argv, HydraConfig.instance().cfg = arguments, config
 
 

@@ -63,7 +63,7 @@ class _Checker:
         schema = self.schema_of(node, path)
         keys = [str(key) for key in node if key not in BUILDING_KEYS and (path or key != HYDRA)]
         if schema is None:
-            self.problems += [] if free else list(self.unread(node, path))
+            self.problems += [] if free or "_target_" in node else list(self.unread(node, path))
             self.problems += [f"{_join(path, key)}: {text}" for key, text in _value_problems(node, keys, {})]
             return
         parameters = dict(schema.parameters)

@@ -19,11 +19,16 @@ GLOBAL_GROUPS = ("experiment", "sweep")
 
 @dataclass
 class Plan:
-    """What to do with a command line. lines: overrides for Hydra; problems: sentences, empty where all is well."""
+    """What to do with a command line.
+
+    lines: overrides for Hydra. problems: sentences, empty where all is well. cfg: the configuration (of a sweep, its
+    first one) with Hydra's own node; None where it cannot be composed.
+    """
 
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     mode: RunMode = RunMode.RUN
+    cfg: DictConfig | None = None
 
 
 def examine(composer: Composer, arguments: Sequence[str], *, multirun: bool = False) -> Plan:
@@ -52,9 +57,9 @@ class _Examination:
         except CompositionError as error:
             return Plan(problems=[*self.problems, explain_failure(error)])
         kept = self.judge(base, given, sweeps=mode == RunMode.MULTIRUN)
-        self.try_out(base, [*self.judge(base, axes, sweeps=True), *kept])
+        cfg = self.try_out(base, [*self.judge(base, axes, sweeps=True), *kept])
         lines = [override.input_line or "" for override in kept]
-        return Plan(lines=lines, problems=list(dict.fromkeys(self.problems)), mode=mode)
+        return Plan(lines=lines, problems=list(dict.fromkeys(self.problems)), mode=mode, cfg=cfg)
 
     def choose(self, arguments: Sequence[str]) -> list[Override]:
         """Read overrides and drop those that choose what does not exist."""
@@ -100,15 +105,15 @@ class _Examination:
                 kept.append(override)
         return kept
 
-    def try_out(self, base: DictConfig, overrides: Sequence[Override]) -> None:
-        """Check with the first value of each axis, then with each other value in turn."""
+    def try_out(self, base: DictConfig, overrides: Sequence[Override]) -> DictConfig | None:
+        """Check with the first value of each axis, then with each other value in turn; returns the first."""
         lines = [first_line(override) for override in overrides]
         axes = [(place, swept_lines(override)[1:]) for place, override in enumerate(overrides)]
         others = [(place, line) for place, values in axes for line in values]
-        for cfg in [self.with_values(base if not others else base.copy(), lines)] + [
-            self.varied(base, lines, place, line) for place, line in others
-        ]:
+        first = self.with_values(base.copy() if others else base, lines)
+        for cfg in (first, *(self.varied(base, lines, place, line) for place, line in others)):
             self.problems += self.composer.check(cfg) if cfg is not None else []
+        return first
 
     def with_values(self, cfg: DictConfig, lines: Sequence[str]) -> DictConfig | None:
         """Set single values in a composed configuration as Hydra would; None (and a problem) where that fails."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 DEFAULT_EXPERIMENT = "default"
 
@@ -28,8 +28,15 @@ IRRELEVANT = (
     "trainer.progress",
     "data.workers",
     "data.kind",
-    "data.cache",
+    "data.cache.folder",
+    "data.cache.max_gigabytes",
+    "data.cache.fill",
+    "data.cache.verify",
+    "data.cache.shard_megabytes",
+    "data.limits.timeout_seconds",
     "data.max_failures",
+    "data.prepared",
+    "callbacks.checkpoints.every_steps",
     "callbacks.pruning",
 )
 
@@ -52,7 +59,7 @@ def settle(cfg: DictConfig, choices: Mapping[str, object]) -> DictConfig:
     """
     settled = cfg.copy()
     OmegaConf.resolve(settled)
-    with open_dict(settled):
+    with read_write(settled), open_dict(settled):
         settled.run.experiment = experiment_name(settled.run.get("experiment"), choices)
         settled.run.name = run_name(settled)
     OmegaConf.set_readonly(settled, True)

@@ -1,0 +1,29 @@
+"""Every configuration file, found by listing the folders."""
+
+import pytest
+
+from evqa.config.check import check
+from evqa.config.compose import Composer
+from evqa.config.paths import conf_folder, group_folders, group_options
+
+# Nested groups (data/loading) are composed with the groups that use them.
+GROUPS = {group: group_options(folder) for group, folder in group_folders(conf_folder()).items() if "/" not in group}
+
+
+@pytest.fixture(scope="module")
+def composer():
+    return Composer("train")
+
+
+@pytest.mark.parametrize("choice", [f"{group}={option}" for group, options in GROUPS.items() for option in options])
+def test_every_option_composes_and_every_key_fits_its_class(composer, choice):
+    cfg = composer.compose([choice])
+    problems = check(cfg, groups=tuple(composer.groups)).problems
+    assert [problem for problem in problems if "needs a value" not in problem] == []
+
+
+@pytest.mark.parametrize("group", sorted(GROUPS))
+def test_every_option_opens_with_a_comment_or_is_its_class(group):
+    for file in group_folders(conf_folder())[group].glob("*.yaml"):
+        first = file.read_text().splitlines()[0]
+        assert first.startswith(("#", "_target_", "defaults", "checkpoints")), file

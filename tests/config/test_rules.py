@@ -1,0 +1,61 @@
+import pytest
+from omegaconf import OmegaConf
+
+from evqa.config.rules import Design, broken_rules
+from evqa.config.signature import Schema
+
+BLIND = Schema(name="Qwen", facts={"modalities": ("v",), "generates": False, "frame_multiple": 2})
+ABLE = Schema(name="Tiny", facts={"modalities": ("a", "v", "av"), "generates": True})
+LEVELS = Schema(name="LevelsHead", facts={"needs_logits": True})
+REGRESSION = Schema(name="RegressionHead", facts={"needs_logits": False})
+ALTERNATIVES = {"model": {"qwen": BLIND, "tiny": ABLE}, "head": {"levels": LEVELS, "regression": REGRESSION}}
+
+
+def broken(values, model=ABLE, head=REGRESSION):
+    cfg = OmegaConf.create({"modal": {"name": "v", "dropout": 0.0}, "frames": {"count": 8}, "run": {"name": None}})
+    for key, value in values.items():
+        OmegaConf.update(cfg, key, value)
+    return broken_rules(Design(cfg=cfg, schemas={"model": model, "head": head}, alternatives=ALTERNATIVES.__getitem__))
+
+
+def test_a_possible_configuration_breaks_no_rule():
+    assert broken({}) == []
+
+
+def test_a_model_without_ears_names_those_that_have_them():
+    assert broken({"modal.name": "av"}, model=BLIND) == [
+        "modal.name=av: Qwen works with 'v' only. Choose modal=v, or a model that can do 'av': model=tiny."
+    ]
+
+
+def test_a_head_that_reads_logits_needs_a_model_that_has_them():
+    assert broken({}, model=BLIND, head=LEVELS) == [
+        "head: LevelsHead reads logits, and Qwen has none. Choose a head that needs none (head=regression) or a model "
+        "that has them (model=tiny)."
+    ]
+
+
+@pytest.mark.parametrize("modal", ["a", "v"])
+def test_leaving_out_one_of_one_modality_is_refused(modal):
+    assert broken({"modal.name": modal, "modal.dropout": 0.2}) == [
+        f"modal.dropout=0.2: it leaves out picture or sound at random, and modal.name={modal} has only one of them. "
+        "Write modal=av or modal.dropout=0."
+    ]
+
+
+@pytest.mark.parametrize(("count", "choices"), [(5, "4 or 6"), (1, "2")])
+def test_frames_that_a_connector_would_drop_are_refused(count, choices):
+    assert broken({"frames.count": count}, model=BLIND) == [
+        f"frames.count={count}: Qwen joins frames in groups of 2 and would drop the rest. Write frames.count={choices}."
+    ]
+
+
+def test_frames_do_not_matter_to_a_model_that_only_hears():
+    assert broken({"frames.count": 5, "modal.name": "a"}) == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", " "])
+def test_a_name_that_is_no_folder_name_is_refused(name):
+    assert broken({"run.name": name}) == [
+        f"run.name='{name}': it becomes a folder's name, so it must not be empty and has no slashes."
+    ]
