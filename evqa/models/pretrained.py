@@ -44,7 +44,8 @@ class PretrainedModel(Model):
 
     def __init__(self, kind: Kind, config: Any, checkpoint: Checkpoint, chat: Chat, *, setting: Setting) -> None:
         super().__init__()
-        self.config, self.checkpoint, self.chat = config, checkpoint, chat
+        # Not named `config`: peft would take this class for one of transformers' own.
+        self.architecture, self.checkpoint, self.chat = config, checkpoint, chat
         self.width = int(config.get_text_config().hidden_size)
         self._kind, self._setting = kind, setting
 
@@ -53,7 +54,7 @@ class PretrainedModel(Model):
     ) -> None:
         """Build the parts that are needed, without the towers in `unused`, and read their weights (`Setting.load`)."""
         kind = self._kind.full if self._setting.logits else self._kind.body
-        whole = build_empty(kind, self.config, dtype=dtype, attention=attention)
+        whole = build_empty(kind, self.architecture, dtype=dtype, attention=attention)
         self.body: Any = whole.model if self._setting.logits else whole
         for tower in unused:
             setattr(self.body, tower, None)
@@ -137,7 +138,7 @@ class PretrainedModel(Model):
 
     def load_per_sample(self) -> Load:
         """Count the tokens of the prompt, of a portrait clip at the configured budget, and of the audio window."""
-        trunk = self.config.get_text_config()
+        trunk = self.architecture.get_text_config()
         return Load(
             tokens={"text": TEXT_TOKENS, **self.media_tokens()},
             num_layers=trunk.num_hidden_layers,

@@ -182,7 +182,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         if self.body.visual is not None and "patches_NP" not in inputs:
             idle.append(self.patches.black_token(self.body, device))
         if self.body.audio_tower is not None and "mel_GRM" not in inputs:
-            silence = torch.zeros(1, self.config.audio_config.num_mel_bins, 4, device=device)
+            silence = torch.zeros(1, self.architecture.audio_config.num_mel_bins, 4, device=device)
             mask = torch.ones(1, 4, dtype=torch.long, device=device)
             idle.append(self.body.get_audio_features(silence, mask).last_hidden_state)
         return torch.cat(idle) if idle else None

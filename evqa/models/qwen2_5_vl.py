@@ -112,7 +112,7 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
             "pixel_values_videos": self.patches.normalise(inputs["patches_NP"]),
             "video_grid_thw": inputs["grid_G3"],
             "second_per_grid_ts": inputs["seconds_per_grid_G"],
-            "mm_token_type_ids": 2 * (input_ids_BT == self.config.video_token_id).int(),
+            "mm_token_type_ids": 2 * (input_ids_BT == self.architecture.video_token_id).int(),
         }
 
     def media_tokens(self) -> dict[str, int]:

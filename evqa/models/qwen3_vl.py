@@ -109,7 +109,7 @@ class Qwen3VL(PretrainedModel):
         return {
             "pixel_values_videos": self.patches.normalise(inputs["patches_NP"]),
             "video_grid_thw": inputs["grid_G3"],
-            "mm_token_type_ids": 2 * (input_ids_BT == self.config.video_token_id).int(),
+            "mm_token_type_ids": 2 * (input_ids_BT == self.architecture.video_token_id).int(),
         }
 
     def media_tokens(self) -> dict[str, int]:

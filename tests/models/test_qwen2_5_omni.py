@@ -9,6 +9,7 @@ from transformers import AutoTokenizer, Qwen2_5OmniThinkerForConditionalGenerati
 from evqa.models.patches import CLIP_MEAN, CLIP_STD
 from evqa.models.qwen2_5_omni import LogMel, Qwen2_5Omni, num_audio_tokens
 from evqa.prompts import Prompt
+from evqa.tuning import Tuning, apply_tuning, merge_adapters
 from evqa.types import Answer, Clip
 from tests.models import samples
 from tests.models.twins.qwen2_5_omni import write
@@ -141,6 +142,23 @@ def test_an_export_without_ears_loads_again_without_ears(twin, tmp_path):
     again = Qwen2_5Omni(samples.setting("v"), **twin | {"checkpoint": str(tmp_path)}).eval()
     batch = model.preparer.collate([samples.prepared(model, samples.clip("v"))])
     assert torch.equal(again(batch).hidden_BTD, model(batch).hidden_BTD)
+
+
+@torch.no_grad()
+def test_adapters_reach_only_the_named_towers_and_fold_into_an_exported_folder(twin, tmp_path):
+    model = Qwen2_5Omni(samples.setting("av"), **twin).eval()
+    batch = model.preparer.collate([samples.prepared(model, samples.clip("av"))])
+    apply_tuning(model, Tuning(method="lora", rank=2, adapt=("language", "vision"), train=()))
+    adapted = [name for name, _ in model.named_parameters() if "lora_B" in name]
+    assert {name.split(".")[1] for name in adapted} == {"language_model", "visual"}
+    assert len(adapted) == 2 * 7 + 2 * 7
+    for name in adapted:
+        torch.nn.init.normal_(model.get_parameter(name), std=0.1)
+    expected = model.eval()(batch).hidden_BTD
+    merge_adapters(model)
+    model.save_pretrained(tmp_path)
+    again = Qwen2_5Omni(samples.setting("av"), **twin | {"checkpoint": str(tmp_path)}).eval()
+    torch.testing.assert_close(again(batch).hidden_BTD, expected, atol=1e-4, rtol=0)
 
 
 def test_under_distributed_training_idle_towers_run_without_changing_the_result(model, monkeypatch):
