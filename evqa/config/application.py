@@ -8,6 +8,7 @@ the user can mend (sentences, no traceback), 130 Ctrl-C. Hydra is used through i
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,7 @@ class Application:
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Run with a command line (without the program's name); returns the exit code."""
         arguments = list(sys.argv[1:] if argv is None else argv)
+        gc.disable()  # composing makes much and drops little: a tenth of the time until an answer
         try:
             return self._run(arguments)
         except KeyboardInterrupt:
@@ -53,6 +55,8 @@ class Application:
         except EvqaError as error:
             _say(error, sys.stderr)
             return 2
+        finally:
+            gc.enable()
 
     def _run(self, arguments: list[str]) -> int:
         if "--version" in arguments:
@@ -82,6 +86,7 @@ class Application:
         single = plan.mode == RunMode.RUN
         job = Job(run=self.job, command=_command(arguments, flags), raises=single)
         lines = [*plan.lines, f"hydra.mode={plan.mode.name}"]
+        gc.enable()
         try:
             if single:
                 hydra.run(composer.config_name, job, lines)

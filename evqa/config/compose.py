@@ -24,6 +24,9 @@ from evqa.config.rules import Design, broken_rules
 from evqa.config.signature import Schema, UnknownTargetError, read_schema
 from evqa.errors import ConfigError
 
+# These may set any key; choosing none of them is usual.
+GLOBAL_GROUPS = ("experiment", "sweep")
+
 CompositionError = (HydraException, OmegaConfBaseException, ValueError)
 
 
@@ -97,10 +100,11 @@ class Composer:
     def _unchosen(self, cfg: DictConfig) -> list[str]:
         """Groups that must be chosen (their default is not null) and were set to null."""
         chosen = cfg.hydra.runtime.choices
+        empty = {group for group in self.groups if chosen.get(group) is None} - set(GLOBAL_GROUPS)
         return [
             f"{group}: nothing is chosen. Options: {', '.join(self.options(group))}."
-            for group, default in self.defaults.items()
-            if default is not None and chosen.get(group) is None
+            for group in sorted(empty)
+            if self.defaults.get(group) is not None
         ]
 
 

@@ -9,12 +9,9 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from evqa.config.compose import Composer, CompositionError
+from evqa.config.compose import GLOBAL_GROUPS, Composer, CompositionError
 from evqa.config.keys import choice_problem, is_choice, key_problem, must_be_added
 from evqa.config.overrides import explain_sweep, read_overrides, swept_lines
-
-# A wrong choice of these leaves nothing to compare further overrides with: they may set any key.
-GLOBAL_GROUPS = ("experiment", "sweep")
 
 
 @dataclass
@@ -44,7 +41,7 @@ class _Examination:
 
     def run(self, arguments: Sequence[str]) -> Plan:
         given = self.choose(arguments)
-        if self.blind & set(GLOBAL_GROUPS):
+        if self.blind & set(GLOBAL_GROUPS):  # nothing is left to compare further overrides with
             return Plan(problems=self.problems)
         try:
             base = self.compose_choices(given)
