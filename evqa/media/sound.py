@@ -19,6 +19,8 @@ from evqa.media.demux import Track
 from evqa.media.limits import Budget
 from evqa.types import SAMPLE_RATE_HZ
 
+_JOINED_SAMPLES = 4000
+
 
 class Mono16k:
     """Collects frames of any rate, layout and sample format as mono int16 at 16 kHz.
@@ -30,7 +32,6 @@ class Mono16k:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._resampler: AudioResampler | None = None
-        self._input: tuple[str, str, int] | None = None
         self._pieces: list[NDArray[np.int16]] = []
         self.num_samples = 0
 
@@ -38,13 +39,15 @@ class Mono16k:
         """Resample one decoded frame."""
         seconds = frame.samples / max(frame.sample_rate, 1)
         self._budget.check_seconds(self.num_samples / SAMPLE_RATE_HZ + seconds, what="sound")
-        described = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if described != self._input:
+        if self._resampler is None:
+            self._resampler = _resampler()
+        try:
+            resampled = self._resampler.resample(frame)
+        except ValueError:  # not the format that the resampler was set up for
             self._flush()
-            self._input = described
-            self._resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
-        assert self._resampler is not None
-        self._keep(self._resampler.resample(frame))
+            self._resampler = _resampler()
+            resampled = self._resampler.resample(frame)
+        self._keep(resampled)
 
     def finish(self) -> Tensor:
         """The samples so far, int16."""
@@ -61,6 +64,11 @@ class Mono16k:
             samples = frame.to_ndarray()[0]
             self.num_samples += len(samples)
             self._pieces.append(samples)
+
+
+def _resampler() -> AudioResampler:
+    # joined output: a thousand small arrays would cost as much as the resampling
+    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ, frame_size=_JOINED_SAMPLES)
 
 
 class Sound:
