@@ -162,9 +162,9 @@ def _refuse_flag(message: str) -> NoReturn:
 def _start(application: Application, flags: argparse.Namespace) -> tuple[Composer, Hydra]:
     from hydra._internal.hydra import Hydra
 
-    from evqa.config.compose import Composer
+    from evqa.config.compose import open_configuration
 
-    composer = Composer(
+    composer = open_configuration(
         flags.config_name or application.config_name,
         conf=Path(flags.config_path).resolve() if flags.config_path else None,
         folders=[Path(flags.config_dir)] if flags.config_dir else [],

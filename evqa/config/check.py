@@ -33,12 +33,20 @@ def check(
     cfg: DictConfig,
     *,
     groups: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
     plain_nodes: Mapping[str, str] = PLAIN_NODES,
     companions: Mapping[str, str] = COMPANIONS,
 ) -> Findings:
-    """Check every node but Hydra's own. groups: root keys that are allowed because a folder of that name exists."""
+    """Check every node but Hydra's own.
+
+    groups: root keys that are allowed because a folder of that name exists. also: nodes of Hydra's that are checked.
+    """
     checker = _Checker(plain_nodes, companions, groups)
     checker.visit(cfg, "")
+    for path in also:
+        node = OmegaConf.select(cfg, path)
+        if isinstance(node, DictConfig):
+            checker.visit(node, path)
     return Findings(problems=checker.problems, schemas=checker.schemas)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
@@ -31,23 +32,10 @@ CompositionError = (HydraException, OmegaConfBaseException, ValueError)
 
 
 class Composer:
-    """Hydra's loader over evqa's configuration files, with questions about groups and their options.
+    """Hydra's loader over evqa's configuration files, with questions about groups and their options."""
 
-    folders: further folders that are searched first (`--config-dir`).
-    """
-
-    def __init__(self, config_name: str, *, conf: Path | None = None, folders: Sequence[Path] = ()) -> None:
-        version.setbase("1.3")
-        setup_globals()
-        identity.register_resolver()
-        self.config_name = config_name
-        self.conf = conf or conf_folder()
-        search_path = create_config_search_path(search_path_dir=str(self.conf))
-        for folder in folders:
-            if not folder.is_dir():
-                raise ConfigError([f"--config-dir {folder}: there is no such folder."])
-            search_path.prepend("command-line", f"file://{folder.resolve()}", anchor=SearchPathQuery("schema", None))
-        self.loader = ConfigLoaderImpl(config_search_path=search_path)
+    def __init__(self, config_name: str, loader: ConfigLoader) -> None:
+        self.config_name, self.loader = config_name, loader
         self._options: dict[str, list[str]] = {}
 
     def options(self, group: str) -> list[str]:
@@ -70,7 +58,8 @@ class Composer:
     @cached_property
     def defaults(self) -> dict[str, object]:
         """The default option of each group that the primary file names."""
-        primary = OmegaConf.load(self.conf / f"{self.config_name}.yaml")
+        folders = [Path(place.path) for place in self.loader.get_search_path().get_path() if place.provider == "main"]
+        primary = OmegaConf.load(folders[0] / f"{self.config_name}.yaml")
         assert isinstance(primary, DictConfig)
         items = [item for item in primary.get("defaults", ()) if isinstance(item, DictConfig)]
         return {str(group): option for item in items for group, option in item.items() if " " not in str(group)}
@@ -90,9 +79,9 @@ class Composer:
                 continue
         return found
 
-    def check(self, cfg: DictConfig) -> list[str]:
-        """All problems of a composed configuration, with or without Hydra's node."""
-        findings = check(cfg, groups=tuple(self.groups))
+    def check(self, cfg: DictConfig, *, sweep: bool = False) -> list[str]:
+        """All problems of a composed configuration, with or without Hydra's node; of a sweep also its machinery's."""
+        findings = check(cfg, groups=tuple(self.groups), also=("hydra.launcher", "hydra.sweeper") if sweep else ())
         unchosen = self._unchosen(cfg) if "hydra" in cfg else []
         design = Design(cfg=cfg, schemas=findings.schemas, alternatives=self.alternatives)
         return unchosen + findings.problems + broken_rules(design)
@@ -108,11 +97,27 @@ class Composer:
         ]
 
 
+def open_configuration(config_name: str, *, conf: Path | None = None, folders: Sequence[Path] = ()) -> Composer:
+    """Find the configuration files and make Hydra ready for them.
+
+    conf: instead of evqa's own. folders: further ones with more options (`--config-dir`). Raises ConfigError.
+    """
+    version.setbase("1.3")
+    setup_globals()
+    identity.register_resolver()
+    search_path = create_config_search_path(search_path_dir=str(conf or conf_folder()))
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError([f"--config-dir {folder}: there is no such folder."])
+        search_path.prepend("command-line", f"file://{folder.resolve()}", anchor=SearchPathQuery("schema", None))
+    return Composer(config_name, ConfigLoaderImpl(config_search_path=search_path))
+
+
 def compose(lines: Sequence[str] = (), *, config_name: str = "train", conf: Path | None = None) -> DictConfig:
     """A checked, resolved configuration as a run gets it. Raises ConfigError with every problem."""
     from evqa.config.examine import examine
 
-    composer = Composer(config_name, conf=conf)
+    composer = open_configuration(config_name, conf=conf)
     plan = examine(composer, lines)
     if plan.problems:
         raise ConfigError(plan.problems)

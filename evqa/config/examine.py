@@ -47,13 +47,14 @@ class _Examination:
             base = self.compose_choices(given)
             mode = RunMode.MULTIRUN if self.multirun or base.hydra.mode == RunMode.MULTIRUN else RunMode.RUN
             axes: list[Override] = []
-            if mode == RunMode.MULTIRUN:
+            self.multirun = mode == RunMode.MULTIRUN
+            if self.multirun:
                 axes = self.configured_axes(base, given)
                 swept = [o for o in (*axes, *given) if o.is_sweep_override() and is_choice(self.composer, o)]
                 base = self.compose_choices([*axes, *given]) if swept else base
         except CompositionError as error:
             return Plan(problems=[*self.problems, explain_failure(error)])
-        kept = self.judge(base, given, sweeps=mode == RunMode.MULTIRUN)
+        kept = self.judge(base, given, sweeps=self.multirun)
         cfg = self.try_out(base, [*self.judge(base, axes, sweeps=True), *kept])
         lines = [override.input_line or "" for override in kept]
         return Plan(lines=lines, problems=list(dict.fromkeys(self.problems)), mode=mode, cfg=cfg)
@@ -109,7 +110,7 @@ class _Examination:
         others = [(place, line) for place, values in axes for line in values]
         first = self.with_values(base.copy() if others else base, lines)
         for cfg in (first, *(self.varied(base, lines, place, line) for place, line in others)):
-            self.problems += self.composer.check(cfg) if cfg is not None else []
+            self.problems += self.composer.check(cfg, sweep=self.multirun) if cfg is not None else []
         return first
 
     def with_values(self, cfg: DictConfig, lines: Sequence[str]) -> DictConfig | None:

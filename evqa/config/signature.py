@@ -75,8 +75,7 @@ def read_schema(target: str) -> Schema:
     home, node = found
     if isinstance(node, ast.ClassDef):
         return _class_schema(home, node)
-    foreign = home.name.partition(".")[0] != "evqa"
-    parameters, more = _function_parameters(home, node, foreign=foreign)
+    parameters, more = _function_parameters(home, node, foreign=_is_foreign(home))
     return Schema(name=name, parameters=parameters, open=more, lineage=(name,))
 
 
@@ -135,7 +134,7 @@ def _class_schema(module: Module, node: ast.ClassDef) -> Schema:
 
 
 def _class_parameters(module: Module, node: ast.ClassDef, bases: list[Schema]) -> tuple[dict[str, Parameter], bool]:
-    foreign = module.name.partition(".")[0] != "evqa"
+    foreign = _is_foreign(module)
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             return _function_parameters(module, statement, foreign=foreign)
@@ -145,6 +144,10 @@ def _class_parameters(module: Module, node: ast.ClassDef, bases: list[Schema]) -
     if (decorator := _dataclass_decorator(node)) is not None:
         return inherited | dict(_fields(module, node, kw_only=decorator or foreign)), False
     return inherited, any(base.open for base in bases) or (foreign and not bases and bool(node.bases))
+
+
+def _is_foreign(module: Module) -> bool:
+    return not module.name.startswith(("evqa.", "hydra_plugins.evqa_"))
 
 
 def _bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.ClassDef]]:

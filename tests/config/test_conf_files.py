@@ -3,7 +3,7 @@
 import pytest
 
 from evqa.config.check import check
-from evqa.config.compose import Composer
+from evqa.config.compose import open_configuration
 from evqa.config.paths import conf_folder, group_folders, group_options
 
 # Nested groups (data/loading) are composed with the groups that use them.
@@ -12,7 +12,7 @@ GROUPS = {group: group_options(folder) for group, folder in group_folders(conf_f
 
 @pytest.fixture(scope="module")
 def composer():
-    return Composer("train")
+    return open_configuration("train")
 
 
 @pytest.mark.parametrize("choice", [f"{group}={option}" for group, options in GROUPS.items() for option in options])

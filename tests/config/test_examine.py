@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from evqa.config.compose import Composer, compose
+from evqa.config.compose import compose, open_configuration
 from evqa.config.examine import examine
 from evqa.config.overrides import quote
 from evqa.errors import ConfigError
@@ -13,7 +13,7 @@ from evqa.errors import ConfigError
 
 @pytest.fixture(scope="module")
 def composer():
-    return Composer("train")
+    return open_configuration("train")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""What is known about a sweep, in its folder: the members, where their runs lie, and how they ended."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+from evqa.config import identity
+from evqa.errors import EvqaError, RunError
+
+log = logging.getLogger("evqa.sweep")
+
+
+@dataclass(kw_only=True)
+class Member:
+    """One run of a sweep. folder: as in `evqa.config.identity.folder`. error: a sentence."""
+
+    overrides: list[str]
+    folder: str
+    status: Literal["planned", "finished", "failed"] = "planned"
+    value: float | None = None
+    error: str | None = None
+
+    def end(self, result: JobReturn) -> None:
+        """Take over how the run ended."""
+        self.status, self.error = "finished", None
+        if result.status != JobStatus.COMPLETED:
+            self.status, self.error = "failed", reason(result)
+        elif isinstance(result._return_value, int | float):
+            self.value = float(result._return_value)
+
+    def __str__(self) -> str:
+        return " ".join(line for line in self.overrides if not line.startswith("hydra."))
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a sweeper returns. exit_code: 1 where members failed that should not."""
+
+    members: Sequence[Member] = field(default_factory=list)
+    exit_code: int = 0
+
+
+def reason(result: JobReturn) -> str:
+    """Why a job failed, in a sentence."""
+    error = result._return_value
+    text = str(error).strip() or type(error).__name__
+    return text if isinstance(error, EvqaError | JobError) else f"{type(error).__name__}: {text}"
+
+
+class JobError(Exception):
+    """A job's failure as text, for where the exception itself cannot travel or never existed."""
+
+
+def failed(error: Exception, overrides: Sequence[str] = ()) -> JobReturn:
+    """The result of a job that ended by an exception, or died without one."""
+    return JobReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=error)
+
+
+def run_folder(cfg: DictConfig) -> str:
+    """Where a member's run lies; cfg: as Hydra composes it, with its own node."""
+    job = cfg.copy()
+    choices = job.hydra.runtime.choices
+    return str(identity.folder(identity.settle(_without_hydra(job), choices)))
+
+
+def write(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_members(folder: Path, members: Sequence[Member]) -> None:
+    """Write sweep.json: one entry a member, in order."""
+    write(folder / "sweep.json", [asdict(member) for member in members])
+
+
+def summarise(members: Sequence[Member], folder: Path) -> None:
+    """Say how many members ended how, and why the failed ones did."""
+    broken = [member for member in members if member.status == "failed"]
+    log.info("%d of %d runs finished; %s", len(members) - len(broken), len(members), folder / "sweep.json")
+    for member in broken:
+        log.error("failed: %s\n    %s", member, (member.error or "").replace("\n", "\n    "))
+
+
+@contextmanager
+def only_driver(folder: Path) -> Iterator[None]:
+    """Hold a sweep's folder for one driver; the system lets go when the process dies.
+
+    A POSIX lock, because flock() would be held on by data workers that outlive a killed driver. Raises RunError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".driver").open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"{folder}: another process is running this sweep. Wait for it, or stop it.") from error
+        yield
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    from omegaconf import open_dict
+
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg

@@ -1,0 +1,85 @@
+"""Every combination of the given values: `modal=a,v,av seed=0,1,2` are nine runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from evqa.config.compose import Composer
+from evqa.errors import ConfigError
+
+from ._record import Member, Outcome, only_driver, run_folder, summarise, write_members
+
+log = logging.getLogger("evqa.sweep")
+
+
+class GridSweeper(Sweeper):
+    """Hydra's grid, with all members checked before the first one runs, and failed ones told at the end.
+
+    params: axes of a sweep file, `key: value,value`. max_batch_size: members handed to the launcher together.
+    """
+
+    def __init__(self, *, params: Mapping[str, str] | None = None, max_batch_size: int | None = None) -> None:
+        self.params, self.max_batch_size = params or {}, max_batch_size
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.loader, self.settings = hydra_context.config_loader, config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Outcome:
+        """Run all members; those that are done say so themselves and cost seconds."""
+        batches = self.batches(arguments)
+        members = self.checked([line for batch in batches for line in batch])
+        folder = Path(str(self.settings.hydra.sweep.dir))
+        with only_driver(folder):
+            write_members(folder, members)
+            first = 0
+            for batch in batches:
+                results = self.launcher.launch(batch, initial_job_idx=first)
+                for member, result in zip(members[first:], results, strict=False):
+                    member.end(result)
+                write_members(folder, members)
+                first += len(batch)
+        summarise(members, folder)
+        return Outcome(members=members, exit_code=int(any(member.status == "failed" for member in members)))
+
+    def batches(self, arguments: Sequence[str]) -> list[list[list[str]]]:
+        """Overrides of each member, in batches. Raises ConfigError for an axis without separate values."""
+        lines = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        overrides = OverridesParser.create(self.loader).parse_overrides(lines)
+        endless = [o.key_or_group for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
+        if endless:
+            raise ConfigError(
+                f"{key}: a grid needs single values, and this is an interval. Name values, or use hydra/sweeper=optuna."
+                for key in endless
+            )
+        return BasicSweeper.split_arguments(overrides, self.max_batch_size)
+
+    def checked(self, lines: Sequence[Sequence[str]]) -> list[Member]:
+        """Compose and check every member. Raises ConfigError with all problems, and for two members in one folder."""
+        composer = Composer(str(self.settings.hydra.job.config_name), self.loader)
+        problems: list[str] = []
+        members: dict[str, Member] = {}
+        for overrides in lines:
+            cfg = self.loader.load_sweep_config(self.settings, list(overrides))
+            found = composer.check(cfg)
+            problems += found
+            member = Member(overrides=list(overrides), folder="" if found else run_folder(cfg))
+            if not found and (twin := members.get(member.folder)):
+                problems.append(f"'{twin}' and '{member}' would be the same run: nothing that differs changes results.")
+            members[member.folder or str(len(members))] = member
+        if problems:
+            raise ConfigError(dict.fromkeys(problems))
+        return list(members.values())

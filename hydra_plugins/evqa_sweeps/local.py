@@ -1,0 +1,57 @@
+"""Run the members of a sweep one after the other in this process."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from evqa.errors import EvqaError
+
+from ._record import reason
+
+log = logging.getLogger("evqa.sweep")
+
+
+class LocalLauncher(Launcher):
+    """Like Hydra's own, but a failed member is told at once and the next one runs."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        """Run a batch; Ctrl-C and SystemExit stop it, nothing else does."""
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        results = []
+        for place, overrides in enumerate(job_overrides):
+            words = " ".join(line for line in overrides if not line.startswith("hydra."))
+            log.info("[%d/%d] %s", place + 1, len(job_overrides), words)
+            results.append(self.run(list(overrides), initial_job_idx + place))
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+            gc.collect()  # the last member's weights
+        return results
+
+    def run(self, overrides: list[str], number: int) -> JobReturn:
+        """Run one member; its traceback is printed where the fault is not the user's."""
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+        result = run_job(
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=self.hydra_context,
+        )
+        if result.status == JobStatus.FAILED:
+            error = result._return_value
+            log.error("failed: %s", reason(result), exc_info=None if isinstance(error, EvqaError) else error)
+        return result
