@@ -20,7 +20,7 @@ from evqa.media.decord_reader import DecordFrames
 from evqa.media.demux import Track, demux
 from evqa.media.fbank import INT16_SCALE, sound_fbank
 from evqa.media.limits import Budget, Limits
-from evqa.media.packets import PacketFrames, check_codec
+from evqa.media.packets import PacketFrames, open_codec
 from evqa.media.pictures import Pictures, take_pictures
 from evqa.media.reader import UnreadableError
 from evqa.media.resize import Resize
@@ -112,7 +112,7 @@ def _audio_track(container: InputContainer, spec: ClipSpec) -> Track | None:
 def _decord_pictures(video: Track | None, budget: Budget, spec: ClipSpec) -> Pictures | None:
     if spec.frames is None or video is None:
         return None
-    check_codec(video, budget)
+    open_codec(video.stream, budget)  # for its checks of the declared size
     try:
         return take_pictures(DecordFrames(budget), spec.frames, spec.resize, budget)
     except UnreadableError:

@@ -58,9 +58,17 @@ def demux(container: InputContainer, tracks: Sequence[Track], budget: Budget) ->
             budget.add_packet(packet.size)
             by_index[packet.stream_index].add(packet)
             if all(track.is_past_horizon for track in tracks):
-                break
+                return None
     except av.error.ExitError:
         budget.refuse("could not be read in time; the storage is stuck or the file is damaged")
     except av.FFmpegError:
         return "the file is damaged or cut off; only the part before the damage is used"
+    if any(_ends_behind(container, track.stream) for track in tracks):
+        return "the file is cut off; only the part that is there is used"
     return None
+
+
+def _ends_behind(container: InputContainer, stream: Any) -> bool:
+    """Whether the index names data behind the end of the file."""
+    entries = stream.index_entries
+    return len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size

@@ -37,7 +37,7 @@ class PacketFrames:
     def __init__(self, track: Track, budget: Budget) -> None:
         self._packets = track.packets
         self._budget = budget
-        self._codec = _prepared_codec(track, budget)
+        self._codec = open_codec(track.stream, budget)
         self._time_base = track.stream.time_base
         self._reformatter = VideoReformatter()
         self._num_damaged = 0
@@ -172,23 +172,24 @@ class PacketFrames:
         return Shot(number=number, seconds=self.seconds_N[shown_number], rgb_HWC=_upright(rgb, frame.rotation))
 
 
-def check_codec(track: Track, budget: Budget) -> None:
-    """Refuse a video track without a decoder or with pictures beyond the limit, before anything is decoded."""
-    codec = track.stream.codec_context
+def open_codec(stream: Any, budget: Budget) -> Any:
+    """Open a video stream's decoder; it has one thread and refuses pictures beyond the limit before it allocates.
+
+    Raises:
+        MediaError: no decoder, a declared size beyond the limit, or a decoder that does not accept the stream's header.
+    """
+    codec = stream.codec_context
     if codec is None:
         budget.refuse("has a video track in a format that no decoder here reads; convert it to H.264")
     budget.check_picture(codec.width, codec.height)
-
-
-def _prepared_codec(track: Track, budget: Budget) -> Any:
-    check_codec(track, budget)
-    codec = track.stream.codec_context
+    if codec.is_open:
+        return codec
     codec.thread_count = 1  # one clip a worker; frame threads would also delay the skip flag
     codec.options = {"max_pixels": str(budget.limits.max_pixels)}
     try:
         codec.open()  # now, because some decoders (dav1d) would make the first packet's skip flag permanent
     except av.FFmpegError as error:
-        raise MediaError(budget.path, "has a video track that the decoder refuses; it is damaged") from error
+        raise MediaError(budget.path, "has a video track that its decoder refuses; it is damaged") from error
     return codec
 
 

@@ -1,4 +1,4 @@
-"""What a media file says of itself, without decoding it whole."""
+"""What a media file holds, found by reading its packets and decoding one picture; and the hash of its content."""
 
 from __future__ import annotations
 
@@ -8,82 +8,162 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard
+from av.video.frame import VideoFrame
 
-from evqa.errors import MediaError
 from evqa.media.container import choose_audio, choose_video, open_container
 from evqa.media.limits import Budget, Limits
+from evqa.media.packets import open_codec
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """Facts from a file's header and its first picture; None where the container does not say.
+    """What a file holds, in the streams that `read_clip` would choose. Picture facts are None without a video track.
 
-    duration: seconds. width / height: of a picture as it is shown, after `rotation` (degrees, counter-clockwise).
+    duration: s, of the picture (of the sound in a file without picture), from packets, not from the header, which may
+    say anything. width, height: upright, in pixels. rotation: degrees counterclockwise that the container asks for.
+    fps: average as the container states it, else counted. num_frames: pictures shown. audio_*: None without sound.
     """
 
-    duration: float | None
-    width: int | None
-    height: int | None
-    rotation: int
-    fps: float | None
-    num_frames: int | None
-    video_codec: str | None
-    audio_codec: str | None
-    audio_rate_hz: int | None
+    duration: float
+    width: int | None = None
+    height: int | None = None
+    rotation: int | None = None
+    fps: float | None = None
+    num_frames: int | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    audio_rate_hz: int | None = None
+    audio_channels: int | None = None
+    audio_seconds: float | None = None
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there is a picture that decodes."""
+        return self.video_codec is not None
 
     @property
     def has_audio(self) -> bool:
-        """Whether the file has a sound track."""
+        """Whether there is an audio track."""
         return self.audio_codec is not None
 
 
+def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
+    """Look into a file without decoding more than its first picture.
+
+    Raises:
+        MediaError: the file cannot be opened, breaks a limit, has neither picture nor sound, or its picture does not
+            decode.
+    """
+    budget = Budget(path, limits or Limits())
+    with open_container(budget) as container:
+        video, audio = _Seen(choose_video(container)), _Seen(choose_audio(container))
+        if not (video.exists or audio.exists):
+            budget.refuse("has neither a video nor an audio track")
+        picture = _read_through(container, video, audio, budget)
+        return MediaInfo(
+            duration=video.seconds if video.exists else audio.seconds,
+            **(_picture_facts(video, picture) if picture else {}),
+            **(_sound_facts(audio) if audio.exists else {}),
+        )
+
+
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal digits."""
+    """SHA-256 of a file's bytes, as hexadecimal digits. Raises OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def probe(path: Path, limits: Limits = Limits()) -> MediaInfo:  # noqa: B008 - frozen
-    """Read a file's header and decode one picture, which shows rotation and whether the decoder works at all.
+class _Seen:
+    """Counts and times of one stream's packets."""
 
-    Raises:
-        MediaError: no media file, neither picture nor sound, or the first picture cannot be decoded.
-    """
-    budget = Budget(path, limits)
-    with open_container(budget) as container:
-        video, audio = choose_video(container), choose_audio(container)
-        if video is None and audio is None:
-            raise MediaError(path, "has neither a picture nor a sound track")
-        rotation, width, height = _first_picture(video, container, budget) if video is not None else (0, None, None)
-        return MediaInfo(
-            duration=None if container.duration is None else container.duration / av.time_base,
-            width=width,
-            height=height,
-            rotation=rotation,
-            fps=float(video.average_rate) if video is not None and video.average_rate else None,
-            num_frames=(video.frames or None) if video is not None else None,
-            video_codec=video.codec_context.name if video is not None else None,
-            audio_codec=audio.codec_context.name if audio is not None and audio.codec_context else None,
-            audio_rate_hz=audio.codec_context.sample_rate if audio is not None and audio.codec_context else None,
-        )
+    def __init__(self, stream: Any | None) -> None:
+        self.stream = stream
+        self.num_packets = 0
+        self._first: int | None = None
+        self._last = 0
+        self._added = 0
+        self._is_timed = True
+
+    @property
+    def exists(self) -> bool:
+        return self.stream is not None
+
+    @property
+    def seconds(self) -> float:
+        """From the first packet's start to the last one's end; the added durations where packets have no times."""
+        if self.stream is None or self._first is None:
+            return 0.0
+        return float((self._last - self._first if self._is_timed else self._added) * self.stream.time_base)
+
+    def add(self, packet: Packet[Any]) -> None:
+        self.num_packets += 1
+        duration = packet.duration or 0
+        self._added += duration
+        self._is_timed = self._is_timed and packet.pts is not None
+        start = packet.pts or 0
+        self._first = start if self._first is None else min(self._first, start)
+        self._last = max(self._last, start + duration)
 
 
-def _first_picture(video: Any, container: Any, budget: Budget) -> tuple[int, int, int]:
-    """Return rotation, width and height as shown of the first picture that decodes."""
-    if video.codec_context is None:
-        raise MediaError(budget.path, "has a video codec that this FFmpeg cannot decode; convert the file to H.264")
-    budget.check_picture(video.codec_context.width, video.codec_context.height)
-    video.codec_context.thread_count = 1
-    for packet in container.demux(video):
-        budget.add_packet(packet.size)
-        try:
-            frames = packet.decode()
-        except (av.FFmpegError, MemoryError):
-            continue
-        if frames:
-            frame = frames[0]
-            budget.check_picture(frame.width, frame.height)
-            turned = frame.rotation % 180 != 0
-            size = (frame.height, frame.width) if turned else (frame.width, frame.height)
-            return (int(frame.rotation), *size)
-    raise MediaError(budget.path, "has no picture that can be decoded; the file is damaged or cut off")
+def _read_through(container: InputContainer, video: _Seen, audio: _Seen, budget: Budget) -> VideoFrame | None:
+    """Count all packets; return the first picture."""
+    seen = {one.stream.index: one for one in (video, audio) if one.stream is not None}
+    for stream in container.streams:
+        stream.discard = Discard.default if stream.index in seen else Discard.all
+    picture = None
+    try:
+        for packet in container.demux([one.stream for one in seen.values()]):
+            budget.check_time()
+            if packet.stream_index == getattr(video.stream, "index", None) and picture is None:
+                picture = _first_picture(packet, video.stream, budget)
+            if packet.size and not packet.is_discard:
+                seen[packet.stream_index].add(packet)
+    except av.FFmpegError:
+        pass  # cut off: what came before counts
+    if video.exists and picture is None:
+        budget.refuse("has a video track of which no picture can be decoded; it is damaged or cut off")
+    if audio.exists and not video.exists and not audio.num_packets:
+        budget.refuse("has an audio track without any sound; it is damaged or cut off")
+    return picture
+
+
+def _first_picture(packet: Packet[Any], stream: Any, budget: Budget) -> VideoFrame | None:
+    """Feed one packet to the decoder; the empty packet at the end makes it give out what it held back."""
+    codec = open_codec(stream, budget)
+    try:
+        frames: list[VideoFrame] = codec.decode(packet)
+    except av.FFmpegError:
+        return None
+    for frame in frames:
+        budget.check_picture(frame.width, frame.height)
+        return frame
+    return None
+
+
+def _picture_facts(video: _Seen, picture: VideoFrame) -> dict[str, Any]:
+    assert video.stream is not None
+    lies_on_its_side = round(picture.rotation / 90) % 2 == 1
+    size = (picture.height, picture.width) if lies_on_its_side else (picture.width, picture.height)
+    rate = float(video.stream.average_rate or 0.0) or (video.num_packets / video.seconds if video.seconds else 0.0)
+    return {
+        "width": size[0],
+        "height": size[1],
+        "rotation": picture.rotation,
+        "fps": rate or None,
+        "num_frames": video.num_packets,
+        "video_codec": video.stream.codec_context.codec.canonical_name,
+    }
+
+
+def _sound_facts(audio: _Seen) -> dict[str, Any]:
+    assert audio.stream is not None
+    codec = audio.stream.codec_context
+    return {
+        "audio_codec": codec.codec.canonical_name if codec else "unknown",
+        "audio_rate_hz": codec.sample_rate if codec else None,
+        "audio_channels": codec.channels if codec else None,
+        "audio_seconds": audio.seconds,
+    }
