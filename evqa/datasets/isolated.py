@@ -1,25 +1,31 @@
 """Run a function on many items in processes that may hang or die without harm to the caller.
 
 `concurrent.futures` gives up all work when one process dies and cannot end one that hangs; a hostile video does both.
+The processes are plain interpreters: unlike those of `multiprocessing` they do not import the caller's main module
+again, so a script needs no `if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from evqa.errors import MediaError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-STARTUP_SECONDS = 60.0  # imports from a slow disk, on top of the time for the first item
+STARTUP_SECONDS = 120.0  # for imports, perhaps from a slow disk
 
 
 @dataclass(frozen=True)
@@ -67,22 +73,34 @@ class _Worker:
     """A process with a pipe; it holds one item at a time, so that a death has one culprit."""
 
     def __init__(self, function: Callable[[Any], Any], seconds: float) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork beside threads can deadlock
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
-        self.process.start()
+        self.pipe, theirs = Pipe()
+        number = theirs.fileno()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve({number}, {os.getpid()})"],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[number],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+        )
         theirs.close()
-        self.is_alive, self.seconds, self.spare = True, seconds, STARTUP_SECONDS
-        self.index, self.deadline = -1, float("inf")
+        self.index, self.seconds, self.is_alive, self.is_ready = -1, seconds, True, False
+        self.deadline = time.monotonic() + STARTUP_SECONDS
+        with contextlib.suppress(OSError):
+            self.pipe.send(function)
 
     def give(self, index: int, item: Any) -> None:
-        """Hand over an item and start its time."""
-        self.index, self.deadline, self.spare = index, time.monotonic() + self.seconds + self.spare, 0.0
+        """Hand over an item; its time starts now, or when the process is ready."""
+        self.index = index
+        if self.is_ready:
+            self.deadline = time.monotonic() + self.seconds
         with contextlib.suppress(OSError):  # a process that has just died is noticed by `take`
             self.pipe.send(item)
 
     def is_due(self) -> bool:
         """Whether there is an answer, a death or a timeout."""
+        if not self.is_ready and self.pipe.poll():
+            with contextlib.suppress(EOFError, OSError):  # a death is told by `take`
+                self.pipe.recv()
+                self.is_ready, self.deadline = True, time.monotonic() + self.seconds
         return self.pipe.poll() or time.monotonic() >= self.deadline
 
     def take(self) -> Outcome[Any]:
@@ -93,10 +111,11 @@ class _Worker:
         try:
             value, error = self.pipe.recv()
         except (EOFError, OSError):
-            self.process.join(timeout=5)
-            code = self.process.exitcode
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=5)
             self.end()
-            cause = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+            code = self.process.returncode
+            cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
             return Outcome(self.index, error=f"killed the process that read it ({cause})")
         return Outcome(self.index, value=value, error=error)
 
@@ -104,21 +123,32 @@ class _Worker:
         """Kill the process, if it still lives, and wait for its end."""
         self.is_alive = False
         self.process.kill()
-        self.process.join()
+        self.process.wait()
         self.pipe.close()
 
 
-def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
+def serve(descriptor: int, parent: int) -> None:
+    """Answer a parent's items until it closes the pipe or dies; runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    while True:
-        try:
-            item = pipe.recv()
-        except EOFError:
-            return
-        try:
-            reply: tuple[Any, str | None] = (function(item), None)
-        except MediaError as error:
-            reply = (None, error.reason)
-        except Exception as error:  # noqa: BLE001 (whatever a hostile file causes is this item's failure)
-            reply = (None, f"{type(error).__name__}: {error}")
-        pipe.send(reply)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    pipe = Connection(descriptor)
+    with contextlib.suppress(EOFError):
+        function = pipe.recv()
+        pipe.send(None)  # ready
+        while True:
+            pipe.send(_answer(function, pipe.recv()))
+
+
+def _answer(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
+    try:
+        return function(item), None
+    except MediaError as error:
+        return None, error.reason
+    except Exception as error:  # noqa: BLE001 (whatever a hostile file causes is this item's failure)
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -73,13 +73,15 @@ def check_files(
     *,
     manifest: Path,
     limits: Limits | None = None,
+    needs_picture: bool = False,
     hashed: bool = False,
     num_workers: int | None = None,
 ) -> Checked:
     """Look into the file of every record, unless the manifest knows it and the file has not changed since.
 
     records: by split ("" where it is not known). manifest: read where it exists, and written back with what is new;
-    its other rows stay. hashed: also read every file as a whole. A file can neither hang nor kill the caller.
+    its other rows stay. needs_picture: a file with sound alone is a failure. hashed: also read every file as a whole.
+    A file can neither hang nor kill the caller.
     """
     known = {facts.path: facts for facts in read_manifest(manifest)}
     wanted = [(split, record) for split, of in records.items() for record in of]
@@ -90,9 +92,10 @@ def check_files(
     facts = tuple(_named(found[_place(record)], record.id, split) for split, record in wanted)
     if todo:
         _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
+    reasons = {path: one.error or _lack(one, needs_picture=needs_picture) for path, one in found.items()}
     return Checked(
-        usable=tuple(record for _, record in wanted if not found[_place(record)].error),
-        failures=tuple(Failure(id=one.id, reason=one.error) for one in facts if one.error),
+        usable=tuple(record for _, record in wanted if not reasons[_place(record)]),
+        failures=tuple(Failure(id=one.id, reason=reasons[one.path]) for one in facts if reasons[one.path]),
         facts=facts,
     )
 
@@ -146,6 +149,10 @@ def inspect_file(path: str, *, limits: Limits, hashed: bool) -> FileFacts:
         return replace(facts, sha256=content_hash(Path(path))) if hashed else facts
     except MediaError as error:
         return replace(facts, error=error.reason)
+
+
+def _lack(facts: FileFacts, *, needs_picture: bool) -> str:
+    return "has no video track; give a video, or use modal=a" if needs_picture and facts.width is None else ""
 
 
 def _named(facts: FileFacts, name: str, split: str) -> FileFacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -23,7 +23,7 @@ from evqa.runs.build import build_dataset, build_loading, build_scorer
 from evqa.types import Failure
 
 SHOWN = 20  # rejects that are printed; all are written
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def run(config: DictConfig) -> None:
@@ -35,16 +35,18 @@ def run(config: DictConfig) -> None:
     dataset: Dataset = build_dataset(config)
     annotations = dataset.load() if dataset.limit is not None else dataset.read()
     folder = dataset.prepared_folder()
-    checked = manifest.check_files(
-        annotations.splits, manifest=folder / "manifest.csv", limits=build_loading(config).limits, hashed=True
-    )
-    failures = (*annotations.rejects, *checked.failures, *fill_cache(config, checked.usable))
-    write_rejects(folder / "rejects.csv", failures)
-    print_summary(annotations, checked, failures, folder)
-    if not checked.usable:
-        raise AnnotationError(
-            f"not one row of {folder.name.rpartition('-')[0]} is usable; see {folder / 'rejects.csv'}."
-        )
+    checked = _check(annotations.splits, config, dataset, hashed=True)
+    unreadable = (*checked.failures, *fill_cache(config, checked.usable))
+    failures = (*annotations.rejects, *unreadable)
+    spoiled = {failure.id for failure in unreadable}
+    usable = [one for one in checked.facts if one.id not in spoiled]
+    try:
+        write_rejects(folder / "rejects.csv", failures)
+    except OSError as error:
+        raise AnnotationError(f"data.prepared={dataset.prepared}: cannot be written ({error.strerror}).") from error
+    print_summary(annotations, usable, failures, folder)
+    if not usable:
+        raise AnnotationError(f"Nothing can be used; the reasons are in {folder / 'rejects.csv'}.")
 
 
 def check_files(records: Records, config: DictConfig) -> tuple[Records, tuple[Failure, ...]]:
@@ -52,11 +54,18 @@ def check_files(records: Records, config: DictConfig) -> tuple[Records, tuple[Fa
 
     What `evqa.prepare` (or an earlier run) has seen, and has not changed since, is not opened again.
     """
-    dataset: Dataset = build_dataset(config)
-    checked = manifest.check_files(
-        {"": records}, manifest=dataset.prepared_folder() / "manifest.csv", limits=build_loading(config).limits
-    )
+    checked = _check({"": records}, config, build_dataset(config), hashed=False)
     return checked.usable, checked.failures
+
+
+def _check(splits: Mapping[str, Records], config: DictConfig, dataset: Dataset, *, hashed: bool) -> Checked:
+    return manifest.check_files(
+        splits,
+        manifest=dataset.prepared_folder() / "manifest.csv",
+        limits=build_loading(config).limits,
+        needs_picture="modal" in config and "v" in config.modal.name,
+        hashed=hashed,
+    )
 
 
 def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
@@ -76,10 +85,10 @@ def write_rejects(path: Path, failures: Sequence[Failure]) -> None:
     write_rows(path, ["id", "row", "reason", "table"], [[f.id, f.row or "", f.reason, f.table or ""] for f in failures])
 
 
-def print_summary(annotations: Annotations, checked: Checked, failures: Sequence[Failure], folder: Path) -> None:
+def print_summary(
+    annotations: Annotations, usable: Sequence[FileFacts], failures: Sequence[Failure], folder: Path
+) -> None:
     """Print how much is usable, what the files are like, equal files, and why things are rejected."""
-    rejected = {failure.id for failure in failures}
-    usable = [one for one in checked.facts if one.id not in rejected]
     console.print(_sizes_table(annotations, usable))
     for line in _file_lines(usable):
         console.print(line, markup=False)
