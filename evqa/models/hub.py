@@ -44,8 +44,7 @@ class Checkpoint:
         """List the weight files. Raises CheckpointError where there is none in safetensors format."""
         index = self.folder / "model.safetensors.index.json"
         if index.is_file():
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            return [self.folder / name for name in names]
+            return [self.folder / name for name in self._indexed(index)]
         shards = sorted(self.folder.glob("*.safetensors"))
         if not shards:
             raise CheckpointError(
@@ -53,6 +52,15 @@ class Checkpoint:
                 "read). Convert the checkpoint, or name another one."
             )
         return shards
+
+    def _indexed(self, index: Path) -> list[str]:
+        try:
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"model.checkpoint={self.name}: {index.name} cannot be read ({error})") from error
+        if outside := [name for name in names if Path(name).name != name]:
+            raise CheckpointError(f"model.checkpoint={self.name}: {index.name} names files elsewhere: {outside}")
+        return names
 
     def has(self, *, weights: bool) -> bool:
         """Tell whether the configuration and, where asked for, every weight file is there."""

@@ -2,10 +2,11 @@ import json
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
 from evqa.errors import CheckpointError
-from evqa.models.hub import Checkpoint, canonical, find_checkpoint, read_config, read_tokenizer
+from evqa.models.hub import Checkpoint, canonical, find_checkpoint, load_weights, read_config, read_tokenizer
 
 COMMIT = "0123456789abcdef"
 
@@ -103,6 +104,25 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
         read_config(checkpoint, model_type="qwen2_5_vl")
     with pytest.raises(CheckpointError, match=r"model\.checkpoint=here: no usable tokenizer"):
         read_tokenizer(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ('{"weight_map": {"a": "../a.safetensors"}}', r"names files elsewhere: \['\.\./a\.safetensors'\]"),
+        ("{}", r"index\.json cannot be read \('weight_map'\)"),
+    ],
+)
+def test_an_index_cannot_lead_out_of_its_folder(tmp_path, index, message):
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint(name="here", folder=tmp_path).shards()
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"short")
+    with pytest.raises(CheckpointError, match=r"model\.checkpoint=here: model\.safetensors cannot be read"):
+        load_weights(torch.nn.Linear(1, 1), Checkpoint(name="here", folder=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,23 @@ def copy_with(twin, folder, weights=None, **config):
     return twin | {"checkpoint": str(folder)}
 
 
+@torch.no_grad()
+def test_the_flat_configuration_of_the_published_checkpoints_gives_the_same_hidden_states(twin, model, tmp_path):
+    new = json.loads((Path(twin["checkpoint"]) / "config.json").read_text())
+    text = {key: value for key, value in new.pop("text_config").items() if key not in ("model_type", "layer_types")}
+    rope = text.pop("rope_parameters")
+    flat = text | {"rope_theta": rope["rope_theta"], "tie_word_embeddings": False}
+    flat["rope_scaling"] = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+    vision = {key: value for key, value in new["vision_config"].items() if key != "rope_parameters"}
+    folder = copy_with(twin, tmp_path, load_file(Path(twin["checkpoint"]) / "model.safetensors"))
+    published = {key: value for key, value in new.items() if key != "vision_config"} | flat
+    published["vision_config"] = vision | {"model_type": "qwen2_5_vl"}
+    (tmp_path / "config.json").write_text(json.dumps(published))
+    loaded = Qwen2_5_VL(samples.setting("v"), **folder).eval()
+    batch = model.preparer.collate([samples.prepared(model, samples.clip("v"))])
+    assert torch.equal(loaded(batch).hidden_BTD, model(batch).hidden_BTD)
+
+
 def test_weights_that_do_not_fit_are_listed(twin, tmp_path):
     weights = load_file(Path(twin["checkpoint"]) / "model.safetensors")
     del weights["visual.merger.mlp.0.bias"]
