@@ -51,6 +51,7 @@ def test_prepare_describes_files_and_lists_every_reject(tmp_path: Path, capsys: 
         ("absent", "4"),
         ("lost", "5"),
         ("../x", "6"),
+        ("good", "7"),
         ("broken", ""),
     ]
     printed = capsys.readouterr().out
