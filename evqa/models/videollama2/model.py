@@ -50,12 +50,11 @@ class Videollama2(Model):
     checkpoint: folder in the published layout, or a hub id together with a pinned revision; null builds random
         weights of the given size (published: 7B; tiny: for tests and demonstrations).
     exact: the original's function, faults included (docs/videollama2.md): 30 s of bfloat16-rounded sound with all of
-        its tokens, silence for a missing sound, text cut at its end, odd last frame dropped, no gradient to the
-        vision tower. Otherwise tokens stand for real sound only and an odd last frame is repeated.
+        its tokens, silence for a missing sound, `<|im_end|>` in a title read as a control token, text cut at its end,
+        odd last frame dropped, no gradient to the vision tower. Otherwise tokens stand for real sound only, titles
+        are plain text, and an odd last frame is repeated.
     resize: how frames become square; LMM-EVQA squashes them, VideoLLaMA2 itself was trained with grey bars (pad).
     max_text_tokens: longest text before the media tokens are put in; null takes the checkpoint's.
-    special_text: `plain` keeps a `<|im_end|>` in a title a piece of text; `parsed` lets it end the user's turn, as
-        the original does. `<video>` is text in both.
     init_seed: of random weights, which depend on nothing else. prompt replaces the run's own.
     gradient_checkpointing: recompute layers of language model, audio tower and connector in the backward pass.
     """
@@ -85,7 +84,6 @@ class Videollama2(Model):
         exact: bool = False,
         resize: Literal["square", "pad"] = "square",
         max_text_tokens: int | None = None,
-        special_text: Literal["plain", "parsed"] = "plain",
         prompt: Prompt | None = None,
     ) -> None:
         super().__init__()
@@ -118,7 +116,6 @@ class Videollama2(Model):
             max_text_tokens=max_text_tokens or self.dims.max_text_tokens,
             row_step=self.dims.beats.input_patch_size,
             needs_pairs=self.dims.connector_padding == 0,
-            special_text=special_text,
             exact=exact,
         )
 

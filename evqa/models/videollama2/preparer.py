@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -36,8 +35,8 @@ def pad_rows(fbank_RM: Tensor, rows: int) -> Tensor:
 class Videollama2Preparer(Preparer):
     """Frames stay uint8; sound becomes a log-mel filter bank; text becomes Qwen2 chat ids with one placeholder.
 
-    exact: as the original: 30 s of filter bank rounded to bfloat16, silence where there is no sound, text cut at its
-        end (answer included), an odd last frame kept for the connector to drop.
+    exact: as the original: 30 s of filter bank rounded to bfloat16, silence where there is no sound, control tokens
+        in titles parsed, text cut at its end (answer included), an odd last frame kept for the connector to drop.
     needs_pairs: whether the connector drops an odd last frame; otherwise the last frame is repeated.
     row_step: rows of one step of the audio encoder.
     """
@@ -51,15 +50,14 @@ class Videollama2Preparer(Preparer):
         max_text_tokens: int,
         row_step: int,
         needs_pairs: bool,
-        special_text: Literal["plain", "parsed"],
         exact: bool,
     ) -> None:
         self.clip, self.chat, self.prompt, self.max_text_tokens = clip, chat, prompt, max_text_tokens
-        self.row_step, self.needs_pairs, self.special_text, self.exact = row_step, needs_pairs, special_text, exact
+        self.row_step, self.needs_pairs, self.exact = row_step, needs_pairs, exact
 
     def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
         """Prepare one sample. A missing picture or sound yields no tokens (exact: missing sound is 30 s of zeros)."""
-        words = self.chat.words(self.prompt.text(record), answer, parse=self.special_text == "parsed")
+        words = self.chat.words(self.prompt.text(record), answer, parse=self.exact)
         words = words if self.exact else words.cut(self.max_text_tokens)
         return {
             "frames_FHWC": self._frames(clip),

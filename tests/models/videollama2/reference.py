@@ -1,0 +1,116 @@
+"""The reference numbers of LMM-EVQA (their README: ../shared/golden/lmm_evqa) and a checkpoint folder made of them."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from evqa.heads.regression import RegressionHead
+from evqa.media.audio import AudioWindow
+from evqa.media.sampling import FrameSampling
+from evqa.models.base import Setting
+from evqa.models.videollama2.model import Videollama2
+
+TESTS = Path(__file__).parents[2]
+RELATIVE = 2e-5  # activations; tolerances as stated in the README of the reference numbers
+SCORE = 5e-5
+LOSS = 1e-4
+GRADIENT = 1e-4
+
+
+def find_golden() -> Path:
+    """EVQA_GOLDEN (the folder or its parent), else the shared set, else the copy beside the tests."""
+    places = [os.environ.get("EVQA_GOLDEN"), TESTS.parent.parent / "shared/golden", TESTS / "golden_small"]
+    for place in (Path(place) for place in places if place):
+        for folder in (place / "lmm_evqa", place):
+            if (folder / "model/config.json").is_file():
+                return folder
+    raise FileNotFoundError("no reference numbers")
+
+
+GOLDEN = find_golden()
+
+
+def read_json(name: str):
+    return json.loads((GOLDEN / name).read_text(encoding="utf-8"))
+
+
+def read_tensors(name: str) -> dict[str, torch.Tensor]:
+    return load_file(GOLDEN / f"model/{name}.safetensors")
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """Lay the small weights out as a published checkpoint folder."""
+    config = read_json("model/config.json")
+    sizes = {"vision_config": config["vision_config"], "beats_config": config["beats_config"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config["model_config"] | sizes))
+    shutil.copyfile(GOLDEN / "model/state_dict.safetensors", folder / "model.safetensors")
+    for file in (GOLDEN / "prompt/tokenizer_qwen2").iterdir():
+        shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def setting(modal: str, *, policy: str = "first_n_seconds", logits: bool = False) -> Setting:
+    return Setting(
+        frames=FrameSampling(policy=policy, exact=True) if "v" in modal else None,
+        audio=AudioWindow(policy="clips_8x2") if "a" in modal else None,
+        logits=logits,
+    )
+
+
+def build(
+    folder: Path, modal: str = "av", *, exact: bool = True, policy: str = "first_n_seconds", logits=False, **more
+):
+    """A small model in float32 and evaluation mode."""
+    chosen = {"dtype": "float32", "gradient_checkpointing": False} | more
+    asked = setting(modal, policy=policy, logits=logits)
+    return Videollama2(asked, checkpoint=str(folder), exact=exact, **chosen).eval()
+
+
+def original_head(model) -> RegressionHead:
+    """The checkpoint's own head, averaging padding as the original does."""
+    state = model.head_state()
+    head = RegressionHead(model.width, pooling="original", hidden=len(state["fc1.bias"]))
+    head.load_state_dict(state)
+    return head.eval()
+
+
+def case_inputs(case: dict[str, torch.Tensor], kinds: list[str]) -> dict[str, torch.Tensor]:
+    """A batch of the reference inputs; frames are pixel values already (tests replace `normalise`)."""
+    inputs, num = read_tensors("inputs"), len(kinds)
+    pixels, fbank = inputs["pixel_values"], inputs["fbank"]
+    seen = [pixels[index] for index, kind in enumerate(kinds) if "v" in kind]
+    heard = [fbank[index] for index, kind in enumerate(kinds) if "a" in kind]
+    batch = {
+        "text_BT": case["in.input_ids"],
+        "text_mask_BT": case["in.attention_mask"],
+        "answer_B": torch.zeros(num, dtype=torch.long),
+        "num_targets_B": torch.zeros(num, dtype=torch.long),
+        "num_frames_B": torch.tensor([pixels.shape[1] if "v" in kind else 0 for kind in kinds]),
+        "num_rows_B": torch.tensor([fbank.shape[1] if "a" in kind else 0 for kind in kinds]),
+    }
+    return (
+        batch
+        | ({"frames_NHWC": torch.cat(seen)} if seen else {})
+        | ({"fbank_NRM": torch.stack(heard)} if heard else {})
+    )
+
+
+def case_names() -> list[str]:
+    return sorted(path.stem.removeprefix("case_") for path in (GOLDEN / "model").glob("case_*.safetensors"))
+
+
+def case_kinds(name: str) -> list[str]:
+    return read_json("model/summary.json")["cases"][name].get("kinds") or [name.split("_")[0]] * int(
+        name.split("_b")[1]
+    )
+
+
+def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Largest difference over the largest value of the reference."""
+    assert ours.shape == theirs.shape, f"{tuple(ours.shape)} is not {tuple(theirs.shape)}"
+    return float((ours.detach().float() - theirs).abs().max() / theirs.abs().max())

@@ -1,0 +1,109 @@
+"""Writing models back in the published layout."""
+
+import json
+
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from evqa.errors import CheckpointError
+from evqa.models.videollama2 import build, layout
+from evqa.models.videollama2.export import export
+from evqa.models.videollama2.model import PROJECTIONS, Videollama2
+from tests.models.videollama2 import reference
+
+
+def read_folder(folder):
+    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    weights = {}
+    for shard in sorted(set(index.values())):
+        weights |= load_file(folder / shard)
+    assert {name: index[name] for name in weights} == index
+    return weights
+
+
+def adapted(model):
+    """Adapters with random weights on the language model."""
+    names = [f"language.{n}" for n, m in model.language.named_modules() if isinstance(m, torch.nn.Linear)
+             and n.rpartition(".")[2] in PROJECTIONS]  # fmt: skip
+    peft.inject_adapter_in_model(peft.LoraConfig(r=4, lora_alpha=8, target_modules=names), model)
+    for name, value in model.named_parameters():
+        if ".lora_" in name:
+            torch.nn.init.normal_(value, std=0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize("modal", ["av", "v"])
+@pytest.mark.parametrize("max_shard_bytes", [10**9, 200_000])
+def test_an_exported_checkpoint_is_the_one_that_was_loaded(folder, tmp_path, modal, max_shard_bytes):
+    model = reference.build(folder, modal)
+    export(model, model.head_state(), tmp_path / "out", max_shard_bytes=max_shard_bytes)
+    ours, theirs = read_folder(tmp_path / "out"), load_file(folder / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
+    given, written = (json.loads((place / "config.json").read_text()) for place in (folder, tmp_path / "out"))
+    assert written == given | {"torch_dtype": "float32"}
+
+
+@torch.no_grad()
+def test_scores_survive_training_export_and_loading(folder, tmp_path, pixels_given):
+    model = reference.build(folder, "av")
+    head = reference.original_head(model)
+    for value in (*model.parameters(), *head.parameters()):
+        value.mul_(1.01)
+    export(model, head.state_dict(), tmp_path / "out")
+    again = reference.build(tmp_path / "out", "av")
+    case = reference.read_tensors("case_av_b1")
+    batch = reference.case_inputs(case, ["av"])
+    assert torch.equal(reference.original_head(again)(again(batch)), head(model(batch)))
+
+
+@torch.no_grad()
+def test_adapters_are_merged_and_the_model_is_left_as_it_is(folder, tmp_path, pixels_given):
+    model = adapted(reference.build(folder, "av"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    case = reference.read_tensors("case_av_b1")
+    batch = reference.case_inputs(case, ["av"])
+    hidden = model(batch).hidden_BTD
+    export(model, None, tmp_path / "out")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    again = reference.build(tmp_path / "out", "av")
+    assert reference.relative(again(batch).hidden_BTD, hidden) < reference.RELATIVE
+    assert reference.relative(reference.build(folder, "av")(batch).hidden_BTD, hidden) > 1e-2
+    assert again.head_state() == {}
+
+
+@pytest.mark.parametrize("modal", ["av", "a"])
+def test_a_model_with_random_weights_is_exported_whole(tmp_path, modal):
+    model = Videollama2(reference.setting(modal), size="tiny", dtype="bfloat16")
+    export(model, None, tmp_path / "out")
+    weights = read_folder(tmp_path / "out")
+    known = build.known_shapes(model.dims, build.build_parts(model.dims, attention="sdpa"))
+    left_out = () if modal == "av" else ("model.vision_tower.", "model.mm_projector.")
+    expected = {name for name in known if not name.startswith((layout.HEAD, *left_out))}
+    assert expected | set(layout.shared_bias_names(model.dims)) == weights.keys()
+    again = Videollama2(reference.setting(modal), checkpoint=str(tmp_path / "out"), dtype="bfloat16")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+    assert again.chat.encode("a good day") == model.chat.encode("a good day")
+    assert again.dims == model.dims
+
+
+def test_a_head_on_another_scale_is_brought_to_the_originals(folder, tmp_path):
+    model = reference.build(folder, "a")
+    state = model.head_state()
+    export(model, state, tmp_path / "out", head_scale=1.0)
+    ours = read_folder(tmp_path / "out")
+    torch.testing.assert_close(ours["lm_head_reg.fc2.weight"], 100 * state["fc2.weight"])
+    torch.testing.assert_close(ours["lm_head_reg.fc2.bias"], 100 * state["fc2.bias"])
+    assert torch.equal(ours["lm_head_reg.fc1.weight"], state["fc1.weight"])
+
+
+def test_a_folder_in_use_is_never_written_to(folder, tmp_path):
+    model = reference.build(folder, "a")
+    with pytest.raises(CheckpointError, match="must be a new or empty folder"):
+        export(model, None, folder)
+    with pytest.raises(CheckpointError, match=r"the head's fc1.weight has shape"):
+        export(model, {"fc1.weight": torch.ones(1, 1)}, tmp_path / "out")

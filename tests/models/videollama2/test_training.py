@@ -1,0 +1,145 @@
+"""What training does to the model: what gets gradients, what is recomputed, what is dropped."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evqa.media.audio import AudioWindow
+from evqa.media.sampling import FrameSampling
+from evqa.models.base import Setting
+from evqa.models.videollama2.model import Videollama2
+from evqa.tuning import Tuning, apply_tuning, is_adapter, part_of
+from evqa.types import Answer, Clip, Record
+
+
+def build(modal="av", **more):
+    asked = Setting(
+        frames=FrameSampling() if "v" in modal else None,
+        audio=AudioWindow() if "a" in modal else None,
+        logits=more.pop("logits", False),
+    )
+    return Videollama2(asked, size="tiny", **{"dtype": "float32"} | more)
+
+
+def batch_of(model, *, modal="av", num=2):
+    generator = torch.Generator().manual_seed(1)
+    items = []
+    for index in range(num):
+        frames = torch.randint(0, 256, (4, 56, 56, 3), dtype=torch.uint8, generator=generator)
+        sound = torch.randn(50 + 16 * index, 128, generator=generator)
+        clip = Clip(frames_FHWC=frames if "v" in modal else None, fbank_RM=sound if "a" in modal else None)
+        items.append(model.preparer.prepare(Record(id="a", path=Path("a")), clip, Answer(prefix="The", target=" good")))
+    return model.preparer.collate(items)
+
+
+def gradients(model, batch, *, seed=0):
+    model.zero_grad()
+    torch.manual_seed(seed)
+    model(batch).hidden_BTD.square().sum().backward()
+    return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+
+
+@pytest.mark.parametrize("modal", ["a", "v", "av"])
+def test_everything_that_is_not_frozen_gets_a_gradient(modal):
+    model = build(modal).train()
+    apply_tuning(model, Tuning())
+    found = gradients(model, batch_of(model, modal=modal))
+    wanted = {name for name, _ in model.named_parameters() if part_of(model, name) != "vision"}
+    assert found.keys() == wanted
+
+
+def test_the_vision_tower_learns_only_where_a_recipe_asks_and_never_in_the_exact_mode():
+    for exact, learns in ((False, True), (True, False)):
+        model = build("v", exact=exact).train()
+        apply_tuning(model, Tuning(freeze=()))
+        found = gradients(model, batch_of(model, modal="v"))
+        assert any(part_of(model, name) == "vision" for name in found) == learns
+
+
+def test_recomputed_activations_give_the_same_gradients():
+    plain, saving = build(gradient_checkpointing=False).train(), build(gradient_checkpointing=True).train()
+    batch = batch_of(plain)
+    expected, found = gradients(plain, batch, seed=3), gradients(saving, batch, seed=3)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=1e-6, rtol=1e-5)
+    assert saving.load_per_sample().checkpointed
+
+
+def test_layers_of_the_ears_are_dropped_in_training_only_and_by_torchs_generator():
+    model = build("a")
+    dims = model.audio_tower.encoder.dims
+    assert dims.encoder_layerdrop == 0.05
+    fbank = torch.randn(1, 64, 128)
+    expected = model.eval().audio_tower(fbank)
+    object.__setattr__(dims, "encoder_layerdrop", 0.5)
+    assert torch.equal(model.audio_tower(fbank), expected)
+    model.train()
+    outputs = []
+    for seed in (0, 0, 1, 2, 3, 4):
+        torch.manual_seed(seed)
+        outputs.append(model.audio_tower(fbank))
+    object.__setattr__(dims, "encoder_layerdrop", 0.05)
+    assert torch.equal(outputs[0], outputs[1])
+    assert len({float(output.detach().sum()) for output in outputs}) > 2
+
+
+def test_adapters_train_the_language_models_projections_and_the_connectors():
+    model = build().train()
+    apply_tuning(model, Tuning(method="lora", rank=2))
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(2):  # the first step moves only one factor of each adapter
+        gradients(model, batch_of(model))
+        optimizer.step()
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    connectors = {name for name in before if part_of(model, name) in ("connector", "audio_connector")}
+    assert changed == connectors | {name for name in before if is_adapter(name)}
+    assert {name.split(".")[4] for name in changed if is_adapter(name)} == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}  # fmt: skip
+
+
+def test_random_weights_depend_on_their_seed_alone():
+    torch.manual_seed(1)
+    one = build("a").state_dict()
+    torch.manual_seed(2)
+    two, three = build("a").state_dict(), build("a", init_seed=1).state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["language.embed_tokens.weight"], three["language.embed_tokens.weight"])
+
+
+def test_building_leaves_the_callers_random_state_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    build("a")
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_half_precision_trains_and_scores(logits):
+    model = build(dtype="bfloat16", logits=logits).train()
+    batch = batch_of(model)
+    found = gradients(model, batch)
+    assert all(torch.isfinite(value).all() for value in found.values())
+    output = model.eval()(batch)
+    assert output.hidden_BTD.dtype == torch.bfloat16
+    if logits:
+        assert output.logits_at(output.hidden_BTD[:, -1]).shape == (2, model.dims.language.vocab_size)
+        assert len(output.generate(3)) == 2
+
+
+def test_automatic_mixed_precision_accepts_float32_weights():
+    model = build().train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model(batch_of(model)).hidden_BTD.float().square().sum()
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_logits_without_an_lm_head_are_refused():
+    model = build("a")
+    output = model(batch_of(model, modal="a"))
+    with pytest.raises(RuntimeError, match="built without its LM head"):
+        output.logits_at(output.hidden_BTD[:, -1])
