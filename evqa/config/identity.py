@@ -37,7 +37,9 @@ IRRELEVANT = (
     "data.max_failures",
     "data.prepared",
     "callbacks.checkpoints.every_steps",
-    "callbacks.pruning",
+    "callbacks.pruning.journal",
+    "callbacks.pruning.study",
+    "callbacks.pruning.trial",
 )
 
 

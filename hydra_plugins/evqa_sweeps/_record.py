@@ -6,7 +6,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,11 +67,9 @@ def failed(error: Exception, overrides: Sequence[str] = ()) -> JobReturn:
     return JobReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=error)
 
 
-def run_folder(cfg: DictConfig) -> str:
-    """Where a member's run lies; cfg: as Hydra composes it, with its own node."""
-    job = cfg.copy()
-    choices = job.hydra.runtime.choices
-    return str(identity.folder(identity.settle(_without_hydra(job), choices)))
+def run_folder(job: DictConfig, choices: Mapping[str, object]) -> str:
+    """Where a run lies; job: its configuration without Hydra's node, choices: the option of each group."""
+    return str(identity.folder(identity.settle(job, choices)))
 
 
 def write(path: Path, content: Any) -> None:
@@ -107,11 +105,3 @@ def only_driver(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise RunError(f"{folder}: another process is running this sweep. Wait for it, or stop it.") from error
         yield
-
-
-def _without_hydra(cfg: DictConfig) -> DictConfig:
-    from omegaconf import open_dict
-
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg

@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from evqa.config.compose import Composer
+from evqa.config.compose import Composer, job_part
 from evqa.errors import ConfigError
 
 from ._record import Member, Outcome, only_driver, run_folder, summarise, write_members
@@ -76,10 +76,14 @@ class GridSweeper(Sweeper):
             cfg = self.loader.load_sweep_config(self.settings, list(overrides))
             found = composer.check(cfg)
             problems += found
-            member = Member(overrides=list(overrides), folder="" if found else run_folder(cfg))
+            member = Member(overrides=list(overrides), folder="" if found else run_folder(*_parts(cfg)))
             if not found and (twin := members.get(member.folder)):
                 problems.append(f"'{twin}' and '{member}' would be the same run: nothing that differs changes results.")
             members[member.folder or str(len(members))] = member
         if problems:
             raise ConfigError(dict.fromkeys(problems))
         return list(members.values())
+
+
+def _parts(cfg: DictConfig) -> tuple[DictConfig, Mapping[str, object]]:
+    return job_part(cfg), cfg.hydra.runtime.choices

@@ -1,0 +1,200 @@
+"""Jobs of a sweep: submit, find again, wait, collect."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from evqa.config.identity import register_resolver
+from evqa.errors import EvqaError, MissingDependencyError, RunError
+
+from ._record import JobError, failed, reason
+
+try:
+    import submitit
+except ImportError as error:
+    raise MissingDependencyError("hydra/launcher=slurm needs submitit: pip install 'evqa[slurm]'.") from error
+
+if TYPE_CHECKING:
+    from .slurm import SlurmLauncher
+
+log = logging.getLogger("evqa.sweep")
+GRACE_SECONDS = 20.0  # between a job's end and its result's arrival on a slow file system
+
+
+class Task:
+    """What a job runs: one member. Travels to the node as a pickle."""
+
+    def __init__(self, context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task_function, self.config = context, task_function, config
+
+    def __call__(self, overrides: list[str], number: int, state: Any) -> JobReturn:
+        """Run the member; its failure travels back as text, because not every exception can."""
+        Singleton.set_state(state)
+        setup_globals()
+        register_resolver()
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = submitit.JobEnvironment().job_id
+            config.hydra.job.num = number
+        result = run_job(
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=self.context,
+        )
+        if result.status == JobStatus.FAILED:
+            cause = result._return_value
+            if not isinstance(cause, EvqaError):
+                traceback.print_exception(cause)  # into the job's own log
+            result._return_value = JobError(reason(result))
+        return result
+
+    def checkpoint(self, *arguments: Any) -> submitit.helpers.DelayedSubmission:
+        """Called by submitit before it puts the job back into the queue: the same again, the run continues itself."""
+        return submitit.helpers.DelayedSubmission(self, *arguments)
+
+
+class Jobs:
+    """The jobs of one batch."""
+
+    def __init__(self, launcher: SlurmLauncher) -> None:
+        self.launcher = launcher
+        self.ledger = Path(str(launcher.config.hydra.sweep.dir)) / ".submitit" / "ledger.jsonl"
+
+    def run(self, members: Sequence[list[str]], *, first: int) -> list[JobReturn]:
+        """Find or submit each member's job, then wait for all of them."""
+        if self.launcher.cluster == "slurm" and shutil.which("sbatch") is None:
+            raise RunError(
+                "hydra/launcher=slurm: there is no sbatch on this machine. Log in to the cluster, or use local."
+            )
+        jobs = self.living(members)
+        new = [place for place in range(len(members)) if place not in jobs]
+        for place in jobs:
+            log.info("waiting for job %s, which runs already: %s", jobs[place].job_id, " ".join(members[place]))
+        if new:
+            jobs |= dict(zip(new, self.submit([members[place] for place in new], first=first), strict=True))
+        return self.wait(jobs, members)
+
+    def submit(self, members: Sequence[list[str]], *, first: int) -> list[submitit.Job[JobReturn]]:
+        """Submit members as one array and write down their job numbers."""
+        launcher = self.launcher
+        task = Task(launcher.hydra_context, launcher.task_function, launcher.config)
+        executor = self.executor()
+        numbers = list(range(first, first + len(members)))
+        jobs = executor.map_array(task, list(members), numbers, [Singleton.get_state()] * len(members))
+        self.ledger.parent.mkdir(parents=True, exist_ok=True)
+        with self.ledger.open("a", encoding="utf-8") as file:
+            for member, job in zip(members, jobs, strict=True):
+                file.write(json.dumps({"member": key_of(member), "job": job.job_id, "overrides": member}) + "\n")
+                log.info("job %s: %s", job.job_id, " ".join(member))
+        return list(jobs)
+
+    def executor(self) -> submitit.Executor:
+        """Submitit's executor with the launcher's settings."""
+        launcher, cluster = self.launcher, self.launcher.cluster
+        extra = {"slurm_max_num_timeout": launcher.max_num_timeout} if cluster == "slurm" else {}
+        executor = submitit.AutoExecutor(folder=launcher.folder, cluster=cluster, **extra)
+        special = {f"slurm_{key}": value for key, value in launcher.special.items()} if cluster == "slurm" else {}
+        executor.update_parameters(**launcher.shared, **special)
+        return executor
+
+    def living(self, members: Sequence[list[str]]) -> dict[int, submitit.Job[JobReturn]]:
+        """Jobs of an earlier driver that are still in the queue, by the member's place."""
+        if self.launcher.cluster != "slurm" or not self.ledger.exists():
+            return {}
+        rows = [json.loads(line) for line in self.ledger.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        latest = {row["member"]: row["job"] for row in rows}
+        queue = queued_jobs() or set()
+        shared = self.launcher.shared
+        tasks = list(range(shared["nodes"] * shared["tasks_per_node"]))
+        found = {place: latest.get(key_of(member)) for place, member in enumerate(members)}
+        return {
+            place: submitit.SlurmJob(folder=self.launcher.folder, job_id=job, tasks=tasks)
+            for place, job in found.items()
+            if job in queue
+        }
+
+    def wait(self, jobs: dict[int, submitit.Job[JobReturn]], members: Sequence[list[str]]) -> list[JobReturn]:
+        """Collect results as they come; a job that left the queue without one has died."""
+        results: dict[int, JobReturn] = {}
+        missing_since: dict[int, float] = {}
+        while len(results) < len(jobs):
+            queue = self.alive([job for place, job in jobs.items() if place not in results])
+            for place, job in jobs.items():
+                if place in results:
+                    continue
+                if _has_result(job):
+                    results[place] = _result(job, members[place])
+                elif queue is None or job.job_id in queue:
+                    missing_since.pop(place, None)
+                elif time.monotonic() - missing_since.setdefault(place, time.monotonic()) > GRACE_SECONDS:
+                    results[place] = failed(JobError(_obituary(job)), members[place])
+                if place in results:
+                    log.info("job %s: %s", job.job_id, results[place].status.name.lower())
+            if len(results) < len(jobs):
+                time.sleep(min(self.launcher.poll_seconds, 1.0) if missing_since else self.launcher.poll_seconds)
+        return [results[place] for place in range(len(members))]
+
+    def alive(self, jobs: Sequence[submitit.Job[JobReturn]]) -> set[str] | None:
+        """Which jobs are queued or running; None where nobody can tell just now."""
+        if self.launcher.cluster == "slurm":
+            return queued_jobs()
+        return {job.job_id for job in jobs if not job.done(force_check=True)}
+
+
+def queued_jobs() -> set[str] | None:
+    """The user's jobs in the queue ('12', '13_0'); None where squeue does not answer."""
+    command = ["squeue", "--array", "--noheader", "--format=%i", f"--user={os.getuid()}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except (subprocess.SubprocessError, OSError) as error:
+        log.warning("squeue does not answer (%s); asking again", error)
+        return None
+    return set(done.stdout.split())
+
+
+def key_of(overrides: Sequence[str]) -> str:
+    """A name for a member that does not depend on the order of its overrides."""
+    return hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:16]
+
+
+def _first_task(job: submitit.Job[JobReturn]) -> submitit.Job[JobReturn]:
+    return job.task(0)
+
+
+def _has_result(job: submitit.Job[JobReturn]) -> bool:
+    return _first_task(job).paths.result_pickle.exists()
+
+
+def _result(job: submitit.Job[JobReturn], overrides: Sequence[str]) -> JobReturn:
+    try:
+        return _first_task(job).result()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one job must not stop the others
+        lines = str(error).strip().splitlines()
+        return failed(JobError(f"job {job.job_id}: {lines[-1] if lines else type(error).__name__}"), overrides)
+
+
+def _obituary(job: submitit.Job[JobReturn]) -> str:
+    """What is known about a job that died without a result."""
+    log_file = _first_task(job).paths.stderr
+    lines = log_file.read_text(errors="replace").strip().splitlines()[-3:] if log_file.exists() else []
+    last = " Its last words: " + " | ".join(line.strip() for line in lines) if lines else ""
+    return (
+        f"job {job.job_id} left the queue without a result (cancelled, killed, or out of memory).{last} See {log_file}."
+    )

@@ -1,0 +1,56 @@
+"""A search with Optuna that may be killed at any time and goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from ._record import Outcome
+
+
+class OptunaSweeper(Sweeper):
+    """Ask, launch, tell, until `n_trials` trials have ended, counted over all lives of the search.
+
+    params: the space, `key: interval(0.1, 1)`, `tag(log, interval(1e-5, 1e-3))`, `int(interval(1, 8))`,
+        `range(1, 9, 2)`, `choice(a, b)`. n_jobs: trials handed to the launcher together.
+    seed: of the proposals; a continued search proposes what an uninterrupted one would have.
+    prune: stop a trial whose validation score is below the median of the others at the same point, never before
+        `startup_trials` trials have ended or the share `warmup` of the training is done.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_trials: int,
+        n_jobs: int = 1,
+        direction: Literal["maximize", "minimize"] = "maximize",
+        sampler: Literal["tpe", "random"] = "tpe",
+        seed: int = 0,
+        params: Mapping[str, str] | None = None,
+        prune: bool = False,
+        startup_trials: int = 5,
+        warmup: float = 0.3,
+        monitor: str = "val/challenge",
+    ) -> None:
+        self.n_trials, self.n_jobs, self.direction, self.sampler = n_trials, n_jobs, direction, sampler
+        self.seed, self.params = seed, params or {}
+        self.prune, self.startup_trials, self.warmup, self.monitor = prune, startup_trials, warmup, monitor
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.loader, self.settings = hydra_context.config_loader, config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Outcome:
+        """Run the search to its total number of trials. Raises ConfigError, MissingDependencyError."""
+        from ._search import Search
+
+        return Search(self).run(arguments)

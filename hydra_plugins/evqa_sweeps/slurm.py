@@ -1,0 +1,84 @@
+"""Run the members of a sweep as jobs of a SLURM array, through submitit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class SlurmLauncher(Launcher):
+    """One job a member. A dead job is a failed member, not the end of the sweep.
+
+    A driver that is started again waits for the jobs of its predecessor instead of submitting them twice. Jobs are
+    looked for with squeue, so no accounting database is needed.
+
+    timeout_min: after it, or when preempted, a job is put back into the queue and continues (at most
+        `max_num_timeout` times for the time limit). signal_delay_s: how long before the limit it is told to save.
+    tasks_per_node: one a GPU; must be `trainer.devices`, as nodes must be `trainer.num_nodes`.
+    setup: shell lines before the job's own. additional_parameters: any other option of sbatch by its long name.
+    cluster: `local` starts the jobs on this machine, all at once, to try things out.
+    """
+
+    def __init__(
+        self,
+        *,
+        submitit_folder: str,
+        name: str = "evqa",
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        constraint: str | None = None,
+        nodes: int = 1,
+        tasks_per_node: int = 1,
+        gpus_per_node: int | None = None,
+        cpus_per_task: int | None = None,
+        mem_gb: float | None = None,
+        timeout_min: int = 60,
+        max_num_timeout: int = 100,
+        signal_delay_s: int = 120,
+        array_parallelism: int = 256,
+        setup: list[str] | None = None,
+        additional_parameters: dict[str, Any] | None = None,
+        poll_seconds: float = 10.0,
+        cluster: Literal["slurm", "local"] = "slurm",
+    ) -> None:
+        self.folder, self.max_num_timeout = submitit_folder, max_num_timeout
+        self.poll_seconds, self.cluster = poll_seconds, cluster
+        self.shared = _given(
+            name=name,
+            nodes=nodes,
+            tasks_per_node=tasks_per_node,
+            gpus_per_node=gpus_per_node,
+            cpus_per_task=cpus_per_task,
+            mem_gb=mem_gb,
+            timeout_min=timeout_min,
+        )
+        self.special = _given(
+            partition=partition,
+            account=account,
+            qos=qos,
+            constraint=constraint,
+            signal_delay_s=signal_delay_s,
+            array_parallelism=array_parallelism,
+            setup=list(setup) if setup else None,
+            additional_parameters=dict(additional_parameters) if additional_parameters else None,
+        )
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        """Submit what is not in the queue already, and wait for all. Raises MissingDependencyError, RunError."""
+        from ._jobs import Jobs
+
+        return Jobs(self).run([list(overrides) for overrides in job_overrides], first=initial_job_idx)
+
+
+def _given(**values: Any) -> Mapping[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
