@@ -20,7 +20,7 @@ from evqa.errors import EvqaError
 PACKAGE = Path(__file__).parent
 
 
-def command(function: Callable[[list[str] | None], object]) -> Callable[[list[str] | None], None]:
+def command(function: Callable[[list[str] | None], object]) -> Callable[..., None]:
     """Make a command's `main`: what the user can mend ends with a sentence and exit code 2, Ctrl-C with 130."""
 
     @functools.wraps(function)

@@ -26,7 +26,8 @@ class Loading:
 
     batch_size: samples a step and device. workers: null takes the processor's cores, at most 8. kind: threads suit a
     filled cache, processes suit decoding; auto decides by whether the cache may be used. bucket: batches of records
-    with texts of like length. max_failures: share of unreadable items (0-1) above which a run stops. reader and limits: see evqa.media.
+    with texts of like length. max_failures: share of unreadable items (0-1) above which a run stops. reader and
+    limits: see evqa.media.
     """
 
     batch_size: int = 8

@@ -16,7 +16,11 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--modal", choices=("a", "v", "av"), help="score with a part of the run's modalities")
     flags.add_argument("--ckpt", default="best", metavar="best|last|PATH", help="checkpoint (default: best)")
     flags.add_argument(
-        "--override", action="append", default=[], metavar="KEY=VALUE", help="a place that changed: data.videos=/new/folder"
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a place that changed: data.videos=/new/folder",
     )
     return flags
 

@@ -75,7 +75,7 @@ class Samples(Dataset[Sample]):
         except MediaError as error:
             return Sample(id=record.id, failure=Failure(id=record.id, reason=error.reason))
         if self.modal_dropout:
-            clip = self._drop_modality(clip, random.Random(seed_of("modal", self.seed, epoch, record.id)))  # noqa: S311
+            clip = self._drop_modality(clip, random.Random(seed_of("modal", self.seed, epoch, record.id)))
         answer = self.wording.answer(unit if self.learn else None, self.prompt)
         inputs = self.preparer.prepare(record, clip, answer)
         return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=clip.missing)
@@ -134,7 +134,7 @@ class Order:
         if not self.shuffle:
             mine = list(range(self.rank, self.num_records, self.world))
             return [[(epoch, index) for index in chunk] for chunk in self._chunks(mine)]
-        draw = random.Random(seed_of("order", self.seed, epoch))  # noqa: S311
+        draw = random.Random(seed_of("order", self.seed, epoch))
         order = draw.sample(range(self.num_records), self.num_records)
         mine = order[self.rank :: self.world][: self.num_records // self.world]
         chunks = self._chunks(mine) if self.costs is None else self._alike(mine, draw)

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from evqa.datamodule import ScoreDataModule
 from evqa.errors import CheckpointError, RunError
 from evqa.heads.base import Criterion, Head
 from evqa.metrics import METRICS
@@ -101,7 +104,7 @@ class ScoreModule(lightning.LightningModule):
 
     def _count_failures(self, batch: Batch) -> None:
         self._train_failures |= {failure.id: failure for failure in batch.failures}
-        num_records = len(self.trainer.datamodule.splits["train"])
+        num_records = len(self._data().splits["train"])
         if len(self._train_failures) > self.max_failures * num_records:
             examples = "; ".join(f"{f.id}: {f.reason}" for f in list(self._train_failures.values())[:3])
             raise RunError(
@@ -114,10 +117,11 @@ class ScoreModule(lightning.LightningModule):
         return tuple(self._train_failures.values())
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the gradient norm before clipping."""
+        """Log the gradient norm before clipping, and the learning rates."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if gradients:
             self.log("train/grad_norm", nn.utils.get_total_norm(gradients))
+        self.log_dict({f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups})
 
     def named_trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Pair every trained parameter with the name that learning rates are given by."""
@@ -127,12 +131,20 @@ class ScoreModule(lightning.LightningModule):
         for parameter in self.head.parameters():
             yield "head", parameter
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build AdamW with one learning rate a part, and the schedule over all steps of the run."""
         optimizer = self.optimizer.build(self.named_trained())
-        num_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = self.schedule.build(optimizer, num_steps=num_steps)
+        schedule = self.schedule.build(optimizer, num_steps=self._num_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _num_steps(self) -> int:
+        # Lightning's own estimate makes the loaders before their saved place is restored.
+        num_batches = len(self._data().train_dataloader())
+        return math.ceil(num_batches / self.trainer.accumulate_grad_batches) * int(self.trainer.max_epochs or 1)
+
+    def _data(self) -> ScoreDataModule:
+        data: ScoreDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
 
     # ---- scoring
 
@@ -173,9 +185,10 @@ class ScoreModule(lightning.LightningModule):
         for name, value in logged.items():
             self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
 
-    def predict_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect scores for a prediction file."""
+    def predict_step(self, batch: Batch, batch_index: int) -> int:
+        """Collect scores for a prediction file; returns the number of items, for Lightning's sake."""
         self.scored += self.score(batch)
+        return len(batch)
 
     # ---- checkpoints and devices
 

@@ -21,7 +21,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--out", type=Path, help="write Id,<label> here (a .csv file)")
     flags.add_argument("--fill", type=float, help="score for videos that cannot be read, in --out only")
     flags.add_argument("--json", action="store_true", help="print one JSON object a video")
-    flags.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="trainer.accelerator=cpu ...")
+    flags.add_argument(
+        "--override", action="append", default=[], metavar="KEY=VALUE", help="trainer.accelerator=cpu ..."
+    )
     return flags
 
 

@@ -26,7 +26,7 @@ class Tuning:
 
     method: Literal["full", "lora", "qlora"] = "full"
     rank: int = 16
-    alpha: float = 32.0
+    alpha: int = 32
     dropout: float = 0.05
     adapt: tuple[str, ...] = ("language",)
     train: tuple[str, ...] = ("connector", "audio_connector")
@@ -91,7 +91,9 @@ def _inject(model: Model, tuning: Tuning) -> None:
     names = [name for part in model.parts() if part.name in tuning.adapt for name, _ in _linears(model, part)]
     if not names:
         adaptable = [part.name for part in model.parts() if part.linear_names]
-        raise ConfigError([f"lora.adapt={list(tuning.adapt)}: nothing to adapt. Parts with linear layers: {adaptable}."])
+        raise ConfigError(
+            [f"lora.adapt={list(tuning.adapt)}: nothing to adapt. Parts with linear layers: {adaptable}."]
+        )
     if tuning.method == "qlora":
         _quantise(model, names)
     # Full names: suffixes would also match layers of the same name in another tower.

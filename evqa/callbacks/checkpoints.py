@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import lightning
 import torch
@@ -28,18 +29,19 @@ class Interrupted(SystemExit):
         self.signal_number = signal_number
 
 
-class _Hashing:
-    """A file object that hashes what passes through, so that a checkpoint is read only once."""
+class _Hashing(io.RawIOBase):
+    """A file that hashes what passes through, so that a checkpoint is read only once."""
 
     def __init__(self, file: Any) -> None:
+        super().__init__()
         self.file, self.hash = file, hashlib.sha256()
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
         self.hash.update(data)
         return int(self.file.write(data))
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -54,7 +56,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         try:
             with temporary.open("wb") as file:
                 hashing = _Hashing(file)
-                torch.save(checkpoint, hashing)
+                torch.save(checkpoint, cast("IO[bytes]", hashing))
                 file.flush()
                 os.fsync(file.fileno())
             side.unlink(missing_ok=True)  # never an old checksum beside a new file
@@ -168,7 +170,9 @@ class Checkpoints(lightning.Callback):
     ) -> None:
         """Save at a safe step when it is time or when the run was asked to stop."""
         loop = trainer.fit_loop.epoch_loop
-        if loop.batch_progress.is_last_batch or loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+        fetcher = trainer.fit_loop._data_fetcher
+        assert fetcher is not None
+        if loop.batch_progress.is_last_batch or loop._should_check_val_fx(fetcher):
             return
         if trainer.global_step - self._saved_step >= self.every_steps:
             self._save_last(trainer)

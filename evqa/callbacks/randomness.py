@@ -24,5 +24,5 @@ class StatelessRandomness(lightning.Callback):
         """Seed torch, NumPy and Python before dropout and the like draw from them."""
         seed = seed_of("step", self.seed, trainer.current_epoch, batch_index, trainer.global_rank)
         torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries draw from the global generator
+        np.random.seed(seed % 2**32)
         random.seed(seed)

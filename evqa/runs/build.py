@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.signature import read_schema
 from evqa.datamodule import Loading, Reading, ScoreDataModule
+from evqa.errors import EvqaError
 from evqa.heads.base import Head
 from evqa.media.cache import CachedReader
 from evqa.media.clip import ClipSpec, read_clip
@@ -36,7 +38,12 @@ class Scorer:
 
 def build(node: DictConfig, *positional: Any) -> Any:
     """Call the class of a node with the program's positional arguments and the YAML's keywords."""
-    return instantiate(node, *positional, _convert_="all")
+    try:
+        return instantiate(node, *positional, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, EvqaError):
+            raise error.__cause__ from None
+        raise
 
 
 def build_scorer(config: DictConfig, *, load: bool = True) -> Scorer:

@@ -36,7 +36,7 @@ def evaluate_split(
         scale=run.module.scale,
         about=describe(run.config, run.checkpoint, split, modal),
     )
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     title = f"{'-'.join(words)}: n={record['n']}, {record['num_failed']} failed"
     console.print(show.metrics_table(record, title=title))
     console.print(f"Predictions: {run.folder.prediction('-'.join(words))}")

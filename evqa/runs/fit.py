@@ -29,7 +29,7 @@ from evqa.runs.preparation import check_files
 from evqa.runs.scoring import score_split, write_predictions
 from evqa.tuning import trained_parts
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def run(config: DictConfig) -> float | None:

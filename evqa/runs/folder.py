@@ -73,9 +73,9 @@ class RunFolder:
         if self.config.exists():
             differing = difference(self.read_config(), config)
             if differing:
+                listed = "; ".join(map(str, differing[:5]))
                 raise RunError(
-                    f"{self.path} holds a run with other settings: {'; '.join(map(str, differing[:5]))}. Choose another run.name, "
-                    "or remove the folder."
+                    f"{self.path} holds a run with other settings: {listed}. Choose another run.name, or remove the folder."
                 )
             return
         (self.path / "predictions").mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,8 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise RunError(
-                    f"{self.path}: the same run is going on in another process. Wait for it, or change seed or run.name."
+                    f"{self.path}: the same run is going on in another process. Wait for it, or change seed or "
+                    "run.name."
                 ) from error
             yield
 

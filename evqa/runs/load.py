@@ -12,7 +12,7 @@ import lightning
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.callbacks.checkpoints import read_checkpoint
-from evqa.config.nearest import nearest
+from evqa.config.nearest import suggestion
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import CheckpointError, ConfigError, RunError
 from evqa.media.clip import ClipSpec
@@ -87,17 +87,16 @@ def _with_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 [f"--override {override}: only places may change, not what was trained: {', '.join(MOVABLE)}."]
             )
         if OmegaConf.select(config, key, default=config) is config:
-            raise ConfigError([f"--override {override}: the run has no key '{key}'.{nearest(key, _keys(config))}"])
-        OmegaConf.update(
-            config, key, OmegaConf.create({"value": None} | OmegaConf.from_dotlist([f"value={value}"])).value
-        )
+            raise ConfigError([f"--override {override}: the run has no key '{key}'. {suggestion(key, _keys(config))}"])
+        OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value)
     return config
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for name, child in config.items():
-        keys += _keys(child, f"{prefix}{name}.") if isinstance(child, DictConfig) else [f"{prefix}{name}"]
+        path = f"{prefix}{name!s}"
+        keys += _keys(child, f"{path}.") if isinstance(child, DictConfig) else [path]
     return keys
 
 

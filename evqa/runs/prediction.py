@@ -118,7 +118,7 @@ def _print_json(run: LoadedRun, scored: Scored, failures: Sequence[Failure]) -> 
 
 def _print_table(run: LoadedRun, scored: Scored, failures: Sequence[Failure]) -> None:
     scale = run.module.scale
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     table = Table("video", scale.name, "missing", title=f"{scale.name} on {scale.low:g} to {scale.high:g}")
     for id_, score, missing in zip(scored.ids, scored.scores, scored.missing, strict=True):
         table.add_row(id_, f"{score:.4f}", "; ".join(missing) or "-")

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from evqa.callbacks.checkpoints import WholeCheckpointIO
 from evqa.errors import ConfigError
+
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "bf16-true"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "bf16-true": "bf16-true",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +59,7 @@ class TrainerSettings:
             devices=1 if scoring else self.devices,
             num_nodes=1 if scoring else self.num_nodes,
             strategy=("ddp" if self.strategy == "auto" else self.strategy) if many else "auto",
-            precision={"32": "32-true", "bf16": "bf16-mixed", "bf16-true": "bf16-true"}[self.precision],
+            precision=PRECISIONS[self.precision],
             accumulate_grad_batches=self.accumulate,
             gradient_clip_val=self.clip_norm,
             check_val_every_n_epoch=int(self.validate_every) if whole_epochs else 1,
@@ -86,26 +94,28 @@ class LoggerSettings:
         """Make the W&B logger; a run that continues keeps its id. Its failure never stops a run."""
         if self.mode == "none" or os.environ.get("WANDB_MODE") == "disabled":
             return []
-        from lightning.pytorch.loggers import WandbLogger
-
-        os.environ.setdefault("WANDB_SILENT", "true")
-        offline = self.mode == "offline" or (self.mode == "auto" and not has_login())
         if self.mode == "online" and not has_login():
             raise ConfigError(["logger.mode=online: no W&B login found. Run 'wandb login' or set WANDB_API_KEY."])
-        return [
-            WandbLogger(
-                project=self.project,
-                entity=self.entity,
-                name=name,
-                id=f"{group}-{name}".replace("/", "-")[-120:],
-                group=group,
-                save_dir=str(folder),
-                offline=offline,
-                tags=list(self.tags),
-                config=config,
-                resume="allow",
-            )
-        ]
+        if getattr(rank_zero_only, "rank", 0):
+            return []
+        import wandb
+        from lightning.pytorch.loggers import WandbLogger
+
+        offline = self.mode == "offline" or (self.mode == "auto" and not has_login())
+        run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            name=name,
+            id=f"{group}-{name}".replace("/", "-")[-120:],
+            group=group,
+            dir=str(folder),
+            mode="offline" if offline else "online",
+            tags=list(self.tags),
+            config=config,
+            resume="allow",
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        return [WandbLogger(experiment=run)]
 
 
 def has_login() -> bool:
@@ -123,6 +133,9 @@ def has_login() -> bool:
 
 
 def quiet_lightning() -> None:
-    """Leave warnings, drop advertisements and device listings."""
+    """Leave warnings that concern the user, drop advertisements, device listings and what is on purpose here."""
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")  # Lightning 2.6 on torch 2.13
+    warnings.filterwarnings("ignore", message=r".*overridden `transfer_batch_to_device` in `LightningModule`.*")
+    warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")  # every epoch's end logs too
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,118 @@
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+
+from evqa.callbacks.checkpoints import Interrupted, damage, newest_whole
+from evqa.callbacks.records import read_rows
+from evqa.config.compose import compose
+from evqa.errors import RunError
+from evqa.module import ScoreModule
+from evqa.runs import fit
+
+
+def predictions(folder):
+    return folder.prediction("val").read_bytes()
+
+
+def test_a_run_leaves_what_the_design_promises(finished):
+    names = {str(path.relative_to(finished.path)) for path in finished.path.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "overrides.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "predictions/val.csv",
+        "predictions/val.json",
+    } <= names
+    rows = list(csv.reader(finished.prediction("val").read_text().splitlines()))
+    assert rows[0] == ["Id", "ECR"]
+    assert len(rows) == 17
+    record = json.loads(finished.prediction("val", "json").read_text())
+    assert (record["n"], record["num_failed"]) == (16, 0)
+    assert record["metrics"]["srocc"]["low"] < record["metrics"]["srocc"]["value"] < record["metrics"]["srocc"]["high"]
+
+
+def test_metrics_are_logged_with_n_rates_and_speed(finished):
+    logged = {name for row in read_rows(finished.path / "metrics.jsonl") for name in row}
+    expected = {"train/loss", "train/grad_norm", "val/srocc", "val/plcc", "val/krocc", "val/rmse", "val/challenge"}
+    assert expected | {"val/n", "val/failed", "speed/samples_per_second", "speed/data_wait"} <= logged
+    assert any(name.startswith("lr/") for name in logged)
+
+
+def test_two_runs_of_one_seed_give_identical_files_and_another_seed_does_not(finished, train, tmp_path):
+    again = train(f"run.root={tmp_path}")
+    assert predictions(again) == predictions(finished)
+    assert predictions(train(f"run.root={tmp_path}", "seed=1")) != predictions(finished)
+
+
+def test_a_finished_run_is_reported_and_not_trained_again(finished, train, capsys):
+    before = (finished.checkpoints / "last.ckpt").stat().st_mtime_ns
+    train()
+    assert "is finished already" in capsys.readouterr().out
+    assert (finished.checkpoints / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_other_settings_is_refused(train, tmp_path):
+    train(f"run.root={tmp_path}", "run.name=mine", "trainer.epochs=1")
+    with pytest.raises(RunError, match=r"holds a run with other settings: trainer.epochs: 1 there, 2 now"):
+        train(f"run.root={tmp_path}", "run.name=mine")
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 5, 7])
+def test_an_interrupted_run_continues_bit_by_bit(finished, train, tmp_path, monkeypatch, stop_at):
+    """Stopped by an exception in the middle of a step, so that only what was saved before counts."""
+    step = ScoreModule.training_step
+
+    def stopping(self, batch, index):
+        if self.global_step == stop_at:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    options = (f"run.root={tmp_path}", "callbacks.checkpoints.every_steps=1", "data.batch_size=8")
+    monkeypatch.setattr(ScoreModule, "training_step", stopping)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(*options)
+    monkeypatch.undo()
+    resumed = train(*options)
+    steps = [row["step"] for row in read_rows(resumed.path / "metrics.jsonl") if "train/loss" in row]
+    assert steps == sorted(set(steps))
+    whole = train(f"run.root={tmp_path}/whole", *options[1:])
+    assert predictions(resumed) == predictions(whole)
+    last = [torch.load(f.checkpoints / "last.ckpt", weights_only=True)["state_dict"] for f in (resumed, whole)]
+    assert all(torch.equal(last[0][name], last[1][name]) for name in last[1])
+
+
+def test_a_flipped_byte_in_the_newest_checkpoint_is_noticed(finished, tmp_path):
+    shutil.copytree(finished.checkpoints, tmp_path / "c")
+    newest = tmp_path / "c" / "last.ckpt"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    warnings = []
+    assert newest_whole(tmp_path / "c", warnings.append) == tmp_path / "c" / "previous.ckpt"
+    assert warnings == [f"{newest} is damaged (its checksum is wrong); trying the one before"]
+    assert damage(tmp_path / "c" / "best.ckpt") is None
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(train, tmp_path, monkeypatch):
+    monkeypatch.setattr("evqa.losses.Mse.of_labelled", lambda self, score, label: score.sum() * float("nan"))
+    with pytest.raises(RunError, match=r"The training loss became nan at step 0 \(batch 0\), ids clip_\d+, clip_"):
+        train(f"run.root={tmp_path}")
+
+
+def test_a_dry_run_prints_the_cost_and_writes_nothing(small, tmp_path, capsys):
+    assert fit.run(compose([*small, f"run.root={tmp_path}", "dry_run=true"])) is None
+    text = capsys.readouterr().out
+    assert "tokens a sample" in text
+    assert "memory a device, training" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_has_an_exit_status_of_its_own():
+    assert Interrupted(15).code == 143
