@@ -51,8 +51,9 @@ def _log_mel(windows_RS: Tensor, spectrum_input: Tensor) -> Tensor:
     """Filter bank of some windows; `spectrum_input` is scratch space whose columns behind the window are zero."""
     centred_RS = windows_RS - windows_RS.mean(dim=1, keepdim=True)
     shaped = spectrum_input[: windows_RS.shape[0]]
-    torch.sub(centred_RS[:, 1:], centred_RS[:, :-1], alpha=_PREEMPHASIS, out=shaped[:, 1:WINDOW])
-    torch.mul(centred_RS[:, 0], 1.0 - _PREEMPHASIS, out=shaped[:, 0])  # the first sample is its own predecessor
+    weakened_RS = centred_RS * _PREEMPHASIS  # rounded on its own, as in Kaldi's port, not fused with the subtraction
+    torch.sub(centred_RS[:, 1:], weakened_RS[:, :-1], out=shaped[:, 1:WINDOW])
+    torch.sub(centred_RS[:, 0], weakened_RS[:, 0], out=shaped[:, 0])  # the first sample is its own predecessor
     shaped[:, :WINDOW] *= _povey_window(windows_RS.dtype)
     spectrum_RK = torch.fft.rfft(shaped)
     power_RK = spectrum_RK.real.square().addcmul_(spectrum_RK.imag, spectrum_RK.imag)

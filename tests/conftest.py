@@ -1,0 +1,33 @@
+"""Where the shared material lies; tests that need what is not there are skipped and say so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+def _place(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or TESTS.parent / default)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Reference numbers of LMM-EVQA: EVQA_GOLDEN, the shared set, or the small copy beside the tests."""
+    for place in (_place("EVQA_GOLDEN", "../shared/golden"), TESTS / "golden_small"):
+        for folder in (place / "lmm_evqa", place):
+            if (folder / "preprocess/videos.json").is_file():
+                return folder
+    pytest.skip("no reference numbers (set EVQA_GOLDEN)")
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """Real and broken sample videos."""
+    folder = _place("EVQA_MEDIA", "../shared/media")
+    if not folder.is_dir():
+        pytest.skip(f"no sample videos in {folder} (set EVQA_MEDIA)")
+    return folder

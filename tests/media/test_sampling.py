@@ -1,0 +1,107 @@
+"""Frame choice: by time for us, by the published arithmetic for parity."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evqa.errors import ConfigError
+from evqa.media.sampling import FrameSampling, exact_numbers
+
+POLICIES = ("first_n_seconds", "uniform", "fps", "fps_first_half")
+
+
+def choose(sampling: FrameSampling, seconds_N: list[float], end: float | None = None, fps: float = 30.0) -> list[int]:
+    return sampling.choose(seconds_N, end_seconds=end or seconds_N[-1] + 1 / fps, average_fps=fps)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("count", [1, 2, 8, 16])
+def test_chosen_frames_are_sorted_inside_the_clip_and_exactly_as_many_as_asked(policy, count):
+    draw = np.random.default_rng(count)
+    for num_frames in (1, 2, 3, 7, 40, 500):
+        gaps = draw.exponential(0.04, num_frames)
+        seconds_N = (np.cumsum(gaps) - gaps[0]).tolist()
+        numbers = choose(FrameSampling(policy=policy, count=count), seconds_N)
+        assert len(numbers) == count
+        assert numbers == sorted(numbers)
+        assert 0 <= numbers[0] <= numbers[-1] < num_frames
+
+
+def test_a_variable_frame_rate_is_sampled_by_time_not_by_number():
+    seconds_N = [i / 100 for i in range(100)] + [1.0 + i for i in range(8)]  # 100 fps for 1 s, then 1 fps
+    assert choose(FrameSampling(), seconds_N) == [0, 100, 101, 102, 103, 104, 105, 106]
+
+
+def test_the_frame_on_display_is_chosen_although_time_stamps_are_rounded():
+    seconds_N = [round(i / 30, 3) for i in range(300)]
+    assert choose(FrameSampling(count=4, seconds=4.0), seconds_N) == [0, 30, 60, 90]
+    assert choose(FrameSampling(policy="fps", count=3, fps=2.0), seconds_N) == [0, 15, 30]
+    assert choose(FrameSampling(policy="uniform", count=2), seconds_N, end=10.0) == [75, 225]
+
+
+def test_a_short_video_is_spread_for_first_seconds_and_ends_in_repeats_for_fps():
+    seconds_N = [i / 4 for i in range(8)]
+    assert choose(FrameSampling(), seconds_N, end=2.0) == list(range(8))
+    assert choose(FrameSampling(policy="fps"), seconds_N, end=2.0) == [0, 4, 7, 7, 7, 7, 7, 7]
+
+
+def test_only_policies_that_need_the_whole_clip_have_no_horizon():
+    assert FrameSampling(seconds=5.0).horizon_seconds == 5.0
+    assert FrameSampling(policy="fps", count=6, fps=2.0).horizon_seconds == 3.0
+    assert FrameSampling(policy="uniform").horizon_seconds is None
+    assert FrameSampling(exact=True).horizon_seconds is None
+
+
+def test_exact_numbers_equal_the_published_function_on_its_whole_grid(golden: Path):
+    path = golden / "preprocess/frame_sample.json"
+    if not path.is_file():
+        pytest.skip("the grid of frame_sample.json is not in this copy of the reference numbers")
+    rows = json.loads(path.read_text())["rows"]
+    assert len(rows) > 400
+    for mode, num_frames, fps, count, expected in rows:
+        sampling = FrameSampling(policy=mode, count=count or 10**6, seconds=float(count or 8), exact=True)
+        if isinstance(expected, str):
+            with pytest.raises(ValueError, match=r"has 0\.5 frames a second, which exact sampling at 1 a second"):
+                exact_numbers(sampling, num_frames, fps)
+        else:
+            assert exact_numbers(sampling, num_frames, fps) == expected, (mode, num_frames, fps, count)
+
+
+def test_exact_numbers_by_hand():
+    def numbers(policy: str, num_frames: int, fps: float, **how: float) -> list[int]:
+        return exact_numbers(FrameSampling(policy=policy, exact=True, **how), num_frames, fps)
+
+    assert numbers("uniform", 150, 25.0) == [9, 28, 47, 65, 84, 102, 121, 140]
+    assert numbers("first_n_seconds", 480, 29.97) == [0, 29, 59, 89, 119, 149, 179, 209]
+    assert numbers("first_n_seconds", 150, 25.0) == [0, 21, 42, 63, 85, 106, 127, 149]
+    assert numbers("fps", 150, 25.0) == [12, 37, 62, 87, 112, 137]
+    assert numbers("fps_first_half", 480, 24.0) == [0, 32, 64, 96, 128, 160, 192, 224]
+    with pytest.raises(ValueError, match="has 1 frames at 25 a second; the exact rule needs two frames"):
+        numbers("fps_first_half", 1, 25.0)
+
+
+def test_the_qwen_rule_equals_the_published_frames(golden: Path):
+    path = golden / "prompt/qwen2_5_vl.json"
+    if not path.is_file():
+        pytest.skip("qwen2_5_vl.json is not in this copy of the reference numbers")
+    sampling = FrameSampling(policy="fps_first_half", exact=True)
+    for num_frames, fps, spread in json.loads(path.read_text())["smart_nframes"]:
+        assert len(exact_numbers(sampling, num_frames, fps)) == min(spread, 8)
+    videos = json.loads((golden / "preprocess/videos.json").read_text())["videos"]
+    for name, facts in json.loads(path.read_text())["videos"].items():
+        decord = videos[name]
+        found = exact_numbers(sampling, decord["num_frames_decord"], decord["avg_fps_decord"])
+        assert found == facts["frame_indices"], name
+
+
+def test_impossible_settings_are_refused_together():
+    with pytest.raises(ConfigError) as caught:
+        FrameSampling(count=0, fps=-1.0)
+    assert caught.value.problems == [
+        "frames.count is 0; it must be greater than 0.",
+        "frames.fps is -1.0; it must be greater than 0.",
+    ]
