@@ -133,7 +133,7 @@ class Connector(nn.Module):
     def forward(self, features_BFPC: Tensor) -> Tensor:
         """Map patch features [B, F, P, C] to tokens [B, T, D]; P must be a square."""
         num_frames, side = features_BFPC.shape[1], math.isqrt(features_BFPC.shape[2])
-        image_NCHW = features_BFPC.flatten(0, 1).unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        image_NCHW = features_BFPC.reshape(-1, side, side, features_BFPC.shape[-1]).permute(0, 3, 1, 2)
         staged_NCHW = self.s1(image_NCHW)
         clip_BCFHW = staged_NCHW.reshape(-1, num_frames, *staged_NCHW.shape[1:]).transpose(1, 2)
         small_BCFHW = self.sampler(clip_BCFHW)

@@ -13,7 +13,7 @@ import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 import torch.utils.checkpoint
@@ -33,7 +33,7 @@ from evqa.models.videollama2.generate import generate
 from evqa.models.videollama2.preparer import Videollama2Preparer
 from evqa.models.videollama2.source import find_source
 from evqa.models.videollama2.splice import Spliced, splice
-from evqa.models.videollama2.towers import VisionTower
+from evqa.models.videollama2.towers import VisionTower, make_rotary_buffers
 from evqa.prompts import Prompt
 from evqa.types import Answer, Output, Part, Record
 
@@ -152,6 +152,15 @@ class Videollama2(Model):
         message = f"frames.count={sampling.count}: the connector takes frames in pairs and {done}"
         warnings.warn(f"{message}; an even number wastes nothing", stacklevel=3)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or cast everything but the rotary frequencies, whose precision decides how positions are told apart."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        frequencies = self.language.rotary_emb.inv_freq
+        if frequencies.dtype != torch.float32 and not frequencies.is_meta:
+            with frequencies.device:
+                make_rotary_buffers(self.language)
+        return self
+
     def head_state(self) -> dict[str, Tensor]:
         """Read the regression head of a fine-tuned checkpoint; LMM-EVQA's predicts on the scale 0-100."""
         return {} if self.source.folder is None else build.read_head(self.source.folder, self.dims)
@@ -179,11 +188,12 @@ class Videollama2(Model):
     def tokens_per_sample(self) -> dict[str, int]:
         """Count the tokens of a sample with full-length picture and sound, by modality.
 
-        Text is counted without title and description; with random weights it is counted in bytes.
+        Text is counted without title and description.
         """
         preparer, patch = self.preparer, self.dims.beats.input_patch_size
         question = preparer.prompt.text(Record(id="", path=Path()))
-        counts = {"text": len(self.chat.words(question, Answer(prefix=preparer.prompt.answer)).ids()) - 1}
+        words = self.chat.words(question, Answer(prefix=preparer.prompt.answer))
+        counts = {"text": (len(words.ids()) - 1) // self.source.bytes_per_token}
         if preparer.clip.frames is not None and self.mm_projector is not None:
             num_frames = preparer.num_frames(preparer.clip.frames.count)
             counts["picture"] = self.mm_projector.num_tokens(num_frames, self.dims.vision.num_patches)
@@ -257,7 +267,8 @@ class Videollama2(Model):
         steps = [rows // patch for rows in num_rows]
         mask = None if len(set(steps)) == 1 and max(steps) == fbank_NRM.shape[1] // patch else steps
         num_steps_B = None if mask is None else torch.tensor(mask, device=fbank_NRM.device)
-        tokens_NTD = self.mm_projector_a(self.audio_tower(fbank_NRM, num_steps_B))
+        features_NTD = self.audio_tower(fbank_NRM, num_steps_B)
+        tokens_NTD = self.mm_projector_a(features_NTD.to(self.mm_projector_a[0].weight.dtype))
         bands = fbank_NRM.shape[2] // patch
         return [tokens[: count * bands] for tokens, count in zip(tokens_NTD, steps, strict=True)]
 

@@ -91,7 +91,7 @@ class Videollama2Preparer(Preparer):
         if fbank_RM is None and clip.waveform_S is not None:
             fbank_RM = sound_fbank(clip.waveform_S)
         if self.exact:
-            silence = torch.zeros(0, MEL_BINS)
+            silence = torch.zeros(0, MEL_BINS, dtype=torch.float32)
             return pad_rows(silence if fbank_RM is None else fbank_RM, num_rows(EXACT_SECONDS)).bfloat16()
         if fbank_RM is None or not len(fbank_RM):
             return None

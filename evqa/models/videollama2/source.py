@@ -14,12 +14,16 @@ from evqa.models.videollama2.dims import PUBLISHED, TINY, Dims, read_dims
 
 @dataclass(frozen=True)
 class Source:
-    """Sizes, tokenizer and name; folder: where weights are read from, None for random ones."""
+    """Sizes, tokenizer and name; folder: where weights are read from, None for random ones.
+
+    bytes_per_token: for counting with the byte tokenizer in place of one that is not at hand.
+    """
 
     name: str
     dims: Dims
     chat: Chat
     folder: Path | None = None
+    bytes_per_token: int = 1
 
 
 def find_source(
@@ -39,7 +43,7 @@ def find_source(
         return Source("random weights", TINY if size == "tiny" else PUBLISHED, embedded_chat())
     name = checkpoint if revision is None else f"{checkpoint}@{revision}"
     if not load and not Path(checkpoint).expanduser().is_dir():
-        return Source(name, PUBLISHED, embedded_chat())
+        return Source(name, PUBLISHED, embedded_chat(), bytes_per_token=4)
     folder = locate(checkpoint, revision=revision)
     dims = read_dims(folder)
     return Source(name, dims, load_chat(folder, vocab_size=dims.language.vocab_size), folder)

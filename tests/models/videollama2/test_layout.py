@@ -183,3 +183,4 @@ def test_the_cost_of_a_sample_counts_real_tokens():
         hub = Videollama2(Setting(frames=FrameSampling(count=16), audio=None, load=False), checkpoint="owner/name")
     assert hub.load_per_sample().tokens["picture"] == 1352
     assert hub.load_per_sample().width == WIDTH
+    assert 80 < hub.load_per_sample().tokens["text"] < 100, "about what Qwen2's tokenizer needs"

@@ -130,6 +130,24 @@ def test_half_precision_trains_and_scores(logits):
         assert len(output.generate(3)) == 2
 
 
+def test_trained_parts_may_be_kept_in_float32_beside_a_frozen_half():
+    model = build(dtype="bfloat16").train()
+    model.mm_projector.float()
+    model.mm_projector_a.float()
+    batch = batch_of(model)
+    assert gradients(model, batch)["mm_projector.readout.0.weight"].dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert gradients(model, batch)["mm_projector_a.0.weight"].dtype == torch.float32
+
+
+def test_casting_the_model_keeps_its_positions_exact():
+    model = build("a")
+    expected = model.language.rotary_emb.inv_freq.clone()
+    torch.nn.ModuleDict({"model": model}).to(torch.bfloat16)
+    assert model.language.norm.weight.dtype == torch.bfloat16
+    assert torch.equal(model.language.rotary_emb.inv_freq, expected)
+
+
 def test_automatic_mixed_precision_accepts_float32_weights():
     model = build().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
