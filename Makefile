@@ -18,7 +18,7 @@ setup: .venv/installed ## Make the virtual environment
 	touch $@
 
 demo: setup ## Synthesise a data set, train the tiny model on a, v and av, print the comparison
-	$(BIN)/python -m evqa.train -m experiment=demo
+	$(BIN)/python -m evqa.train -m sweep=demo
 	$(BIN)/python -m evqa.report runs/demo --out runs/demo/report --baseline modal=v
 
 test: setup ## Run the tests

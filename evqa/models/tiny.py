@@ -156,8 +156,8 @@ class Block(nn.Module):
         )
         attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         hidden_BTD = hidden_BTD + self.o_proj(attended.transpose(1, 2).flatten(2))
-        hidden_BTD = hidden_BTD + self.down_proj(functional.gelu(self.up_proj(self.norm_mlp(hidden_BTD))))
-        return hidden_BTD
+        expanded_BTD: Tensor = self.down_proj(functional.gelu(self.up_proj(self.norm_mlp(hidden_BTD))))
+        return hidden_BTD + expanded_BTD
 
 
 class Trunk(nn.Module):

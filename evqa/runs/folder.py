@@ -75,7 +75,8 @@ class RunFolder:
             if differing:
                 listed = "; ".join(map(str, differing[:5]))
                 raise RunError(
-                    f"{self.path} holds a run with other settings: {listed}. Choose another run.name, or remove the folder."
+                    f"{self.path} holds a run with other settings: {listed}. Choose another run.name, or remove the "
+                    "folder."
                 )
             return
         (self.path / "predictions").mkdir(parents=True, exist_ok=True)

@@ -136,6 +136,7 @@ def quiet_lightning() -> None:
     """Leave warnings that concern the user, drop advertisements, device listings and what is on purpose here."""
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")  # Lightning 2.6 on torch 2.13
     warnings.filterwarnings("ignore", message=r".*overridden `transfer_batch_to_device` in `LightningModule`.*")
+    warnings.filterwarnings("ignore", message=r".*`srun` command is available on your system.*")  # a choice
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")  # every epoch's end logs too
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
