@@ -43,12 +43,12 @@ def hold_out(records: Records, *, fraction: float, seed: int) -> tuple[Records, 
     if len(units) < 2:
         kind = "group" if len(records) > 1 else "row"
         raise AnnotationError(f"1 usable {kind} cannot be divided; give data.val_csv, or set data.val_fraction=0.")
-    held, num_seen = list[_Unit](), 0
+    held, num_wanted = list[_Unit](), 0.0
     for block in _blocks(units, max(1, round(fraction * len(units)))):
-        num_seen += sum(map(len, block))
-        num_wanted = fraction * num_seen - sum(map(len, held))
+        num_wanted += fraction * sum(map(len, block))
         drawn = [unit for unit in sorted(block, key=_key) if abs(len(unit) - num_wanted) < abs(num_wanted)]
         held += drawn[:1]
+        num_wanted -= sum(map(len, drawn[:1]))
     held = held or [min(units, key=lambda unit: (len(unit), unit.key))]
     if len(held) == len(units):
         held.pop()
@@ -64,13 +64,15 @@ def split_folds(records: Records, *, num_folds: int, fold: int, seed: int) -> tu
     units = _units(records, seed)
     if len(units) < num_folds:
         raise AnnotationError(f"data.folds={num_folds}, but there are only {len(units)} rows or groups to divide.")
-    folds: list[list[_Unit]] = [[] for _ in range(num_folds)]
+    held, sizes = list[_Unit](), [0] * num_folds
     for at in range(0, len(units), num_folds):
         # One unit of each block to each fold: the largest unit to the lightest fold, ties by chance.
-        free = sorted(range(num_folds), key=lambda k: (sum(map(len, folds[k])), _digest(seed, at, k)))
-        for unit, k in zip(sorted(units[at : at + num_folds], key=lambda u: (-len(u), u.key)), free, strict=False):
-            folds[k].append(unit)
-    return _divide(records, folds[fold])
+        free = sorted(range(num_folds), key=lambda k: (sizes[k], _digest(seed, at, k)))
+        block = sorted(units[at : at + num_folds], key=lambda unit: (-len(unit), unit.key))
+        for unit, k in zip(block, free, strict=False):
+            sizes[k] += len(unit)
+            held += [unit] if k == fold else []
+    return _divide(records, held)
 
 
 def draw_subset(records: Records, *, size: int, seed: int) -> Records:
