@@ -27,7 +27,7 @@ class ScoreTable:
 
 def read_scores(path: Path) -> ScoreTable:
     """Read a prediction: exactly `Id,<label>`, every number finite, no id twice. Raises AnnotationError."""
-    columns, rows = _rows(path)
+    columns, rows = read_rows(path)
     if len(columns) != 2 or columns[0] != ID:
         raise AnnotationError(
             f"{path}: the columns are {', '.join(columns)}; a file of scores has exactly 'Id' and the label's name."
@@ -41,7 +41,7 @@ def read_scores(path: Path) -> ScoreTable:
 
 def read_labels(path: Path, *, label: str) -> ScoreTable:
     """Read the column `label` of a table of items; an empty field is NaN (unknown). Raises AnnotationError."""
-    columns, rows = _rows(path)
+    columns, rows = read_rows(path)
     for needed in (ID, label):
         if needed not in columns:
             raise AnnotationError(f"{path}: no column '{needed}'; the file has {', '.join(columns)}.")
@@ -50,7 +50,7 @@ def read_labels(path: Path, *, label: str) -> ScoreTable:
 
 def read_ids(path: Path) -> list[str]:
     """Read the ids of a table of items, for instance of a test set without labels. Raises AnnotationError."""
-    columns, rows = _rows(path)
+    columns, rows = read_rows(path)
     if ID not in columns:
         raise AnnotationError(f"{path}: no column '{ID}'; the file has {', '.join(columns)}.")
     ids = [row[ID] for row in rows]
@@ -60,7 +60,7 @@ def read_ids(path: Path) -> list[str]:
 
 def columns_of(path: Path) -> list[str]:
     """Names of the columns of a CSV or TSV file. Raises AnnotationError."""
-    return _rows(path)[0]
+    return read_rows(path)[0]
 
 
 def write_scores(path: Path, values: Mapping[str, float], *, label: str) -> None:
@@ -80,7 +80,8 @@ def listed(names: Iterable[str], *, shown: int = NUM_SHOWN) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
-def _rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV or TSV file, every field as text. Raises AnnotationError."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = _reader(path, file)

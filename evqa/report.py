@@ -1,0 +1,91 @@
+"""Report on a set of runs: what differs, by how much, and whether this n can tell.
+
+`python -m evqa.report runs/audio_ablation --out report --baseline modal=v`
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evqa.errors import EvqaError, RunError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of the command."""
+    flags = argparse.ArgumentParser(
+        prog="evqa report",
+        description="Tables, paired tests and pictures of a set of runs, as Markdown and as one HTML file.",
+        epilog="Runs are grouped by the settings they differ in; seeds are pooled. Unfinished runs are listed.",
+    )
+    flags.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folder, or a folder of runs")
+    flags.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the report")
+    flags.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        help="compare every setting with the one that has this value and equals it elsewhere; may be repeated "
+        "(default: all pairs)",
+    )
+    flags.add_argument("--split", default="val", help="which predictions (default: val)")
+    flags.add_argument(
+        "--labels", type=Path, metavar="CSV", help="table of labels, in place of those beside the predictions"
+    )
+    flags.add_argument("--metric", default="challenge", help="challenge (default), srocc, plcc or krocc")
+    flags.add_argument("--title", help="title of the report")
+    flags.add_argument(
+        "--wandb", action="store_true", help="also log the tables and pictures to W&B (offline unless logged in)"
+    )
+    return flags
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 and a sentence where the user can mend something."""
+    flags = parser().parse_args(arguments)
+    try:
+        run(flags)
+    except EvqaError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Read the runs, compare, write, show. Raises EvqaError."""
+    baseline = _baseline(flags.baseline)
+    from rich.console import Console
+
+    from evqa.reporting.comparing import compare
+    from evqa.reporting.runs import find_runs, read_run, with_labels
+    from evqa.reporting.show import show
+    from evqa.reporting.study import pool
+    from evqa.reporting.writing import write_report
+
+    with Console(stderr=True).status("Reading, resampling, drawing"):
+        runs = [read_run(path, split=flags.split) for path in find_runs(flags.runs)]
+        if flags.labels:
+            runs = [with_labels(one, flags.labels) for one in runs]
+        study = compare(pool(runs, split=flags.split, metric=flags.metric), baseline=baseline)
+        title = flags.title or f"Report on {len(runs)} runs"
+        drawn = write_report(study, flags.out, title=title)
+    show(study, folder=flags.out)
+    if flags.wandb:
+        from evqa.reporting.writing import log_to_wandb
+        from evqa.runs.settings import has_login
+
+        log_to_wandb(study, flags.out, drawn, title=title, mode="online" if has_login() else "offline")
+
+
+def _baseline(given: Sequence[str]) -> dict[str, str] | None:
+    pairs = [text.partition("=") for text in given]
+    bad = [text for text, (_, separator, _) in zip(given, pairs, strict=True) if not separator]
+    if bad:
+        raise RunError(f"--baseline {bad[0]}: write AXIS=VALUE, for instance modal=v.")
+    return {key: value for key, _, value in pairs} or None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

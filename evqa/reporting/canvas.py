@@ -1,0 +1,65 @@
+"""How pictures look and how they are saved: as PNG beside the report and as SVG inside the page.
+
+Colours are those of Okabe and Ito (2008), which people with any common colour blindness tell apart; settings differ by
+marker too. Ink, grid and page are drawn in colours that the page replaces by its own, so that pictures fit a dark page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evqa.reporting.study import Setting
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK, GRID, PAGE, NEUTRAL = "#1f2430", "#d9dde4", "#fefefe", "#9aa0aa"
+NAMES = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
+    "font.size": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "text.color": INK,
+    "text.parse_math": False,  # a setting's name may hold a dollar sign
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "svg.hashsalt": "evqa",
+}
+
+
+def save(figure: Figure, path: Path) -> str:
+    """Write the PNG and return an SVG for a page: no prolog, no addresses, ids of its own, the page's ink."""
+    figure.savefig(path, facecolor="white", metadata={"Software": None})
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", svg)
+    return svg.replace(INK, "currentColor").replace(GRID, "var(--line)").replace(PAGE, "var(--page)")
+
+
+def short(name: str, *, width: int = 30) -> str:
+    """A name that fits a title."""
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def seeds(setting: Setting) -> str:
+    """`3 seeds`."""
+    return f"{len(setting.runs)} seed" + ("s" if len(setting.runs) > 1 else "")

@@ -1,0 +1,130 @@
+"""A report as a list of blocks, written as Markdown or as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """A section's title."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    """Plain sentences."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of texts. left: how many columns are names, the others are numbers. folded: closed until asked for."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    left: int = 1
+    folded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG file beside the report, and the same as SVG for the page."""
+
+    file: str
+    svg: str
+    description: str
+    caption: str = ""
+
+
+Block = Heading | Paragraph | Bullets | Table | Picture
+
+
+def to_markdown(title: str, blocks: Sequence[Block]) -> str:
+    """GitHub-flavoured Markdown; pictures are links to the PNG files."""
+    return "\n\n".join([f"# {_inline(title)}", *(_markdown(block) for block in blocks)]) + "\n"
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(text=text, level=level):
+            return f"{'#' * level} {_inline(text)}"
+        case Paragraph(text=text):
+            return _inline(text)
+        case Bullets(items=items):
+            return "\n".join(f"- {_inline(item)}" for item in items)
+        case Picture(file=file, description=description, caption=caption):
+            return f"![{_inline(description)}]({file})" + (f"\n\n*{_inline(caption)}*" if caption else "")
+        case Table():
+            return _markdown_table(block)
+
+
+def _markdown_table(table: Table) -> str:
+    rule = [":---" if place < table.left else "---:" for place in range(len(table.columns))]
+    lines = [table.columns, rule, *table.rows]
+    text = "\n".join("| " + " | ".join(_inline(cell) for cell in line) + " |" for line in lines)
+    if table.folded:
+        return f"<details><summary>{escape(table.caption)}</summary>\n\n{text}\n\n</details>"
+    return (f"*{_inline(table.caption)}*\n\n" if table.caption else "") + text
+
+
+def _inline(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for mark in "\\|*_`<[":
+        text = text.replace(mark, "\\" + mark)
+    return text.replace("\n", " ")
+
+
+def to_html(title: str, blocks: Sequence[Block]) -> str:
+    """One page: style and pictures inside, no script, and a policy that forbids any request."""
+    style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    body = "\n".join(_html(block) for block in blocks)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+        'img-src data:">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _html(block: Block) -> str:
+    match block:
+        case Heading(text=text, level=level):
+            return f"<h{level}>{escape(text)}</h{level}>"
+        case Paragraph(text=text):
+            return f"<p>{escape(text)}</p>"
+        case Bullets(items=items):
+            return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+        case Picture(svg=svg, description=description, caption=caption):
+            below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+            return f'<figure><div role="img" aria-label="{escape(description)}">{svg}</div>{below}</figure>'
+        case Table():
+            return _html_table(block)
+
+
+def _html_table(table: Table) -> str:
+    def cells(row: Sequence[str], tag: str) -> str:
+        kinds = ["" if place < table.left else ' class="number"' for place in range(len(row))]
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+
+    head = f"<thead><tr>{cells(table.columns, 'th')}</tr></thead>"
+    rows = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
+    text = f'<div class="scroll"><table>{head}<tbody>{rows}</tbody></table></div>'
+    if table.folded:
+        return f"<details><summary>{escape(table.caption)}</summary>{text}</details>"
+    return (f'<p class="caption">{escape(table.caption)}</p>' if table.caption else "") + text

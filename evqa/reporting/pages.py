@@ -1,0 +1,211 @@
+"""What a report shows, in order: the answer, the tables behind it, the pictures, what is missing, the method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evqa.reporting.canvas import NAMES
+from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, Table
+from evqa.reporting.plots import Drawn, shown_settings
+from evqa.reporting.sentences import ends, fact, method, number, p_text, seed_verdict, verdicts
+from evqa.reporting.slices import ScoredItem, by_error, score_slice, slices
+from evqa.reporting.study import Comparison, Pooled, Study
+
+NUM_ITEMS_SHOWN = 20
+
+
+def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
+    """The blocks of the report."""
+    return [
+        Bullets(items=tuple(verdicts(study))),
+        Heading(text="Settings"),
+        settings_table(study),
+        *_picture(drawn, "settings"),
+        *_differences(study, drawn),
+        *_seeds(study),
+        *_missing(study),
+        *_section("Learning curves", drawn, "learning_curves"),
+        *_section("Scores against labels", drawn, "scatter"),
+        *_section("Errors", drawn, "residuals"),
+        *_slices(study, drawn),
+        *_items(study),
+        Heading(text="Runs"),
+        _runs(study),
+        Heading(text="How it was computed"),
+        Bullets(items=tuple(method(study))),
+    ]
+
+
+def settings_table(study: Study) -> Table:
+    """One row a setting: axes, seeds, every metric; the main one with spread over seeds and interval."""
+    names = [name for name in NAMES if name != study.metric]
+    rows = []
+    for setting in study.settings:
+        pooled = setting.metrics[study.metric]
+        values = [setting.values[axis] for axis in study.axes] or [setting.name]
+        others = [number(setting.metrics[name].mean) for name in names]
+        main = [number(pooled.mean), number(pooled.spread), ends(pooled.low, pooled.high)]
+        rows.append((*values, str(len(setting.runs)), *main, *others, *_reason(pooled)))
+    has_reason = any(setting.metrics[study.metric].reason for setting in study.settings)
+    columns = [
+        *(study.axes or ["setting"]),
+        "seeds",
+        NAMES[study.metric],
+        "SD of seeds",
+        "95 % interval",
+        *(NAMES[name] for name in names),
+        *(["why not"] if has_reason else []),
+    ]
+    full = tuple((*row, "") if len(row) < len(columns) else row for row in rows)
+    return Table(columns=tuple(columns), rows=full, left=max(1, len(study.axes)), caption=_caption(study))
+
+
+def _caption(study: Study) -> str:
+    count = f"n = {len(study.ids)} items. " if study.ids else "From the runs' own records, labels are not at hand. "
+    return f"Split '{study.split}', label '{study.label}'. {count}Means over seeds; intervals over items."
+
+
+def _reason(pooled: Pooled) -> tuple[str, ...]:
+    return (pooled.reason,) if pooled.reason else ()
+
+
+def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
+    if not study.comparisons:
+        return []
+    columns = ("first", "second", "difference", "95 %, items", "95 %, items and seeds", "p", "p (Holm)", "detectable")
+    rows = tuple(_difference_row(comparison) for comparison in study.comparisons)
+    against = f" against {', '.join(f'{k}={v}' for k, v in study.baseline.items())}" if study.baseline else ""
+    caption = (
+        f"Difference of {NAMES[study.metric]}, first less second, on the same items. Detectable: the smallest true "
+        "difference that this comparison finds with 80 % probability."
+    )
+    others = Table(
+        columns=("first", "second", *(NAMES[name] for name in study.comparisons[0].others)),
+        rows=tuple(
+            (one.first, one.second, *(ends(other.low, other.high, sign="+") for other in one.others.values()))
+            for one in study.comparisons
+        ),
+        left=2,
+        caption="The same for the other metrics: 95 % intervals over items of the difference",
+        folded=True,
+    )
+    table = Table(columns=columns, rows=rows, left=2, caption=caption)
+    return [Heading(text=f"Paired differences{against}"), table, *_picture(drawn, "differences"), others]
+
+
+def _difference_row(comparison: Comparison) -> tuple[str, ...]:
+    whole, items = comparison.difference, comparison.items_only
+    return (
+        comparison.first,
+        comparison.second,
+        whole.reason or number(whole.value, sign="+"),
+        ends(items.low, items.high, sign="+"),
+        ends(whole.low, whole.high, sign="+") if comparison.freedom else "-",
+        p_text(comparison.raw_p),
+        p_text(whole.p),
+        number(whole.detectable),
+    )
+
+
+def _seeds(study: Study) -> list[Block]:
+    if not study.seed_pairs:
+        return []
+    rows = tuple(
+        (
+            pair.first,
+            pair.second,
+            number(pair.difference.value, sign="+"),
+            ends(pair.difference.low, pair.difference.high, sign="+"),
+            p_text(pair.raw_p),
+            p_text(pair.difference.p),
+        )
+        for pair in study.seed_pairs
+    )
+    columns = ("first", "second", "difference", "95 %, items", "p", "p (Holm)")
+    known = f" The standard deviation of training, pooled, is {study.seed_spread:.4f}." if study.freedom else ""
+    return [
+        Heading(text="Seeds of the same setting"),
+        Paragraph(text=seed_verdict(study) + known),
+        Table(columns=columns, rows=rows, left=2, caption="All pairs of seeds", folded=True),
+    ]
+
+
+def _missing(study: Study) -> list[Block]:
+    sentences = [f"{run.name}: {run.problem}" for run in study.unfinished] + list(study.notes)
+    return [Heading(text="What is missing"), Bullets(items=tuple(sentences))] if sentences else []
+
+
+def _section(title: str, drawn: Mapping[str, Drawn], name: str) -> list[Block]:
+    return [Heading(text=title), *_picture(drawn, name)] if name in drawn else []
+
+
+def _picture(drawn: Mapping[str, Drawn], name: str) -> list[Block]:
+    if name not in drawn:
+        return []
+    one = drawn[name]
+    return [Picture(file=one.file, svg=one.svg, description=one.description, caption=one.caption)]
+
+
+def _slices(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
+    if not study.ids:
+        return []
+    rows = []
+    for part in slices(study):
+        for setting in shown_settings(study):
+            score = score_slice(study, setting, part)
+            numbers = (number(score.srocc), ends(score.interval.low, score.interval.high))
+            rows.append(
+                (
+                    part.family,
+                    part.name,
+                    setting.name,
+                    str(score.n),
+                    *numbers,
+                    number(score.bias, sign="+"),
+                    number(score.rmse),
+                )
+            )
+    columns = ("cut by", "part", "setting", "n", "SROCC", "95 % interval", "mean error", "RMSE")
+    table = Table(columns=columns, rows=tuple(rows), left=3, caption="All parts in numbers", folded=True)
+    return [*_section("Parts of the items", drawn, "slices"), table]
+
+
+def _items(study: Study) -> list[Block]:
+    if not study.ids:
+        return []
+    scored = by_error(study, study.best)
+    worst, best = scored[:NUM_ITEMS_SHOWN], scored[::-1][:NUM_ITEMS_SHOWN]
+    return [
+        Heading(text="Single items"),
+        Paragraph(text=f"Of {study.best.name}, scores are means over its seeds. All items: items.csv."),
+        _items_table(f"The {len(worst)} largest errors", worst),
+        _items_table(f"The {len(best)} smallest errors", best),
+    ]
+
+
+def _items_table(caption: str, scored: Sequence[ScoredItem]) -> Table:
+    columns = ("Id", "label", "score", "error", "duration (s)", "sound", "title (chars)", "description (chars)")
+    rows = tuple(
+        (
+            one.id,
+            f"{one.item.label:.4g}",
+            f"{one.score:.4g}",
+            f"{one.error:+.4g}",
+            fact(one.item.duration),
+            {True: "yes", False: "no", None: "-"}[one.item.has_audio],
+            fact(one.item.title_chars),
+            fact(one.item.description_chars),
+        )
+        for one in scored
+    )
+    return Table(columns=columns, rows=rows, caption=caption, folded=True)
+
+
+def _runs(study: Study) -> Table:
+    rows = tuple(
+        (run.name, setting.name, run.seed, *(number(setting.metrics[name].of_seeds[place]) for name in NAMES))
+        for setting in study.settings
+        for place, run in enumerate(setting.runs)
+    )
+    columns = ("run", "setting", "seed", *NAMES.values())
+    return Table(columns=columns, rows=rows, left=2, caption=f"{len(rows)} runs in the tables", folded=True)

@@ -1,0 +1,194 @@
+"""Runs as they lie on disk, finished or not: settings, scores, labels, history.
+
+# N items
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evqa.errors import AnnotationError, RunError
+from evqa.metrics.score_table import ID, read_labels, read_rows, read_scores
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What is known about one item beside its scores; None where it is not known."""
+
+    label: float = math.nan
+    duration: float | None = None
+    has_audio: bool | None = None
+    title_chars: int | None = None
+    description_chars: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run folder.
+
+    config: resolved, nested. overrides: as given on the command line. scores: by id, in the label's scale; None where
+    the split is not predicted (`problem` says why). items: from the targets file beside the scores; may be empty.
+    record: the content of predictions/<split>.json. history: lines of metrics.jsonl.
+    """
+
+    path: Path
+    name: str
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    history: tuple[Mapping[str, Any], ...]
+    label: str | None = None
+    scores: Mapping[str, float] | None = None
+    items: Mapping[str, Item]
+    record: Mapping[str, Any]
+    problem: str | None = None
+
+    @property
+    def seed(self) -> str:
+        """The run's seed; '-' where the configuration names none."""
+        return str(self.config.get("seed", "-"))
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Run folders among and below the given ones, each once, in a stable order. Raises RunError where there is none."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise RunError(f"{path}: not a folder. Give run folders (runs/<experiment>/<name>) or folders of them.")
+        below = sorted(_below(path))
+        if not below:
+            raise RunError(f"{path}: no run in it (a run is a folder with a {CONFIG}).")
+        found.update({folder.resolve(): folder for folder in below})
+    return list(found.values())
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if (path / CONFIG).is_file():
+        yield path
+        return
+    for child in path.iterdir():
+        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+            yield from _below(child)
+
+
+def read_run(path: Path, *, split: str) -> Run:
+    """Read what there is; an unfinished run has no scores and a `problem`.
+
+    Raises RunError for a damaged config.yaml.
+    """
+    history = _history(path / "metrics.jsonl")
+    predictions = path / "predictions"
+    label, scores, items, problem = None, None, {}, None
+    try:
+        if not (predictions / f"{split}.csv").is_file():
+            raise AnnotationError(_missing(predictions, split=split, history=history))
+        table = read_scores(predictions / f"{split}.csv")
+        label, scores = table.label, table.values
+        items = _items(predictions / f"{split}.targets.csv", label=label)
+    except AnnotationError as error:
+        problem = str(error)
+    return Run(
+        path=path,
+        name="/".join(path.resolve().parts[-2:]),
+        config=_yaml(path / CONFIG, kind=dict),
+        overrides=tuple(map(str, _yaml(path / "overrides.yaml", kind=list))),
+        history=history,
+        label=label,
+        scores=scores,
+        items=items,
+        record=_json(predictions / f"{split}.json"),
+        problem=problem,
+    )
+
+
+def with_labels(run: Run, path: Path) -> Run:
+    """The run with labels from another table in place of its own. Raises AnnotationError."""
+    if run.label is None:
+        return run
+    labels = read_labels(path, label=run.label).values
+    known = {id_: run.items.get(id_, Item()) for id_ in labels}
+    items = {id_: Item(**{**vars(item), "label": labels[id_]}) for id_, item in known.items()}
+    return Run(**{**vars(run), "items": items})
+
+
+def _missing(predictions: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> str:
+    steps = [row["step"] for row in history if isinstance(row.get("step"), int)]
+    reached = f"stopped or still running at step {max(steps)}" if steps else "nothing logged yet"
+    others = sorted(path.stem for path in predictions.glob("*.csv") if not path.name.endswith(".targets.csv"))
+    has = f"; it has {', '.join(others)}" if others else ""
+    return f"no predictions/{split}.csv{has} ({reached})"
+
+
+def _items(path: Path, *, label: str) -> dict[str, Item]:
+    if not path.is_file():
+        return {}
+    columns, rows = read_rows(path)
+    if ID not in columns or label not in columns:
+        raise AnnotationError(f"{path}: columns '{ID}' and '{label}' are expected; the file has {', '.join(columns)}.")
+    return {
+        row[ID]: Item(
+            label=math.nan if (number := _number(row[label])) is None else number,
+            duration=_number(row.get("duration")),
+            has_audio=_truth(row.get("has_audio")),
+            title_chars=_count(row.get("title_chars")),
+            description_chars=_count(row.get("description_chars")),
+        )
+        for row in rows
+    }
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _count(text: str | None) -> int | None:
+    number = _number(text)
+    return None if number is None or math.isnan(number) else int(number)
+
+
+def _truth(text: str | None) -> bool | None:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get((text or "").lower())
+
+
+def _history(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Lines of metrics.jsonl; one that a kill cut short is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return tuple(rows)
+
+
+def _yaml(path: Path, *, kind: type) -> Any:
+    if not path.is_file():
+        return kind()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or kind()
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: not readable as YAML ({error}).") from error
+    if not isinstance(content, kind):
+        raise RunError(f"{path}: a {kind.__name__} is expected.")
+    return content
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

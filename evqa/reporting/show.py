@@ -1,0 +1,37 @@
+"""A report on the terminal: the answer, the table of settings, where the rest is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evqa.reporting.document import Table as Rows
+from evqa.reporting.pages import settings_table
+from evqa.reporting.sentences import verdicts
+from evqa.reporting.study import Study
+
+
+def show(study: Study, *, folder: Path, console: Console | None = None) -> None:
+    """Print the table, the sentences and what is missing."""
+    console = console or Console()
+    console.print(_table(settings_table(study)))
+    for sentence in verdicts(study):
+        console.print(f"- {escape(sentence)}")
+    for run in study.unfinished:
+        console.print(f"  missing: {escape(run.name)}: {escape(run.problem or '')}")
+    for note in study.notes:
+        console.print(f"Note: {escape(note)}")
+    console.print(f"Wrote {escape(str(folder / 'report.html'))}, report.md, report.json and pictures", soft_wrap=True)
+
+
+def _table(rows: Rows) -> Table:
+    table = Table(box=SIMPLE, show_edge=False, title=escape(rows.caption), title_justify="left", title_style="")
+    for place, name in enumerate(rows.columns):
+        table.add_column(escape(name), justify="left" if place < rows.left else "right")
+    for row in rows.rows:
+        table.add_row(*map(escape, row))
+    return table

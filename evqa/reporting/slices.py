@@ -1,0 +1,141 @@
+"""Where a model is good and where it is not: the same metrics on parts of the items, and the items themselves.
+
+# N items, K items of a slice, S seeds
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evqa.metrics import Interval, bootstrap, interval, srocc
+from evqa.metrics.correlation import Vector
+from evqa.reporting.runs import Item
+from evqa.reporting.study import Setting, Study
+
+DURATION_EDGES = (0.0, 5.0, 10.0, 20.0, 60.0, math.inf)  # seconds; SnapUGC's clips are of 5 to 60 s, half under 10 s
+NUM_DECILES = 10
+BY_LABEL = "label decile"
+NUM_RESAMPLES = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Some of the items. `family`: what they are cut by; `places_K`: which items of the study they are."""
+
+    family: str
+    name: str
+    places_K: NDArray[np.intp]
+
+    @property
+    def is_of_labels(self) -> bool:
+        """Whether the cut is by label: labels then hardly differ within it, and a rank correlation says little."""
+        return self.family == BY_LABEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceScore:
+    """A setting on a slice, means over its seeds: SROCC with its interval, mean error (score - label), RMSE."""
+
+    n: int
+    srocc: float
+    interval: Interval
+    bias: float
+    rmse: float
+
+
+def slices(study: Study) -> list[Slice]:
+    """All slices that hold an item; a family whose facts are unknown is left out."""
+    found = [*_families(study.items), *_deciles(study.labels_N)]
+    return [one for one in found if len(one.places_K)]
+
+
+def _families(items: Sequence[Item]) -> list[Slice]:
+    parts: list[tuple[str, str, Callable[[Item], bool]]] = []
+    for low, high in pairwise(DURATION_EDGES):
+        name = f"{low:g} s and more" if math.isinf(high) else f"{low:g} to {high:g} s"
+        parts.append(("duration", name, lambda item, low=low, high=high: low <= _or(item.duration, -1.0) < high))  # type: ignore[misc]
+    parts += [
+        ("sound", "with sound", lambda item: item.has_audio is True),
+        ("sound", "without sound", lambda item: item.has_audio is False),
+        ("text", "title and description", lambda item: _has(item.title_chars) and _has(item.description_chars)),
+        ("text", "empty title", lambda item: item.title_chars == 0),
+        ("text", "empty description", lambda item: item.description_chars == 0),
+        ("text", "both empty", lambda item: item.title_chars == 0 and item.description_chars == 0),
+    ]
+    return [Slice(family=family, name=name, places_K=_places(items, test)) for family, name, test in parts]
+
+
+def _deciles(labels_N: Vector) -> list[Slice]:
+    order = np.argsort(labels_N, kind="stable")
+    parts = np.array_split(order, NUM_DECILES) if len(order) >= NUM_DECILES else []
+    return [
+        Slice(family=BY_LABEL, name=f"{number} ({labels_N[part[0]]:.3g} to {labels_N[part[-1]]:.3g})", places_K=part)
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def score_slice(study: Study, setting: Setting, part: Slice) -> SliceScore:
+    """Score a setting on a slice; SROCC is NaN where it does not exist."""
+    scores_SK, labels_K = setting.scores_SN[:, part.places_K], study.labels_N[part.places_K]
+    draws = [
+        bootstrap(scores_K, labels_K, metrics=("srocc",), num_resamples=NUM_RESAMPLES)["srocc"]
+        for scores_K in scores_SK
+    ]
+    errors_SK = scores_SK - labels_K
+    return SliceScore(
+        n=len(labels_K),
+        srocc=float(np.mean([srocc(scores_K, labels_K).value for scores_K in scores_SK])),
+        interval=interval(np.asarray(np.mean(draws, axis=0))),
+        bias=float(errors_SK.mean()),
+        rmse=float(np.sqrt((errors_SK**2).mean(axis=1)).mean()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredItem:
+    """One item with the mean of a setting's scores over its seeds."""
+
+    id: str
+    item: Item
+    score: float
+    error: float
+
+
+def by_error(study: Study, setting: Setting) -> list[ScoredItem]:
+    """All items, the largest absolute error first."""
+    scores_N = setting.scores_SN.mean(axis=0)
+    scored = [
+        ScoredItem(id=id_, item=item, score=float(score), error=float(score - item.label))
+        for id_, item, score in zip(study.ids, study.items, scores_N, strict=True)
+    ]
+    return sorted(scored, key=lambda one: (-abs(one.error), one.id))
+
+
+def write_items(path: Path, study: Study) -> None:
+    """Write a CSV file of all items with their label and every setting's mean score."""
+    means = [setting.scores_SN.mean(axis=0) for setting in study.settings]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["Id", study.label, *(setting.name for setting in study.settings)])
+        for id_, *numbers in zip(study.ids, study.labels_N, *means, strict=True):
+            writer.writerow([id_, *(repr(float(number)) for number in numbers)])
+
+
+def _places(items: Sequence[Item], test: Callable[[Item], bool]) -> NDArray[np.intp]:
+    return np.array([place for place, item in enumerate(items) if test(item)], dtype=np.intp)
+
+
+def _has(count: int | None) -> bool:
+    return count is not None and count > 0
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value

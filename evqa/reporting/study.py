@@ -1,0 +1,216 @@
+"""What a report tells: runs pooled by setting on the items that all have scored, and their comparisons.
+
+# N items, R resamples, S seeds
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evqa.errors import RunError
+from evqa.metrics import METRICS, Difference, Interval, bootstrap, interval
+from evqa.metrics.correlation import Vector
+from evqa.metrics.resampling import NUM_RESAMPLES
+from evqa.reporting.axes import Values, axes, setting_name
+from evqa.reporting.runs import Item, Run
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """A metric of a setting: mean over seeds, their standard deviation (NaN for one), interval over items."""
+
+    mean: float
+    spread: float
+    low: float
+    high: float
+    of_seeds: tuple[float, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Runs that differ in nothing but the seed. scores_SN: in the study's order of items; empty without labels."""
+
+    name: str
+    values: Values
+    runs: tuple[Run, ...]
+    metrics: Mapping[str, Pooled]
+    scores_SN: Matrix
+    draws: Mapping[str, tuple[Vector, ...]]
+
+    def mean_draws(self, metric: str) -> Vector:
+        """Draws [R] of the mean over seeds."""
+        return np.asarray(np.mean(self.draws[metric], axis=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """`first - second` in the study's metric; p is adjusted by Holm over the whole family.
+
+    difference: items and, where `freedom` > 0, training seeds. items_only: the same without the seeds' part.
+    """
+
+    first: str
+    second: str
+    difference: Difference
+    items_only: Difference
+    others: Mapping[str, Interval]
+    raw_p: float
+    freedom: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All that a report tells, settings from best to worst. Without labels there are no items, comparisons or draws."""
+
+    split: str
+    metric: str
+    label: str
+    ids: tuple[str, ...]
+    items: tuple[Item, ...]
+    labels_N: Vector
+    axes: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    seed_pairs: tuple[Comparison, ...] = ()
+    baseline: Values | None = None
+    seed_spread: float = math.nan
+    freedom: int = 0
+    unfinished: tuple[Run, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Setting:
+        """The setting with the highest score."""
+        return self.settings[0]
+
+
+def pool(runs: Sequence[Run], *, split: str, metric: str = "challenge", num_resamples: int = NUM_RESAMPLES) -> Study:
+    """Pool runs by setting, without comparing them. Raises RunError where nothing can be reported together."""
+    if metric == "rmse" or metric not in METRICS:
+        raise RunError(f"--metric {metric}: settings are compared by {', '.join(m for m in METRICS if m != 'rmse')}.")
+    values = dict(zip((run.path for run in runs), axes(runs), strict=True))
+    usable = [run for run in runs if run.scores is not None]
+    if not usable:
+        missing = "\n  ".join(f"{run.name}: {run.problem}" for run in runs)
+        raise RunError(f"No run has predictions for '{split}':\n  {missing}")
+    labels = sorted({str(run.label) for run in usable})
+    if len(labels) > 1:
+        raise RunError(f"The runs predict different things ({', '.join(labels)}); report them separately.")
+    ids, items, notes = _shared_items(usable)
+    labels_N = np.array([item.label for item in items])
+    settings = _settings(usable, values, metric=metric, ids=ids, labels_N=labels_N, num_resamples=num_resamples)
+    return Study(
+        split=split,
+        metric=metric,
+        label=labels[0],
+        ids=ids,
+        items=items,
+        labels_N=labels_N,
+        axes=tuple(next(iter(values.values()))),
+        settings=settings,
+        unfinished=tuple(run for run in runs if run.scores is None),
+        notes=tuple(notes),
+    )
+
+
+def _shared_items(runs: Sequence[Run]) -> tuple[tuple[str, ...], tuple[Item, ...], list[str]]:
+    """Ids with a label that all runs have scored, what is known about them, and notes on what is left out."""
+    known: dict[str, Item] = {}
+    for run in runs:
+        for id_, item in run.items.items():
+            if id_ in known and not _same(known[id_].label, item.label):
+                raise RunError(f"The runs have different labels for {id_}; give the right ones with --labels.")
+            known.setdefault(id_, item)
+    labelled = [id_ for id_, item in known.items() if not math.isnan(item.label)]
+    if not labelled:
+        return (), (), ["No labels are known (no targets file beside the predictions): give them with --labels."]
+    shared = [id_ for id_ in labelled if all(id_ in (run.scores or {}) for run in runs)]
+    if not shared:
+        raise RunError("The runs have no labelled item in common; report them separately.")
+    notes = []
+    for run in runs:
+        left_out = len(run.scores or {}) - len(shared)
+        if left_out:
+            notes.append(
+                f"{run.name} has scores for {left_out} items that not all runs have with a label; left out here."
+            )
+        failed = run.record.get("num_failed")
+        if failed:
+            notes.append(f"{run.name}: {failed} items failed and have no score.")
+    return tuple(shared), tuple(known[id_] for id_ in shared), notes
+
+
+def _same(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second))
+
+
+def _settings(
+    runs: Sequence[Run],
+    values: Mapping[Path, Values],
+    *,
+    metric: str,
+    ids: Sequence[str],
+    labels_N: Vector,
+    num_resamples: int,
+) -> tuple[Setting, ...]:
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(values[run.path].items()), []).append(run)
+    settings = [
+        _setting(dict(key), members, ids=ids, labels_N=labels_N, num_resamples=num_resamples)
+        for key, members in sorted(groups.items())
+    ]
+    return tuple(sorted(settings, key=lambda one: -np.nan_to_num(one.metrics[metric].mean, nan=-2.0)))
+
+
+def _setting(
+    values: Values, runs: Sequence[Run], *, ids: Sequence[str], labels_N: Vector, num_resamples: int
+) -> Setting:
+    runs = sorted(runs, key=lambda run: (run.seed, run.name))
+    scores_SN = np.array([[(run.scores or {})[id_] for id_ in ids] for run in runs])
+    drawn = [bootstrap(scores_N, labels_N, num_resamples=num_resamples) for scores_N in scores_SN if ids]
+    draws = {name: tuple(one[name] for one in drawn) for name in METRICS}
+    return Setting(
+        name=setting_name(values),
+        values=values,
+        runs=tuple(runs),
+        metrics={
+            name: _pooled(name, scores_SN, labels_N, draws[name]) if ids else _recorded(runs, name) for name in METRICS
+        },
+        scores_SN=scores_SN,
+        draws=draws,
+    )
+
+
+def _pooled(name: str, scores_SN: Matrix, labels_N: Vector, draws: Sequence[Vector]) -> Pooled:
+    measures = [METRICS[name](scores_N, labels_N) for scores_N in scores_SN]
+    reason = next((measure.reason for measure in measures if measure.reason), None)
+    ends = interval(np.asarray(np.mean(draws, axis=0)))
+    return _summary([measure.value for measure in measures], ends, reason or ends.reason)
+
+
+def _recorded(runs: Sequence[Run], name: str) -> Pooled:
+    """From the runs' own records, for predictions whose labels are not at hand."""
+    records = [run.record.get("metrics", {}).get(name, {}) for run in runs]
+    numbers = [
+        {key: math.nan if one.get(key) is None else one[key] for key in ("value", "low", "high")} for one in records
+    ]
+    alone = numbers[0] if len(numbers) == 1 else {"low": math.nan, "high": math.nan}
+    reason = next((str(one["reason"]) for one in records if one.get("reason")), None)
+    return _summary([one["value"] for one in numbers], Interval(low=alone["low"], high=alone["high"]), reason)
+
+
+def _summary(values: Sequence[float], ends: Interval, reason: str | None) -> Pooled:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return Pooled(
+        mean=float(np.mean(values)), spread=spread, low=ends.low, high=ends.high, of_seeds=tuple(values), reason=reason
+    )

@@ -1,0 +1,98 @@
+"""Write a report: pictures, Markdown, a page, the numbers as JSON and CSV; and the same to W&B."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from evqa.reporting.document import to_html, to_markdown
+from evqa.reporting.pages import compose, settings_table
+from evqa.reporting.plots import Drawn, draw_all
+from evqa.reporting.slices import write_items
+from evqa.reporting.study import Comparison, Study
+
+
+def write_report(study: Study, folder: Path, *, title: str) -> dict[str, Drawn]:
+    """Write report.md, report.html, report.json, items.csv and the pictures; returns the pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = draw_all(study, folder)
+    blocks = compose(study, drawn)
+    (folder / "report.md").write_text(to_markdown(title, blocks), encoding="utf-8")
+    (folder / "report.html").write_text(to_html(title, blocks), encoding="utf-8")
+    text = json.dumps(_plain(to_json(study)), indent=2, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    if study.ids:
+        write_items(folder / "items.csv", study)
+    return drawn
+
+
+def to_json(study: Study) -> dict[str, Any]:
+    """The numbers of the tables."""
+    return {
+        "split": study.split,
+        "label": study.label,
+        "metric": study.metric,
+        "n": len(study.ids),
+        "axes": study.axes,
+        "baseline": study.baseline,
+        "settings": [
+            {
+                "name": one.name,
+                "values": one.values,
+                "seeds": [run.seed for run in one.runs],
+                "runs": [str(run.path) for run in one.runs],
+                "metrics": {name: asdict(pooled) for name, pooled in one.metrics.items()},
+            }
+            for one in study.settings
+        ],
+        "comparisons": [_comparison(one) for one in study.comparisons],
+        "seed_pairs": [_comparison(one) for one in study.seed_pairs],
+        "seed_spread": study.seed_spread,
+        "unfinished": {str(run.path): run.problem for run in study.unfinished},
+        "notes": study.notes,
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    fields = asdict(one)
+    return {**fields, "p_holm": fields["difference"].pop("p"), "p": fields.pop("raw_p")}
+
+
+def _plain(value: Any) -> Any:
+    """NaN becomes null, because JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def log_to_wandb(
+    study: Study, folder: Path, drawn: Mapping[str, Drawn], *, title: str, mode: Literal["online", "offline"]
+) -> Path:
+    """Log the table of settings, the differences and the pictures as one W&B run; returns its folder."""
+    import wandb
+
+    table = settings_table(study)
+    columns: list[str | int] = [*table.columns]
+    with wandb.init(project="evqa", job_type="report", name=title, dir=str(folder), mode=mode) as run:
+        run.log({"settings": wandb.Table(columns=columns, data=[list(row) for row in table.rows])})
+        if study.comparisons:
+            rows = [_comparison(one) for one in study.comparisons]
+            data = [
+                [
+                    one["first"],
+                    one["second"],
+                    *(one["difference"][key] for key in ("value", "low", "high")),
+                    one["p_holm"],
+                ]
+                for one in rows
+            ]
+            names: list[str | int] = ["first", "second", "difference", "low", "high", "p (Holm)"]
+            run.log({"differences": wandb.Table(columns=names, data=data)})
+        run.log({name: wandb.Image(str(folder / one.file), caption=one.description) for name, one in drawn.items()})
+        return Path(run.dir).parent

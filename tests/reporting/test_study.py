@@ -1,0 +1,165 @@
+import math
+
+import numpy as np
+import pytest
+
+from evqa.errors import RunError
+from evqa.metrics import METRICS, challenge, paired_difference
+from evqa.reporting.comparing import compare
+from evqa.reporting.runs import read_run
+from evqa.reporting.sentences import method, verdicts
+from evqa.reporting.slices import by_error, score_slice, slices
+from evqa.reporting.study import pool
+
+
+def study_of(folders, *, baseline=None, metric="challenge", split="val"):
+    runs = [read_run(folder, split=split) for folder in folders]
+    return compare(pool(runs, split=split, metric=metric, num_resamples=500), baseline=baseline)
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory, make_run):
+    root = tmp_path_factory.mktemp("runs")
+    return [make_run(root, modal=modal, seed=seed) for modal in ("a", "v", "av") for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def study(ablation):
+    return study_of(ablation, baseline={"modal": "v"})
+
+
+def test_seeds_are_pooled_by_setting_and_settings_ranked(study):
+    assert [(one.name, len(one.runs)) for one in study.settings] == [("modal=av", 3), ("modal=a", 3), ("modal=v", 3)]
+    best = study.best
+    values = [challenge(scores, study.labels_N).value for scores in best.scores_SN]
+    pooled = best.metrics["challenge"]
+    assert pooled.of_seeds == pytest.approx(values)
+    assert pooled.mean == pytest.approx(np.mean(values))
+    assert pooled.spread == pytest.approx(np.std(values, ddof=1))
+    assert pooled.low < pooled.mean < pooled.high
+
+
+def test_hearing_and_seeing_beats_seeing_with_an_interval_that_excludes_zero(study):
+    comparison = next(one for one in study.comparisons if one.first == "modal=av")
+    assert comparison.second == "modal=v"
+    assert comparison.difference.low > 0
+    assert comparison.difference.p < 0.05
+    assert comparison.raw_p <= comparison.difference.p
+    assert "modal=av is better than modal=v: +0.2" in " ".join(verdicts(study))
+
+
+def test_two_seeds_of_the_same_setting_do_not_differ(study):
+    assert len(study.seed_pairs) == 9
+    assert all(pair.difference.p > 0.05 for pair in study.seed_pairs)
+    assert "Two seeds of the same setting do not differ: none of 9 pairs" in " ".join(verdicts(study))
+
+
+def test_seeds_that_do_differ_are_said_to(tmp_path, make_run):
+    noisy = study_of([make_run(tmp_path, seed=seed, noise=0.01 + 0.2 * seed) for seed in range(2)])
+    assert "1 of 1 pairs of seeds of the same setting differ" in " ".join(verdicts(noisy))
+
+
+def test_a_comparison_of_single_runs_is_the_plain_paired_bootstrap(tmp_path, make_run):
+    study = study_of([make_run(tmp_path, modal="av"), make_run(tmp_path, modal="v")])
+    (comparison,) = study.comparisons
+    scores = {one.name: one.scores_SN[0] for one in study.settings}
+    expected = paired_difference(scores["modal=av"], scores["modal=v"], study.labels_N, num_resamples=500)
+    assert comparison.difference == expected == comparison.items_only
+    assert comparison.freedom == 0
+    assert any("Too few seeds to know the noise of training" in note for note in study.notes)
+
+
+def test_the_noise_of_training_widens_a_comparison(tmp_path, make_run):
+    folders = [make_run(tmp_path, modal=modal, seed=s, noise=0.1 + s / 4) for modal in ("a", "v") for s in range(3)]
+    study = study_of(folders)
+    (comparison,) = study.comparisons
+    assert comparison.freedom == 4
+    shift = study.seed_spread * math.sqrt(2 / 3)
+    expected = math.hypot(comparison.items_only.standard_error, shift)
+    assert comparison.difference.standard_error == pytest.approx(expected)
+    assert comparison.difference.detectable == pytest.approx(2.8016 * expected, rel=1e-3)
+    width, items = (one.high - one.low for one in (comparison.difference, comparison.items_only))
+    assert width > items
+
+
+def test_each_setting_is_compared_with_the_baselines_counterpart(tmp_path, make_run):
+    folders = [
+        make_run(tmp_path, modal=modal, name=f"{modal}-{rank}", overrides=[f"modal={modal}", f"lora={rank}"])
+        for modal in ("v", "av")
+        for rank in ("none", "r16")
+    ]
+    pairs = {(one.first, one.second) for one in study_of(folders, baseline={"modal": "v"}).comparisons}
+    assert pairs == {("lora=none, modal=av", "lora=none, modal=v"), ("lora=r16, modal=av", "lora=r16, modal=v")}
+    assert len(study_of(folders).comparisons) == 6
+
+
+def test_a_wrong_baseline_names_the_choices(ablation):
+    with pytest.raises(RunError, match="--baseline modal=x: among the finished runs 'modal' has a, av, v"):
+        study_of(ablation, baseline={"modal": "x"})
+    with pytest.raises(RunError, match="'lora' is no axis; axes are modal"):
+        study_of(ablation, baseline={"lora": "none"})
+
+
+def test_only_items_that_all_have_are_compared_and_that_is_said(tmp_path, make_run):
+    whole, short = make_run(tmp_path, modal="av"), make_run(tmp_path, modal="v")
+    file = short / "predictions" / "val.csv"
+    file.write_text("\n".join(file.read_text().splitlines()[:-20]) + "\n")
+    study = study_of([whole, short])
+    assert len(study.ids) == 100
+    assert any("has scores for 20 items that not all runs have" in note for note in study.notes)
+
+
+def test_without_labels_the_runs_own_records_are_shown(tmp_path, make_run):
+    study = study_of([make_run(tmp_path, modal=modal, targets=False) for modal in ("av", "v")])
+    assert study.ids == ()
+    assert study.best.name == "modal=av"
+    assert study.best.metrics["srocc"].low < study.best.metrics["srocc"].mean
+    assert any("No labels are known" in note for note in study.notes)
+
+
+def test_runs_that_cannot_be_reported_together_are_refused(tmp_path, make_run):
+    with pytest.raises(RunError, match="No run has predictions for 'val'"):
+        study_of([make_run(tmp_path, finished=False)])
+    first, other = make_run(tmp_path, seed=1), make_run(tmp_path, seed=2, n=60)
+    with pytest.raises(RunError, match="different labels for clip_0000; give the right ones with --labels"):
+        study_of([first, other])
+    with pytest.raises(RunError, match="--metric rmse: settings are compared by srocc, plcc, krocc, challenge"):
+        study_of([first], metric="rmse")
+
+
+def test_constant_scores_are_reported_with_their_reason(tmp_path, make_run):
+    folder = make_run(tmp_path, modal="v")
+    lines = (folder / "predictions" / "val.csv").read_text().splitlines()
+    (folder / "predictions" / "val.csv").write_text(
+        "\n".join([lines[0], *(f"{x.split(',')[0]},0.5" for x in lines[1:])])
+    )
+    study = study_of([folder, make_run(tmp_path, modal="av")])
+    assert study.settings[-1].metrics["challenge"].reason == "all 120 scores are equal (0.5)"
+    assert study.comparisons[0].difference.reason == "all 120 scores are equal (0.5)"
+    assert "cannot be compared: all 120 scores are equal" in " ".join(verdicts(study))
+
+
+def test_slices_cover_duration_sound_text_and_label_deciles(study):
+    parts = slices(study)
+    assert list(dict.fromkeys(part.family for part in parts)) == ["duration", "sound", "text", "label decile"]
+    for family in ("duration", "sound", "label decile"):
+        assert sum(len(part.places_K) for part in parts if part.family == family) == 120
+    score = score_slice(study, study.best, parts[-1])
+    errors = study.best.scores_SN[:, parts[-1].places_K] - study.labels_N[parts[-1].places_K]
+    assert (score.n, score.bias) == (12, pytest.approx(errors.mean()))
+
+
+def test_items_are_ranked_by_their_error(study):
+    errors = [abs(one.error) for one in by_error(study, study.best)]
+    assert errors == sorted(errors, reverse=True)
+    assert len(errors) == 120
+
+
+def test_ecr_is_not_called_a_probability(study):
+    text = " ".join(method(study))
+    assert "normalised rank" in text
+    assert "probability" not in text.lower()
+
+
+def test_every_metric_is_pooled(study):
+    assert all(set(one.metrics) == set(METRICS) for one in study.settings)
