@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from evqa.media.limits import Budget
-from evqa.media.reader import FrameReader, Shot
+from evqa.media.reader import FrameReader, Shot, UnfitVideoError
 from evqa.media.resize import Resize, bicubic
 from evqa.media.sampling import FrameSampling
 
@@ -44,7 +44,7 @@ def take_pictures(reader: FrameReader, sampling: FrameSampling, resize: Resize, 
     try:
         numbers = _choose(reader, sampling)
         shots = {shot.number: _resized(shot, resize) for shot in reader.frames(sorted(set(numbers)))}
-    except ValueError as error:  # a sentence of the sampling's or the resizing's own rule
+    except UnfitVideoError as error:
         budget.refuse(str(error))
     if not shots:
         budget.refuse("has a video track of which no picture can be decoded; it is damaged")

@@ -50,3 +50,7 @@ class FrameReader(Protocol):
 
 class UnreadableError(Exception):
     """This reader cannot read a file; that does not mean that another one cannot."""
+
+
+class UnfitVideoError(ValueError):
+    """A readable video that a setting cannot be applied to; the message is a sentence about the video."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evqa.errors import ConfigError, MissingDependencyError
+from evqa.media.reader import UnfitVideoError
 
 PAD_COLOUR = 127  # int(0.5 * 255): the SigLIP processor's mean, as LMM-EVQA pads
 _MAX_ASPECT = 200  # Qwen's own limit
@@ -57,7 +58,7 @@ class Resize:
         """Size of the resized frame.
 
         Raises:
-            ValueError: the budget mode meets a frame more than 200 times as long as wide.
+            UnfitVideoError: the budget mode meets a frame more than 200 times as long as wide.
         """
         if self.mode == "native":
             return height, width
@@ -102,10 +103,10 @@ def budget_hw(height: int, width: int, *, min_pixels: int, max_pixels: int, mult
     """Qwen's `smart_resize` (qwen-vl-utils `vision_process.py`).
 
     Raises:
-        ValueError: the frame is more than 200 times as long as wide.
+        UnfitVideoError: the frame is more than 200 times as long as wide.
     """
     if max(height, width) / min(height, width) > _MAX_ASPECT:
-        raise ValueError(
+        raise UnfitVideoError(
             f"has frames of {width}x{height}; a frame may be at most {_MAX_ASPECT} times as long as wide here"
         )
     new_height = max(multiple, round(height / multiple) * multiple)

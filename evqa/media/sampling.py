@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from evqa.errors import ConfigError
+from evqa.media.reader import UnfitVideoError
 
 _SAME_INSTANT = 1e-6  # seconds; time stamps are rounded to the container's ticks
 _QWEN_FRAME_FACTOR = 2  # Qwen2.5-VL merges frames in pairs
@@ -69,7 +70,7 @@ class FrameSampling:
             average_fps: frame rate as the container states it, used only by `exact`.
 
         Raises:
-            ValueError: `exact` meets a video for which the published code stops with an error.
+            UnfitVideoError: `exact` meets a video for which the published code stops with an error.
         """
         if self.exact:
             return exact_numbers(self, len(seconds_N), average_fps)
@@ -96,7 +97,7 @@ def exact_numbers(sampling: FrameSampling, num_frames: int, average_fps: float) 
     `vision_process.smart_nframes` (fps_first_half).
 
     Raises:
-        ValueError: the published code has no answer for this video.
+        UnfitVideoError: the published code has no answer for this video.
     """
     if sampling.policy == "uniform":
         part = (num_frames - 1) / sampling.count
@@ -119,7 +120,7 @@ def _middle(start: float, end: float) -> int:
 def _middles_of_parts(num_frames: int, average_fps: float, sampling: FrameSampling) -> list[int]:
     part = min(average_fps // sampling.fps, num_frames)
     if part <= 0:
-        raise ValueError(
+        raise UnfitVideoError(
             f"has {average_fps:g} frames a second, which exact sampling at {sampling.fps:g} a second cannot divide; "
             "use frames.exact=false"
         )
@@ -128,7 +129,7 @@ def _middles_of_parts(num_frames: int, average_fps: float, sampling: FrameSampli
 
 def _qwen_numbers(num_frames: int, average_fps: float, sampling: FrameSampling) -> list[int]:
     if average_fps <= 0 or num_frames < _QWEN_FRAME_FACTOR:
-        raise ValueError(
+        raise UnfitVideoError(
             f"has {num_frames} frames at {average_fps:g} a second; the exact rule needs two frames and a frame rate; "
             "use frames.exact=false"
         )

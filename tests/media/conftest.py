@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -52,10 +54,14 @@ def write_video(
 def picture(number: int, size: tuple[int, int]) -> np.ndarray:
     """Noise that moves and a grey that tells the number: every frame differs, motion makes B frames useful."""
     width, height = size
-    noise = np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    moved = np.roll(noise, (number, 2 * number), axis=(0, 1)) // 2 + 40
+    moved = np.roll(_noise(size), (number, 2 * number), axis=(0, 1))
     moved[: height // 4, : width // 4] = 16 + number % 200
     return moved
+
+
+@cache
+def _noise(size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(7).integers(40, 168, (size[1], size[0], 3), dtype=np.uint8)
 
 
 def _rotate(path: Path, degrees: int) -> None:
@@ -76,3 +82,17 @@ def make_video(tmp_path: Path) -> MakeVideo:
         return write_video(tmp_path / name, **how)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def damage() -> Callable[[Path], Path]:
+    """Overwrite 400 bytes in the first half of an MP4 file's media data."""
+
+    def overwrite(path: Path) -> Path:
+        data = bytearray(path.read_bytes())
+        start = data.index(b"mdat") + len(data) // 3
+        data[start : start + 400] = random.Random(1).randbytes(400)
+        path.write_bytes(bytes(data))
+        return path
+
+    return overwrite
