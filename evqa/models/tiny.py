@@ -70,6 +70,8 @@ class TinyPreparer(Preparer):
 
     def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
         """Concatenate what exists, with the sample's number beside each piece; pad text on the right."""
+        if not items:
+            raise ValueError("cannot collate an empty list of samples")
         frames = [item["frames_FHWC"] for item in items if item["frames_FHWC"] is not None]
         fbanks = [item["fbank_RM"] for item in items if item["fbank_RM"] is not None]
         batch = {

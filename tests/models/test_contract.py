@@ -1,0 +1,213 @@
+"""What every model, head and recipe must do together. All three are found by listing their folders.
+
+A model's twin is tests/models/twins/<name>.py, where <name> is the module's (evqa/models/<name>.py, or the package's).
+Several YAML files of one class (sizes of one model) share a twin and are built once.
+"""
+
+import importlib
+import math
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from evqa.config.compose import open_configuration
+from evqa.config.paths import conf_folder, group_folders, group_options
+from evqa.config.signature import read_schema
+from evqa.datasets.base import Dataset
+from evqa.heads.base import Head
+from evqa.models.base import Model, Preparer
+from evqa.runs.build import build_module, build_scorer
+from evqa.tuning import is_adapter, part_of
+from evqa.types import Clip, LabelScale, Record
+
+COMPOSER = open_configuration("train")
+
+
+def options(group):
+    return sorted(group_options(group_folders(conf_folder())[group]))
+
+
+def models():
+    """Map every model class, by the name of its module, to one of its configurations and its modalities."""
+    found = {}
+    for option in options("model"):
+        target = str(COMPOSER.compose([f"model={option}"]).model._target_)
+        name = target.removeprefix("evqa.models.").split(".")[0]
+        found.setdefault(name, (option, read_schema(target).facts["modalities"]))
+    return found
+
+
+MODELS = models()
+HEADS = options("head")
+MATRIX = [
+    pytest.param(name, modal, head, id=f"{name}-{modal}-{head}")
+    for name, (_, modalities) in MODELS.items()
+    for modal in modalities
+    for head in HEADS
+]
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory):
+    """Write a model's twin once; returns its keyword arguments."""
+    written = {}
+
+    def of(name):
+        if name not in written:
+            module = importlib.import_module(f"tests.models.twins.{name}")
+            written[name] = module.write(tmp_path_factory.mktemp("twins") / name)
+        return written[name]
+
+    return of
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def configure(twin):
+    def compose(name, modal, head, lora="none"):
+        option, _ = MODELS[name]
+        config = COMPOSER.compose([f"model={option}", f"modal={modal}", f"head={head}", f"lora={lora}"])
+        for key, value in twin(name).items():
+            OmegaConf.update(config, f"model.{key}", value, force_add=True)
+        for key, value in {"head.max_new_tokens": 3, "lora.rank": 4, "lora.dropout": 0.0}.items():
+            if OmegaConf.select(config, key) is not None:
+                OmegaConf.update(config, key, value)
+        return config
+
+    return compose
+
+
+def samples(scorer, modal, *, learn):
+    """Prepare samples of different lengths, in the size that the model asks for, one of them without media."""
+    generator, items = torch.Generator().manual_seed(0), []
+    spec = scorer.model.preparer.clip
+    height, width = spec.resize.target_hw(56, 84)
+    for index, (frames, seconds) in enumerate([(4, 0.5), (2, 1.3), (4, 0.9), (0, 0)]):
+        shape = (frames, height, width, 3)
+        seen = {
+            "frames_FHWC": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
+            "seconds_F": torch.arange(frames).double() * 1.1,
+        }
+        heard = {"waveform_S": torch.randn(int(seconds * 16_000), generator=generator) * 0.1}
+        if spec.audio_as == "fbank":
+            heard["fbank_RM"] = torch.randn(int(seconds * 100), 128, generator=generator) * 3 + 12
+        clip = Clip(**(seen if "v" in modal and frames else {}), **(heard if "a" in modal and frames else {}))
+        record = Record(id=str(index), path=Path("x.mp4"), title="A dog" * (index + 1), description="rolls")
+        answer = scorer.head.wording.answer(0.2 + 0.2 * index if learn else None, scorer.prompt)
+        items.append(scorer.model.preparer.prepare(record, clip, answer))
+    return items
+
+
+def declared(module, lora):
+    """Name the parameters that a recipe says it trains, from the parts alone."""
+    model = module.model
+    parts = {part.name for part in model.parts()}
+    trained = parts - set(model.frozen_parts()) if lora == "none" else {"connector", "audio_connector"}
+    names = {f"model.{n}" for n, _ in model.named_parameters() if is_adapter(n) or part_of(model, n) in trained}
+    return names | {f"head.{name}" for name, _ in module.head.named_parameters()}
+
+
+def randomise(module):
+    """Make head and adapters large, so that scores differ and a leak between samples would show."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.startswith("head.") or ".lora_B." in name:
+                parameter.normal_(std=0.3)
+
+
+@pytest.mark.parametrize("lora", ["none", "r8"])
+@pytest.mark.parametrize(("name", "modal", "head"), MATRIX)
+def test_one_step_trains_what_is_declared_and_a_score_is_the_same_alone(configure, name, modal, head, lora):
+    torch.manual_seed(0)
+    config = configure(name, modal, head, lora)
+    scorer = build_scorer(config)
+    module = build_module(config, scorer, LabelScale())
+    check_one_step(module, samples(scorer, modal, learn=True), lora)
+    randomise(module)
+    check_invariance(module.eval(), samples(scorer, modal, learn=False))
+
+
+def check_one_step(module, items, lora):
+    before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    optimizer = module.optimizer.build(module.named_trained())
+    output = module.train().model(module.model.preparer.collate(items))
+    loss = module.head.loss(output, torch.tensor([0.2, 0.4, 0.6, 0.8]), module.criterion)
+    assert torch.isfinite(loss)
+    loss.backward()
+    named = dict(module.named_parameters())
+    wanted = declared(module, lora)
+    assert {name for name, parameter in named.items() if parameter.requires_grad} == wanted
+    assert {name for name, parameter in named.items() if parameter.grad is not None} == wanted
+    assert all(torch.isfinite(named[name].grad).all() for name in wanted)
+    optimizer.step()
+    changed = {name for name, parameter in named.items() if not torch.equal(parameter, before[name])}
+    assert changed <= wanted
+    assert groups(module, changed) == groups(module, wanted)
+
+
+def groups(module, names):
+    return {"head" if n.startswith("head.") else part_of(module.model, n.removeprefix("model.")) for n in names}
+
+
+@torch.no_grad()
+def check_invariance(module, items):
+    collate, read = module.model.preparer.collate, module.head.read
+    together = read(module.model(collate(items)))
+    turned = read(module.model(collate(items[::-1])))
+    for index, item in enumerate(items):
+        alone = read(module.model(collate([item])))
+        expected, reason = alone.score_B[0].item(), alone.reasons.get(0)
+        for reading, row in ((together, index), (turned, len(items) - 1 - index)):
+            assert reading.reasons.get(row) == reason
+            assert reading.score_B[row].item() == pytest.approx(expected, abs=1e-5, nan_ok=True)
+    scores = [score for score in together.score_B.tolist() if not math.isnan(score)]
+    assert together.reasons or max(scores) - min(scores) > 1e-3
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_fits_its_interface(configure, name):
+    config = configure(name, MODELS[name][1][0], "levels")
+    model = build_scorer(config).model
+    assert isinstance(model, Model)
+    assert isinstance(pickle.loads(pickle.dumps(model.preparer)), Preparer)
+    assert model.width > 0
+    assert model.base_name()
+    load = model.load_per_sample()
+    assert load.tokens["text"] > 0
+    assert min(load.num_layers, load.width, load.mlp_width) > 0
+    with pytest.raises(ValueError, match="empty"):
+        model.preparer.collate([])
+    parts = [part.name for part in model.parts()]
+    assert len(parts) == len(set(parts))
+    assert {"language"} <= set(parts) <= {"vision", "connector", "audio", "audio_connector", "language", "lm_head"}
+    module_names = [module_name for module_name, _ in model.named_modules()]
+    assert all(prefix in module_names for part in model.parts() for prefix in part.prefixes)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_fits_its_interface(head):
+    target = str(COMPOSER.compose([f"head={head}"]).head._target_)
+    module, _, kind = target.rpartition(".")
+    cls = getattr(importlib.import_module(module), kind)
+    assert issubclass(cls, Head)
+    assert read_schema(target).facts["needs_logits"] is cls.needs_logits
+    assert pickle.loads(pickle.dumps(cls(8).wording)) == cls(8).wording
+
+
+@pytest.mark.parametrize("data", options("data"))
+def test_a_data_set_fits_its_interface(data):
+    node = COMPOSER.compose([f"data={data}"]).data
+    module, _, kind = str(node._target_).rpartition(".")
+    cls = getattr(importlib.import_module(module), kind)
+    assert issubclass(cls, Dataset)
+    assert not getattr(cls.load, "__isabstractmethod__", False)
