@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -229,14 +230,15 @@ def running_overrides() -> tuple[str, ...]:
 
 @contextmanager
 def _alone(command: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
-    """Make a member of a sweep look like a program of its own.
+    """Make a member of a sweep look like a program of its own, and take back what it did to the environment.
 
     Lightning starts the other processes of a node by repeating `sys.argv`, or, where it sees Hydra, by a command that
-    needs Hydra's output folder. Repeating a sweep's own arguments would start the sweep again.
+    needs Hydra's output folder. Repeating a sweep's own arguments would start the sweep again. It also leaves
+    LOCAL_RANK and the like behind, with which the next member would take itself for one of those processes.
     """
     from hydra.core.hydra_config import HydraConfig
 
-    arguments, config = sys.argv, HydraConfig.instance().cfg
+    arguments, config, environment = sys.argv, HydraConfig.instance().cfg, dict(os.environ)
     sys.argv = [*command, *overrides, "hydra.mode=RUN"]
     HydraConfig.instance().cfg = None
     token = _running.set(tuple(overrides))
@@ -244,6 +246,8 @@ def _alone(command: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         _running.reset(token)
+        os.environ.clear()
+        os.environ.update(environment)
         sys.argv, HydraConfig.instance().cfg = arguments, config
 
 

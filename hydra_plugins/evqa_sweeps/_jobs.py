@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .slurm import SlurmLauncher
 
 log = logging.getLogger("evqa.sweep")
-GRACE_SECONDS = 20.0  # between a job's end and its result's arrival on a slow file system
+GRACE_POLLS = 2  # looks at the queue between a job's end and its result's arrival on a slow file system
 
 
 class Task:
@@ -134,6 +134,7 @@ class Jobs:
         """Collect results as they come; a job that left the queue without one has died."""
         results: dict[int, JobReturn] = {}
         missing_since: dict[int, float] = {}
+        grace = GRACE_POLLS * self.launcher.poll_seconds
         while len(results) < len(jobs):
             queue = self.alive([job for place, job in jobs.items() if place not in results])
             for place, job in jobs.items():
@@ -143,7 +144,7 @@ class Jobs:
                     results[place] = _result(job, members[place])
                 elif queue is None or job.job_id in queue:
                     missing_since.pop(place, None)
-                elif time.monotonic() - missing_since.setdefault(place, time.monotonic()) > GRACE_SECONDS:
+                elif time.monotonic() - missing_since.setdefault(place, time.monotonic()) > grace:
                     results[place] = failed(JobError(_obituary(job)), members[place])
                 if place in results:
                     log.info("job %s: %s", job.job_id, results[place].status.name.lower())

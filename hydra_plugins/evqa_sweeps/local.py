@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
@@ -35,7 +36,7 @@ class LocalLauncher(Launcher):
             log.info("[%d/%d] %s", place + 1, len(job_overrides), words)
             results.append(self.run(list(overrides), initial_job_idx + place))
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-            gc.collect()  # the last member's weights
+            _leave_no_trace()
         return results
 
     def run(self, overrides: list[str], number: int) -> JobReturn:
@@ -55,3 +56,11 @@ class LocalLauncher(Launcher):
             error = result._return_value
             log.error("failed: %s", reason(result), exc_info=None if isinstance(error, EvqaError) else error)
         return result
+
+
+def _leave_no_trace() -> None:
+    """Free the last member's weights and end its group of processes, which would be taken for the next one's."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
