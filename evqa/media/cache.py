@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -93,6 +94,14 @@ class CachedReader:
         """Return whether the clip, or the reason why there is none, is in the cache. Raises OSError."""
         disk = self.disk
         return disk is not None and disk.shards.find(disk.hashes.of(path).key) is not None
+
+    def known_share(self, paths: Sequence[Path]) -> float:
+        """Return the share (0-1) of files that are in the cache, as far as can be said without reading any.
+
+        Threads serve a filled cache best, processes decoding; this tells which it will be.
+        """
+        disk = self.disk
+        return 0.0 if disk is None or not paths else sum(map(disk.is_known, paths)) / len(paths)
 
     def store(self, path: Path) -> Stored:
         """Bring one file into the cache; `evqa.media.filling` does many.

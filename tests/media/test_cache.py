@@ -24,6 +24,7 @@ from evqa.media.encode import write_clip
 from evqa.media.filling import estimate, fill
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
+from evqa.media.store.frames import pack_frames, unpack_frames
 from evqa.media.store.naming import describe
 from evqa.types import Clip
 
@@ -171,6 +172,24 @@ def test_pad_mode_stores_only_the_picture(videos: list[Path], settings: CacheSet
     CachedReader(settings, spec).read(videos[0])
     picture = 4 * 256 * 128 * 3
     assert picture < shards(settings)[0].stat().st_size < 1.1 * picture
+
+
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 0, 0), (0, 0, 6, 5), (2, 1, 3, 2), (0, 1, 6, 1), (5, 4, 1, 1)],
+    ids=["empty", "whole", "inside", "column", "corner"],
+)
+def test_a_border_of_one_colour_is_restored(box: tuple[int, int, int, int], codec: str) -> None:
+    top, left, height, width = box
+    frames = torch.full((3, 6, 5, 3), 200, dtype=torch.uint8)
+    frames[:] = torch.tensor([1, 2, 3], dtype=torch.uint8)
+    frames[:, top : top + height, left : left + width] = 250
+    plan, stored = pack_frames(frames, jpeg_quality=None if codec == "raw" else 100)
+    restored = unpack_frames(plan, stored.numpy())
+    assert restored.shape == frames.shape
+    assert (restored.int() - frames.int()).abs().max() <= (0 if codec == "raw" else 3)
+    assert codec == "jpeg" or stored.numel() <= max(height * width, 1) * 9
 
 
 def test_jpeg_is_much_smaller_and_close_and_keeps_the_sound(videos: list[Path], settings: CacheSettings) -> None:

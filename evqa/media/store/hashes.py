@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from evqa.media.probe import content_hash
 from evqa.media.store.journal import Journal, append_line
 
 SETTLED_NS = 2_000_000_000  # a file changed more recently may change again without a new time stamp
@@ -45,8 +46,6 @@ class ContentHashes:
         known = self.known(path)
         if known is not None:
             return known
-        from evqa.media.probe import content_hash
-
         before = path.stat()
         found = FileHash(bytes.fromhex(content_hash(path)), before.st_size, before.st_mtime_ns)
         if self.remember and time.time_ns() - before.st_mtime_ns > SETTLED_NS:

@@ -15,8 +15,10 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import xxhash
+from numpy.typing import NDArray
 from torch import Tensor
 
 from evqa.media.store.buffers import uint8_buffer
@@ -66,8 +68,8 @@ def decode(descriptor: int, offset: int, key: bytes, *, check: bool) -> Content:
     meta = json.loads(text)
     if "reason" in meta:
         return str(meta["reason"])
-    stored = [_empty(section) for section in meta["sections"]]
-    pieces = [_bytes(tensor) for tensor in stored]
+    stored = [_empty(*section) for section in meta["sections"]]
+    pieces = [array.data.cast("B") for array in stored if array.size]
     if sum(piece.nbytes for piece in pieces) != size:
         raise DamagedRecordError("its head contradicts itself")
     start = offset + _pages(_HEAD.size + text_bytes)
@@ -95,12 +97,15 @@ def _describe(clip: Clip, sections: list[Tensor], jpeg_quality: int | None) -> d
     return meta
 
 
-def _restore(meta: dict[str, Any], stored: list[Tensor]) -> Clip:
-    tensors = {name: tensor for (name, _, _), tensor in zip(meta["sections"], stored, strict=True)}
-    if "frames_FHWC" in tensors:
-        tensors["frames_FHWC"] = unpack_frames(meta["frames"], tensors["frames_FHWC"])
-    if "waveform_S" in tensors and tensors["waveform_S"].dtype == torch.int16:
-        tensors["waveform_S"] = tensors["waveform_S"].float().div_(32768)
+def _restore(meta: dict[str, Any], stored: Sequence[NDArray[Any]]) -> Clip:
+    tensors = {}
+    for (name, kind, _), array in zip(meta["sections"], stored, strict=True):
+        if name == "frames_FHWC":
+            tensors[name] = unpack_frames(meta["frames"], array)
+        elif name == "waveform_S" and kind == "int16":
+            tensors[name] = torch.from_numpy(array).float().div_(32768)
+        else:
+            tensors[name] = torch.from_numpy(array)
     return Clip(**tensors, missing=tuple(meta["missing"]))
 
 
@@ -110,12 +115,8 @@ def _as_samples(waveform_S: Tensor) -> Tensor:
     return samples if torch.equal(samples.float() / 32768, waveform_S) else waveform_S
 
 
-def _empty(section: Sequence[Any]) -> Tensor:
-    name, kind, shape = section
-    dtype = getattr(torch, kind)
-    if name == "frames_FHWC":
-        return uint8_buffer(shape[0])
-    return torch.empty(shape, dtype=dtype)
+def _empty(name: str, kind: str, shape: Sequence[int]) -> NDArray[Any]:
+    return uint8_buffer(shape[0]) if name == "frames_FHWC" else np.empty(shape, dtype=kind)
 
 
 def _bytes(tensor: Tensor) -> memoryview:
@@ -136,7 +137,7 @@ def _pages(num_bytes: int) -> int:
 def _read_into(descriptor: int, pieces: Sequence[memoryview], offset: int) -> int:
     """Fill the pieces from the file and return how many bytes were there."""
     total = 0
-    left = [piece for piece in pieces if piece.nbytes]
+    left = list(pieces)
     while left:
         count = os.preadv(descriptor, left, offset + total)
         if not count:

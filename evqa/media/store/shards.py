@@ -155,7 +155,7 @@ class Shards:
                     self._places[key] = Location(shard, offset, num_bytes)
 
     def _decode(self, key: bytes, place: Location, *, check: bool) -> Content:
-        path = self.folder / f"{place.shard}.shard"
+        path = f"{self.folder}/{place.shard}.shard"
         descriptor = os.open(path, os.O_RDONLY)  # each time: sees what other nodes wrote, and needs no closing in turn
         try:
             content = decode(descriptor, place.offset, key, check=check)

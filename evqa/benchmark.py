@@ -1,0 +1,122 @@
+"""Measure reading, training or scoring: `python -m evqa.benchmark data|train|score [KEY=VALUE ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evqa.cli import command
+from evqa.errors import ConfigError
+
+if TYPE_CHECKING:
+    from evqa.benchmarking.reports import DataReport, StepReport
+
+ABOUT = """\
+data   CPU time to read a clip, by stage and in total, decoded and from the cache, beside the published code's way
+       (decord, Pillow, an ffmpeg program, 30 s of filter bank), and how it scales with workers. Without overrides it
+       reads what the published recipe reads; with overrides, what that configuration reads.
+train  time of a training step, wait for data, samples and tokens a second, memory, utilisation. The clips are read
+       once before, so that the cache is warm; data.cache.folder=null measures decoding.
+score  the same for scoring the validation split.
+"""
+EXAMPLES = """\
+examples:
+  python -m evqa.benchmark data
+  python -m evqa.benchmark data --videos 'videos/*.mp4' --json data.json --plot data.png
+  python -m evqa.benchmark train model=videollama2 trainer=gpu data=snapugc data.csv=train.csv data.videos=videos/
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the flags."""
+    flags = argparse.ArgumentParser(
+        prog="evqa benchmark",
+        description=ABOUT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flags.add_argument("mode", choices=("data", "train", "score"))
+    flags.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings as for evqa.train")
+    flags.add_argument("--videos", metavar="PLACE", help="data: a folder, a file or a pattern (default: made clips)")
+    flags.add_argument("--clips", type=int, default=16, help="data: videos to use at most (default: 16)")
+    flags.add_argument("--rounds", type=int, default=5, help="data: repetitions after a warm-up (default: 5)")
+    flags.add_argument(
+        "--workers", type=int, default=2, help="data: workers of the scaling test, 1 for none (default: 2)"
+    )
+    flags.add_argument("--steps", type=int, default=20, help="train, score: steps that count (default: 20)")
+    flags.add_argument("--warmup", type=int, default=5, help="train, score: steps before (default: 5)")
+    flags.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
+    flags.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw them")
+    return flags
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print tables, write what was asked for."""
+    flags = parser().parse_intermixed_args(arguments)
+    _check(flags)
+    from rich.console import Console
+
+    from evqa.benchmarking import show
+
+    console = Console(highlight=False)
+    report = _measure_data(flags, console) if flags.mode == "data" else _measure_steps(flags)
+    show.print_report(console, report)
+    if flags.json:
+        flags.json.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+    if flags.plot:
+        show.plot_report(report, flags.plot)
+
+
+def _check(flags: argparse.Namespace) -> None:
+    least = {"clips": 1, "rounds": 1, "workers": 1, "steps": 1, "warmup": 1}
+    given = vars(flags)
+    problems = [f"--{name} is {given[name]}; it must be at least {n}." for name, n in least.items() if given[name] < n]
+    files = [file for file in (flags.json, flags.plot) if file is not None]
+    problems += [f"{file}: there is no folder {file.parent}." for file in files if not file.absolute().parent.is_dir()]
+    if flags.videos is not None and flags.mode != "data":
+        problems.append(f"--videos belongs to 'data'; for '{flags.mode}' choose data by overrides (data=snapugc ...).")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _measure_data(flags: argparse.Namespace, console: Any) -> DataReport:
+    from evqa.benchmarking.clips import choose_clips
+    from evqa.benchmarking.data import PUBLISHED, measure_data
+
+    spec = PUBLISHED
+    if flags.overrides:
+        from evqa.config.compose import compose
+        from evqa.runs.build import build_scorer
+
+        spec = build_scorer(compose(flags.overrides), load=False).model.preparer.clip
+    paths = choose_clips(flags.videos, spec, console, at_most=flags.clips)
+    return measure_data(paths, spec, rounds=flags.rounds, workers=flags.workers)
+
+
+def _measure_steps(flags: argparse.Namespace) -> StepReport:
+    from evqa.benchmarking.steps import measure_scoring, measure_training
+    from evqa.config.compose import compose
+    from evqa.runs.build import build, build_module, build_scorer
+    from evqa.runs.fit import load_data
+
+    config = compose(flags.overrides)
+    scorer = build_scorer(config)
+    datamodule = load_data(config, scorer)
+    module = build_module(config, scorer, build(config.data.label))
+    settings = build(config.trainer)
+    measure, scoring = (measure_scoring, True) if flags.mode == "score" else (measure_training, False)
+    return measure(
+        lambda callbacks: settings.build(callbacks=callbacks, loggers=[], scoring=scoring),
+        module,
+        datamodule,
+        warmup=flags.warmup,
+        num_steps=flags.steps,
+    )
+
+
+if __name__ == "__main__":
+    main(None)

@@ -1,0 +1,1 @@
+"""What `python -m evqa.benchmark` measures: the data path beside the published code's, training, scoring."""
