@@ -175,7 +175,7 @@ def _look(paths: Sequence[str], *, limits: Limits, hashed: bool, num_workers: in
     seconds = 10 * limits.timeout_seconds + largest / _BYTES_PER_SECOND
     inspect = partial(inspect_file, limits=limits, hashed=hashed)
     found = dict[str, FileFacts]()
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("Looking into files", total=len(paths))
         for outcome in map_isolated(inspect, paths, num_workers=num_workers, seconds=seconds):
             path = paths[outcome.index]
@@ -184,7 +184,8 @@ def _look(paths: Sequence[str], *, limits: Limits, hashed: bool, num_workers: in
     return found
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
+    """Make a bar on the standard error stream; it shows nothing where that is no terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

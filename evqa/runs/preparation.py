@@ -74,7 +74,15 @@ def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
     if settings.folder is None or "model" not in config:
         return ()
     reader = CachedReader(settings, build_scorer(config, load=False).model.preparer.clip)
-    filled = fill(reader, [record.path for record in records], workers=build_loading(config).num_workers())
+    paths, workers = [record.path for record in records], build_loading(config).num_workers()
+    with manifest.progress_bar() as progress:
+        bar = progress.add_task("Decoding", total=len(paths))
+        filled = fill(
+            reader,
+            paths,
+            workers=workers,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
     console.print(f"Cache: {filled.num_stored} clips decoded, {filled.num_found} were there: {settings.folder}")
     reasons = {failure.path: failure.reason for failure in filled.failures}
     return tuple(Failure(id=record.id, reason=reasons[record.path]) for record in records if record.path in reasons)
