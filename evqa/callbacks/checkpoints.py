@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
@@ -14,19 +13,10 @@ import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from evqa.callbacks.requeue import Stops
 from evqa.errors import CheckpointError
 
-OnInterrupt = Callable[[lightning.Trainer, int, Any], None]  # (trainer, signal number, handler from before the fit)
-SAFE_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 CHECKSUM = ".sha256"
-
-
-class Interrupted(SystemExit):
-    """The run was asked to stop and has saved its place; the exit status is 128 + the signal's number."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(128 + signal_number)
-        self.signal_number = signal_number
 
 
 class _Hashing(io.RawIOBase):
@@ -130,17 +120,16 @@ class Checkpoints(lightning.Callback):
     """Keep `best.ckpt`, `last.ckpt` and `previous.ckpt`, and save once more before an asked-for stop.
 
     monitor: metric to maximise for the best checkpoint. every_steps: optimizer steps between two saves of the last
-    one; every validation saves too. A step is safe when it is neither the epoch's last nor followed by a validation:
-    from elsewhere Lightning 2.6 would skip that validation on resuming.
+    one; every validation saves too. A batch's end is safe when it ends an optimizer step, but neither the epoch nor
+    the way to a validation: from elsewhere Lightning 2.6 would lose gradients or skip that validation on resuming.
+    A validation or evaluation that is asked to stop does so between two batches and is repeated on resuming.
     """
 
     def __init__(self, folder: str, *, monitor: str = "val/challenge", every_steps: int = 200) -> None:
         self.folder, self.monitor, self.every_steps = Path(folder), monitor, every_steps
         self.best: float | None = None
-        self.signal_number = 0
+        self.stops = Stops()  # the program sets the one that listens
         self._saved_step = -1
-        self._handlers: dict[int, Any] = {}
-        self.on_interrupt: OnInterrupt | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Remember the best value across restarts."""
@@ -151,19 +140,14 @@ class Checkpoints(lightning.Callback):
         self.best = state_dict["best"]
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Note signals instead of dying in the middle of a step."""
+        """Remove what a killed save left behind."""
+        if trainer.is_global_zero:
+            for leftover in self.folder.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Count from the step that was restored."""
         self._saved_step = trainer.global_step
-        for number in SAFE_SIGNALS:
-            self._handlers[number] = signal.signal(number, self._note)
-
-    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
-
-    def _note(self, number: int, frame: Any) -> None:
-        self.signal_number = number
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
@@ -172,11 +156,21 @@ class Checkpoints(lightning.Callback):
         loop = trainer.fit_loop.epoch_loop
         fetcher = trainer.fit_loop._data_fetcher
         assert fetcher is not None
-        if loop.batch_progress.is_last_batch or loop._should_check_val_fx(fetcher):
+        unfinished = (index + 1) % trainer.accumulate_grad_batches != 0
+        if unfinished or loop.batch_progress.is_last_batch or loop._should_check_val_fx(fetcher):
             return
         if trainer.global_step - self._saved_step >= self.every_steps:
             self._save_last(trainer)
         self._stop_if_asked(trainer)
+
+    def on_validation_batch_end(self, *arguments: Any) -> None:
+        """Stop between two batches, each process on its own: their numbers of batches may differ."""
+        if self.stops.number:
+            self.stops.stop()
+
+    def on_predict_batch_end(self, *arguments: Any) -> None:
+        """Stop between two batches."""
+        self.on_validation_batch_end()
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save the best by the monitored metric."""
@@ -204,12 +198,12 @@ class Checkpoints(lightning.Callback):
         self._saved_step = trainer.global_step
 
     def _stop_if_asked(self, trainer: lightning.Trainer) -> None:
-        asked = torch.tensor(self.signal_number, device=trainer.strategy.root_device)
+        """Stop after the same batch on every process, whichever of them was asked."""
+        asked = torch.tensor(self.stops.number, device=trainer.strategy.root_device)
         number = int(trainer.strategy.reduce(asked, reduce_op="max"))
         if not number:
             return
-        self._save_last(trainer)
+        if trainer.global_step != self._saved_step:
+            self._save_last(trainer)
         trainer.strategy.barrier("interrupted")
-        if self.on_interrupt is not None:
-            self.on_interrupt(trainer, number, self._handlers[number])
-        raise Interrupted(number)
+        self.stops.stop(number)

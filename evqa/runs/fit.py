@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning
-from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from evqa.callbacks.checkpoints import Checkpoints, checksum, newest_whole, read_checkpoint
 from evqa.callbacks.randomness import StatelessRandomness
 from evqa.callbacks.records import MetricsFile
-from evqa.callbacks.requeue import requeue
+from evqa.callbacks.requeue import Stops
 from evqa.callbacks.speed import Speed
 from evqa.config import identity
+from evqa.config.application import running_overrides
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import RunError
 from evqa.module import ScoreModule
@@ -26,6 +25,7 @@ from evqa.runs.build import build, build_datamodule, build_dataset, build_loadin
 from evqa.runs.card import cost_card
 from evqa.runs.folder import RunFolder
 from evqa.runs.preparation import check_files
+from evqa.runs.processes import ended_together, is_first
 from evqa.runs.scoring import score_split, write_predictions
 from evqa.tuning import trained_parts
 
@@ -41,27 +41,33 @@ def run(config: DictConfig) -> float | None:
         show.print_card(console, cost_card(config))
         return None
     folder = RunFolder(identity.folder(config))
-    if _is_worker_rank():  # rank 0 holds the lock
-        return _run(config, folder)
-    with folder.lock():
-        if folder.is_finished:
-            folder.prepare(config, _overrides())
-            console.print(f"{folder.path} is finished already; nothing to do.")
-            return show.print_result(console, folder)
-        return _run(config, folder)
+    stops = Stops()
+    with stops.listening():
+        if not is_first(build(config.trainer).num_processes):  # the first process holds the lock, and speaks
+            stops.first_process, console.quiet = False, True
+            return _run(config, folder, stops)
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
+        with folder.lock():
+            if folder.is_finished:
+                folder.prepare(config, list(running_overrides()))
+                console.print(f"{folder.path} is finished already; nothing to do.")
+                return show.print_result(console, folder)
+            return _run(config, folder, stops)
 
 
-def _run(config: DictConfig, folder: RunFolder) -> float | None:
+def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     lightning.seed_everything(config.seed, verbose=False)
-    _make_children_single_runs(config)
-    folder.prepare(config, _overrides())
+    folder.prepare(config, list(running_overrides()))
     console.print(f"Run: {folder.path}")
     scorer = build_scorer(config)
     datamodule = load_data(config, scorer)
     module = build_module(config, scorer, build(config.data.label))
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
-    _fit(config, folder, module, datamodule)
-    return evaluate_run(config, folder, module, datamodule)
+    checkpoint = _place_to_continue(config, folder)
+    trainer = _trainer(config, folder, checkpoint, stops)
+    with ended_together(trainer), stops.deferred():
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        return evaluate_run(config, folder, module, datamodule)
 
 
 def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
@@ -89,26 +95,30 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
     return build_datamodule(config, scorer, splits, tuple(failures), build(config.data.label))
 
 
-def _fit(config: DictConfig, folder: RunFolder, module: ScoreModule, datamodule: ScoreDataModule) -> None:
+def _place_to_continue(config: DictConfig, folder: RunFolder) -> Path | None:
     checkpoint = newest_whole(folder.checkpoints, _warn)
     if checkpoint is not None and config.resume == "never":
         raise RunError(
             f"{folder.path} holds an unfinished run and resume=never. Remove the folder, or use resume=auto."
         )
+    return checkpoint
+
+
+def _trainer(config: DictConfig, folder: RunFolder, checkpoint: Path | None, stops: Stops) -> lightning.Trainer:
     metrics = MetricsFile(folder.path)
     checkpoints: Checkpoints = build(config.callbacks.checkpoints, str(folder.checkpoints))
-    checkpoints.on_interrupt = requeue
+    checkpoints.stops = stops
     callbacks = [StatelessRandomness(config.seed), Speed(every=config.trainer.log_every), checkpoints]
-    if config.callbacks.early_stopping is not None:
-        callbacks.append(build(config.callbacks.early_stopping))
-    trainer = build(config.trainer).build(
-        callbacks=[*callbacks, *show.progress(config.trainer.progress)], loggers=[metrics, *_loggers(config, folder)]
-    )
+    others = [node for name, node in config.callbacks.items() if name != "checkpoints" and node is not None]
+    callbacks += [build(node) for node in others]
     if checkpoint is not None:
         state = read_checkpoint(checkpoint)
         metrics.resume_at(state["global_step"])
         console.print(f"Continuing from {checkpoint.name}: epoch {state['epoch']}, step {state['global_step']}.")
-    trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    trainer: lightning.Trainer = build(config.trainer).build(
+        callbacks=[*callbacks, *show.progress(config.trainer.progress)], loggers=[metrics, *_loggers(config, folder)]
+    )
+    return trainer
 
 
 def evaluate_run(
@@ -162,18 +172,3 @@ def _loggers(config: DictConfig, folder: RunFolder) -> list[Any]:
 
 def _warn(sentence: str) -> None:
     Console(stderr=True, highlight=False).print(f"[yellow]Warning:[/] {sentence}")
-
-
-def _overrides() -> list[str]:
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-
-
-def _is_worker_rank() -> bool:
-    rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_PROCID") or "0"
-    return int(rank) > 0
-
-
-def _make_children_single_runs(config: DictConfig) -> None:
-    """Let DDP's child processes run this job alone, not the whole multirun that it belongs to."""
-    if config.trainer.devices > 1 and HydraConfig.initialized():
-        sys.argv = [sys.argv[0], *_overrides()]

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from evqa.callbacks.checkpoints import WholeCheckpointIO
 from evqa.errors import ConfigError
+from evqa.runs.processes import cluster_environment
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "bf16-true"]] = {
     "32": "32-true",
@@ -50,10 +51,10 @@ class TrainerSettings:
     def build(self, *, callbacks: list[Callback], loggers: list[Logger], scoring: bool = False) -> lightning.Trainer:
         """Make Lightning's trainer; `scoring` uses one device and trains nothing."""
         quiet_lightning()
-        slurm = SLURMEnvironment.detect() and not scoring
-        many = self.devices * self.num_nodes > 1 and not scoring
+        many = self.num_processes > 1 and not scoring
+        environment = cluster_environment(self.devices, self.num_nodes) if many else LightningEnvironment()
         whole_epochs = self.validate_every >= 1
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             max_epochs=self.epochs,
             accelerator=self.accelerator,
             devices=1 if scoring else self.devices,
@@ -73,9 +74,21 @@ class TrainerSettings:
             use_distributed_sampler=False,
             logger=loggers or False,
             callbacks=callbacks,
-            # Our own callback requeues at a safe step; Lightning's would save in the middle of one.
-            plugins=[WholeCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])],
+            plugins=[WholeCheckpointIO(), environment],
         )
+        # The run listens for signals itself. Lightning's handlers would let SIGTERM end it in the middle of an epoch
+        # with exit status 0, and talk to the other processes while a step does.
+        trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+        return trainer
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of the run on all nodes."""
+        return self.devices * self.num_nodes
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)

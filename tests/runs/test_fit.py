@@ -5,8 +5,9 @@ import shutil
 import pytest
 import torch
 
-from evqa.callbacks.checkpoints import Interrupted, damage, newest_whole
+from evqa.callbacks.checkpoints import damage, newest_whole
 from evqa.callbacks.records import read_rows
+from evqa.callbacks.requeue import Interrupted
 from evqa.config.compose import compose
 from evqa.errors import RunError
 from evqa.module import ScoreModule
