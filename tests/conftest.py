@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -31,3 +32,17 @@ def media() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no sample videos in {folder} (set EVQA_MEDIA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory):
+    """Write the toy-sized checkpoint of a model once; returns the model's keyword arguments."""
+    written = {}
+
+    def of(name):
+        if name not in written:
+            module = importlib.import_module(f"tests.models.twins.{name}")
+            written[name] = module.write(tmp_path_factory.mktemp("twins") / name)
+        return written[name]
+
+    return of

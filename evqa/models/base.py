@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -105,3 +106,19 @@ class Model(nn.Module, ABC):
     def base_name(self) -> str:
         """Name the frozen base (checkpoint and revision) for the run's records; a random model has none."""
         return "random weights"
+
+    def published_name(self, name: str) -> str:
+        """Translate the name of a parameter to the one that the published code knows it by."""
+        return name
+
+    def export(self, folder: Path, *, head_state: Mapping[str, torch.Tensor], head_scale: float) -> None:
+        """Write all weights to a folder as others load them; adapters must be merged before.
+
+        head_state, head_scale: a regression head (`fc1.*`, `fc2.*`; else empty) and the size of its output, for
+        layouts that have a place for it.
+        """
+        del head_state, head_scale
+        from safetensors.torch import save_file
+
+        state = {self.published_name(name): tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})

@@ -17,6 +17,7 @@ from evqa.errors import CheckpointError, MissingDependencyError
 
 TEXTS = ["*.json", "*.txt", "*.jinja"]
 WEIGHTS = "*.safetensors"
+HEAD_FILE = "head.safetensors"  # of a merged run, beside the model's own weights
 TOWERS = ("visual.", "audio_tower.", "language_model.")
 # Texts and settings that an exported folder takes over from its base.
 SIDE_FILES = (
@@ -45,7 +46,7 @@ class Checkpoint:
         index = self.folder / "model.safetensors.index.json"
         if index.is_file():
             return [self.folder / name for name in self._indexed(index)]
-        shards = sorted(self.folder.glob("*.safetensors"))
+        shards = sorted(file for file in self.folder.glob("*.safetensors") if file.name != HEAD_FILE)
         if not shards:
             raise CheckpointError(
                 f"model.checkpoint={self.name}: {self.folder} holds no *.safetensors file (pickled weights are never "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from evqa.errors import ConfigError
 from evqa.models.base import Load, Model, Setting
 from evqa.models.chat import Chat
-from evqa.models.hub import SIDE_FILES, Checkpoint, build_empty, load_weights, quiet
+from evqa.models.hub import HEAD_FILE, SIDE_FILES, Checkpoint, build_empty, load_weights, quiet
 from evqa.types import Output, Part
 
 Dtype = Literal["bfloat16", "float32"]
@@ -154,12 +155,36 @@ class PretrainedModel(Model):
         head = Part(name="lm_head", prefixes=("lm_head",))
         return (language,) if self.lm_head is None or tied else (language, head)
 
+    def published_name(self, name: str) -> str:
+        """Name below the transformers class with an LM head."""
+        return f"model.{name.removeprefix('body.')}" if name.startswith("body.") else name
+
+    def head_state(self) -> dict[str, Tensor]:
+        """Read the head that `evqa.merge` writes beside the weights."""
+        from safetensors.torch import load_file
+
+        file = self.checkpoint.folder / HEAD_FILE
+        return load_file(file) if file.is_file() else {}
+
     def save_pretrained(self, folder: Path) -> None:
         """Write config, weights, tokenizer and the base's processor files as a Hugging Face folder.
 
         Parts that were not built (an unused tower, the LM head) are not in it; merge adapters first.
         """
         (whole,) = self._whole
+        self._save(whole, folder)
+
+    def export(self, folder: Path, *, head_state: Mapping[str, Tensor], head_scale: float) -> None:
+        """Write a complete Hugging Face folder: parts that were not built are taken over from the base."""
+        del head_state, head_scale  # transformers has no place for them
+        dtype = str(next(self.body.parameters()).dtype).removeprefix("torch.")
+        complete = build_empty(self._kind.full, self.architecture, dtype=dtype, attention="sdpa")
+        state = {self.published_name(name): tensor for name, tensor in self.state_dict().items()}
+        complete.load_state_dict(state, strict=False, assign=True)
+        load_weights(complete, self.checkpoint, prefix="model.")
+        self._save(complete, folder)
+
+    def _save(self, whole: Any, folder: Path) -> None:
         with quiet():
             whole.save_pretrained(folder)
             self.chat.tokenizer.save_pretrained(folder)

@@ -58,14 +58,20 @@ class LoadedRun:
         return trainer
 
 
-def load_run(path: Path, *, checkpoint: str = "best", overrides: Sequence[str] = ()) -> LoadedRun:
+def load_run(
+    path: Path, *, checkpoint: str = "best", overrides: Sequence[str] = (), full_precision: bool = False
+) -> LoadedRun:
     """Rebuild a run's model and load its weights; `checkpoint` is best, last or a file.
+
+    full_precision: put the adapters of a 4-bit run on the base's own weights (the same names, so the same checkpoint).
 
     Raises:
         RunError, CheckpointError, ConfigError: the folder, the weights or an override cannot be used.
     """
     folder = RunFolder(path)
     config = _with_overrides(folder.read_config(), overrides)
+    if full_precision and config.lora.method == "qlora":
+        config.lora.method = "lora"
     file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
     if not file.exists():
         raise RunError(

@@ -7,40 +7,19 @@ Several YAML files of one class (sizes of one model) share a twin and are built 
 import importlib
 import math
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from evqa.config.compose import open_configuration
-from evqa.config.paths import conf_folder, group_folders, group_options
 from evqa.config.signature import read_schema
 from evqa.datasets.base import Dataset
 from evqa.heads.base import Head
 from evqa.models.base import Model, Preparer
 from evqa.runs.build import build_module, build_scorer
 from evqa.tuning import is_adapter, part_of
-from evqa.types import Clip, LabelScale, Record
+from evqa.types import LabelScale
+from tests.models.toys import COMPOSER, MODELS, configure, options, randomise, samples
 
-COMPOSER = open_configuration("train")
-
-
-def options(group):
-    return sorted(group_options(group_folders(conf_folder())[group]))
-
-
-def models():
-    """Map every model class, by the name of its module, to one of its configurations and its modalities."""
-    found = {}
-    for option in options("model"):
-        target = str(COMPOSER.compose([f"model={option}"]).model._target_)
-        name = target.removeprefix("evqa.models.").split(".")[0]
-        found.setdefault(name, (option, read_schema(target).facts["modalities"]))
-    return found
-
-
-MODELS = models()
 HEADS = options("head")
 MATRIX = [
     pytest.param(name, modal, head, id=f"{name}-{modal}-{head}")
@@ -50,62 +29,12 @@ MATRIX = [
 ]
 
 
-@pytest.fixture(scope="session")
-def twin(tmp_path_factory):
-    """Write a model's twin once; returns its keyword arguments."""
-    written = {}
-
-    def of(name):
-        if name not in written:
-            module = importlib.import_module(f"tests.models.twins.{name}")
-            written[name] = module.write(tmp_path_factory.mktemp("twins") / name)
-        return written[name]
-
-    return of
-
-
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def configure(twin):
-    def compose(name, modal, head, lora="none"):
-        option, _ = MODELS[name]
-        config = COMPOSER.compose([f"model={option}", f"modal={modal}", f"head={head}", f"lora={lora}"])
-        for key, value in twin(name).items():
-            OmegaConf.update(config, f"model.{key}", value, force_add=True)
-        for key, value in {"head.max_new_tokens": 3, "lora.rank": 4, "lora.dropout": 0.0}.items():
-            if OmegaConf.select(config, key) is not None:
-                OmegaConf.update(config, key, value)
-        return config
-
-    return compose
-
-
-def samples(scorer, modal, *, learn):
-    """Prepare samples of different lengths, in the size that the model asks for, one of them without media."""
-    generator, items = torch.Generator().manual_seed(0), []
-    spec = scorer.model.preparer.clip
-    height, width = spec.resize.target_hw(56, 84)
-    for index, (frames, seconds) in enumerate([(4, 0.5), (2, 1.3), (4, 0.9), (0, 0)]):
-        shape = (frames, height, width, 3)
-        seen = {
-            "frames_FHWC": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
-            "seconds_F": torch.arange(frames).double() * 1.1,
-        }
-        heard = {"waveform_S": torch.randn(int(seconds * 16_000), generator=generator) * 0.1}
-        if spec.audio_as == "fbank":
-            heard["fbank_RM"] = torch.randn(int(seconds * 100), 128, generator=generator) * 3 + 12
-        clip = Clip(**(seen if "v" in modal and frames else {}), **(heard if "a" in modal and frames else {}))
-        record = Record(id=str(index), path=Path("x.mp4"), title="A dog" * (index + 1), description="rolls")
-        answer = scorer.head.wording.answer(0.2 + 0.2 * index if learn else None, scorer.prompt)
-        items.append(scorer.model.preparer.prepare(record, clip, answer))
-    return items
 
 
 def declared(module, lora):
@@ -117,19 +46,11 @@ def declared(module, lora):
     return names | {f"head.{name}" for name, _ in module.head.named_parameters()}
 
 
-def randomise(module):
-    """Make head and adapters large, so that scores differ and a leak between samples would show."""
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name.startswith("head.") or ".lora_B." in name:
-                parameter.normal_(std=0.3)
-
-
 @pytest.mark.parametrize("lora", ["none", "r8"])
 @pytest.mark.parametrize(("name", "modal", "head"), MATRIX)
-def test_one_step_trains_what_is_declared_and_a_score_is_the_same_alone(configure, name, modal, head, lora):
+def test_one_step_trains_what_is_declared_and_a_score_is_the_same_alone(twin, name, modal, head, lora):
     torch.manual_seed(0)
-    config = configure(name, modal, head, lora)
+    config = configure(name, modal, head, lora, arguments=twin(name))
     scorer = build_scorer(config)
     module = build_module(config, scorer, LabelScale())
     check_one_step(module, samples(scorer, modal, learn=True), lora)
@@ -175,8 +96,8 @@ def check_invariance(module, items):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_fits_its_interface(configure, name):
-    config = configure(name, MODELS[name][1][0], "levels")
+def test_a_model_fits_its_interface(twin, name):
+    config = configure(name, MODELS[name][1][0], "levels", arguments=twin(name))
     model = build_scorer(config).model
     assert isinstance(model, Model)
     assert isinstance(pickle.loads(pickle.dumps(model.preparer)), Preparer)

@@ -8,10 +8,9 @@ SigLIP -> STC connector, BEATs -> projector, both spliced into a Qwen2 chat. The
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -25,11 +24,12 @@ from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import Load, Model, Setting
-from evqa.models.videollama2 import build
+from evqa.models.videollama2 import build, senses
 from evqa.models.videollama2.beats import Beats, Encoder
 from evqa.models.videollama2.checkpoint import CheckpointFolder
 from evqa.models.videollama2.connector import Connector, RegStage
 from evqa.models.videollama2.generate import generate
+from evqa.models.videollama2.layout import published_name
 from evqa.models.videollama2.preparer import Videollama2Preparer
 from evqa.models.videollama2.source import find_source
 from evqa.models.videollama2.splice import Spliced, splice
@@ -40,7 +40,6 @@ from evqa.types import Answer, Output, Part, Record
 if TYPE_CHECKING:
     from transformers import Qwen2Model
 
-Encode = Callable[[Tensor, list[int]], list[Tensor]]
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -169,6 +168,16 @@ class Videollama2(Model):
         """Name the weights that the model was built from."""
         return self.source.name
 
+    def published_name(self, name: str) -> str:
+        """Name in the published checkpoint."""
+        return published_name(name)
+
+    def export(self, folder: Path, *, head_state: Mapping[str, Tensor], head_scale: float) -> None:
+        """Write the published layout, a regression head included (on its scale of 0-100)."""
+        from evqa.models.videollama2.export import export
+
+        export(self, head_state or None, folder, head_scale=head_scale)
+
     def parts(self) -> tuple[Part, ...]:
         """The parts that are built; LoRA may adapt the language model."""
         every = (
@@ -245,54 +254,37 @@ class Videollama2(Model):
         return hidden_BTD
 
     def see(self, pixels_NCHW: Tensor, num_frames: list[int]) -> list[Tensor]:
-        """Map normalised frames of all samples in a row to tokens [T, D] of each sample that has frames."""
+        """Map normalised frames of all samples in a row to the tokens of each; see `senses.see`."""
         assert self.vision_tower is not None
         assert self.mm_projector is not None
-        frozen = self.exact or not any(parameter.requires_grad for parameter in self.vision_tower.parameters())
-        with torch.no_grad() if frozen else contextlib.nullcontext():
-            features_NPC = self.vision_tower(pixels_NCHW)
-        features_NPC = features_NPC.to(self.mm_projector.readout[0].weight.dtype)
-        clips = features_NPC.split(num_frames)
-        tokens: dict[int, Tensor] = {}
-        for count in sorted(set(num_frames)):  # clips of one length at a time: nothing is padded
-            indices = [index for index, frames in enumerate(num_frames) if frames == count]
-            tokens |= dict(zip(indices, self.mm_projector(torch.stack([clips[i] for i in indices])), strict=True))
-        return [tokens[index] for index in range(len(num_frames))]
+        learn = not self.exact and any(parameter.requires_grad for parameter in self.vision_tower.parameters())
+        return senses.see(self.vision_tower, self.mm_projector, pixels_NCHW, num_frames, learn=learn)
 
     def hear(self, fbank_NRM: Tensor, num_rows: list[int]) -> list[Tensor]:
-        """Map filter banks to tokens [T, D] of each sample; rows beyond its number are padding."""
+        """Map filter banks of all samples to the tokens of each; see `senses.hear`."""
         assert self.audio_tower is not None
         assert self.mm_projector_a is not None
-        patch = self.dims.beats.input_patch_size
-        steps = [rows // patch for rows in num_rows]
-        mask = None if len(set(steps)) == 1 and max(steps) == fbank_NRM.shape[1] // patch else steps
-        num_steps_B = None if mask is None else torch.tensor(mask, device=fbank_NRM.device)
-        features_NTD = self.audio_tower(fbank_NRM, num_steps_B)
-        tokens_NTD = self.mm_projector_a(features_NTD.to(self.mm_projector_a[0].weight.dtype))
-        bands = fbank_NRM.shape[2] // patch
-        return [tokens[: count * bands] for tokens, count in zip(tokens_NTD, steps, strict=True)]
+        return senses.hear(self.audio_tower, self.mm_projector_a, fbank_NRM, num_rows)
 
     def _pictures(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
         counts = inputs["num_frames_B"].tolist()
         if self.vision_tower is None:
             return [None] * len(counts)
-        if "frames_NHWC" not in inputs:
-            size = self.dims.vision.image_size
-            return [self._idle(self.see, (2, self.dims.vision.num_channels, size, size), 2)] * len(counts)
-        tokens = iter(self.see(normalise(inputs["frames_NHWC"]), [count for count in counts if count]))
-        return [next(tokens) if count else None for count in counts]
+        if "frames_NHWC" in inputs:
+            return senses.spread(self.see, senses.normalise(inputs["frames_NHWC"]), counts)
+        vision = self.dims.vision
+        return [self._idle(self.see, (2, vision.num_channels, vision.image_size, vision.image_size), 2)] * len(counts)
 
     def _sounds(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
         counts = inputs["num_rows_B"].tolist()
         if self.audio_tower is None:
             return [None] * len(counts)
-        if "fbank_NRM" not in inputs:
-            rows = self.dims.beats.input_patch_size
-            return [self._idle(self.hear, (1, rows, MEL_BINS), rows)] * len(counts)
-        tokens = iter(self.hear(inputs["fbank_NRM"], [count for count in counts if count]))
-        return [next(tokens) if count else None for count in counts]
+        if "fbank_NRM" in inputs:
+            return senses.spread(self.hear, inputs["fbank_NRM"], counts)
+        rows = self.dims.beats.input_patch_size
+        return [self._idle(self.hear, (1, rows, MEL_BINS), rows)] * len(counts)
 
-    def _idle(self, encode: Encode, shape: tuple[int, ...], count: int) -> Tensor | None:
+    def _idle(self, encode: senses.Encode, shape: tuple[int, ...], count: int) -> Tensor | None:
         """No tokens; in distributed training they carry a zero gradient, so that every process visits every part."""
         if not (self.training and torch.distributed.is_available() and torch.distributed.is_initialized()):
             return None
@@ -310,11 +302,6 @@ class Videollama2(Model):
     def _generate(self, spliced: Spliced, answer_B: Tensor, max_new_tokens: int) -> list[str]:
         ids = generate(self.language, self._logits, spliced, answer_B, max_new_tokens, end_id=self.chat.end_id)
         return [self.chat.decode(row) for row in ids]
-
-
-def normalise(frames_NHWC: Tensor) -> Tensor:
-    """Turn uint8 frames into SigLIP's pixel values, float32 [N, C, H, W] in -1 ... 1."""
-    return (frames_NHWC.permute(0, 3, 1, 2).float() / 255.0 - 0.5) / 0.5
 
 
 def _targets(inputs: dict[str, Tensor], mask_BT: Tensor, answer_B: Tensor) -> Tensor | None:

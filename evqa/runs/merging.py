@@ -1,0 +1,157 @@
+"""`python -m evqa.merge`: a finished run as a standard folder that others can load."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import Tensor, nn
+
+from evqa import __version__
+from evqa.errors import ConfigError, RunError
+from evqa.models.base import Model
+from evqa.models.hub import HEAD_FILE
+from evqa.runs.build import build
+from evqa.runs.load import LoadedRun, load_run
+from evqa.runs.model_card import model_card
+from evqa.tuning import Tuning, is_adapter, merge_adapters, part_of
+
+SETTINGS_FILE = "evqa.json"
+EXPORTED_NODES = ("model", "modal", "frames", "audio", "head", "lora")  # of config.yaml; data and places stay at home
+
+
+def export_run(
+    path: Path, *, out: Path, adapter: bool = False, checkpoint: str = "best", overrides: Sequence[str] = ()
+) -> Path:
+    """Write weights, head, settings and model card to a new folder, whole or not at all; returns the folder.
+
+    Raises:
+        RunError: the run is not finished, or the folder is in use.
+        ConfigError: `adapter` was asked for and the run trained none.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"--out {out}: must be a new or empty folder.")
+    run = load_run(path, checkpoint=checkpoint, overrides=overrides, full_precision=True)
+    if not run.folder.is_finished:
+        raise RunError(f"{path}: the run is not finished, so its card would have no metrics. Run it to its end first.")
+    temporary = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        about = write_scorer(run, temporary, adapter=adapter)
+        (temporary / "README.md").write_text(model_card(about, _records(run)), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    Console(highlight=False, soft_wrap=True).print(f"Exported: {out}")
+    return out
+
+
+def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, Any]:
+    """Write weights, head and `evqa.json`; returns the content of the last."""
+    model, head, tuning = run.scorer.model, run.scorer.head, build(run.config.lora)
+    head_state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+    about = describe(run, form="adapter" if adapter else "merged")
+    if adapter:
+        write_adapter(model, tuning, folder)
+    else:
+        merge_adapters(model)
+        model.export(folder, head_state=head_state, head_scale=float(getattr(head, "scale", 1.0)))
+    if head_state:
+        _save(head_state, folder / HEAD_FILE)
+    (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    return about
+
+
+def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
+    """State what the weights need: architecture, base, preprocessing, prompt and scale; no places of this machine."""
+    config = {name: OmegaConf.to_container(run.config[name], resolve=True) for name in EXPORTED_NODES}
+    scorer = run.scorer
+    return {
+        "evqa": __version__,
+        "form": form,
+        "base": _without_folders(scorer.model.base_name()),
+        "label": dataclasses.asdict(run.module.scale),
+        "clip": dataclasses.asdict(scorer.model.preparer.clip),
+        "prompt": dataclasses.asdict(scorer.prompt),
+        "config": config | {"model": _portable(run.config.model)},
+    }
+
+
+def _portable(node: DictConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    checkpoint = plain.get("checkpoint")
+    return plain | ({"checkpoint": _without_folders(checkpoint)} if isinstance(checkpoint, str) else {})
+
+
+def _without_folders(name: str) -> str:
+    """Keep a hub name, and only the last component of a local folder."""
+    return Path(name).name if Path(name).expanduser().is_dir() else name
+
+
+def write_adapter(model: Model, tuning: Tuning, folder: Path) -> None:
+    """Write the adapters, and the parts that were trained fully, as a folder that peft loads on the published base.
+
+    Raises:
+        ConfigError: the run has no adapters.
+    """
+    import peft
+
+    trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    adapters = {name: tensor for name, tensor in trained.items() if is_adapter(name)}
+    if not adapters:
+        raise ConfigError(["--adapter: the run trained no adapter (lora=none); leave the flag out to export it whole."])
+    layers = sorted({_published_module(model, name.partition(".lora_")[0]) for name in adapters})
+    wholes = {part_of(model, name) for name in trained if not is_adapter(name)}
+    prefixes = [prefix for part in model.parts() if part.name in wholes for prefix in part.prefixes]
+    peft.LoraConfig(
+        r=tuning.rank,
+        lora_alpha=tuning.alpha,
+        lora_dropout=tuning.dropout,
+        bias="none",
+        target_modules=layers,
+        modules_to_save=[_published_module(model, name) for name in _savable(model, prefixes)] or None,
+        base_model_name_or_path=_without_folders(model.base_name().partition("@")[0]),
+        revision=model.base_name().partition("@")[2] or None,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
+    state = {f"base_model.model.{_published_parameter(model, name)}": tensor for name, tensor in trained.items()}
+    _save(state, folder / "adapter_model.safetensors")
+
+
+def _savable(model: Model, prefixes: Sequence[str]) -> Iterator[str]:
+    """Name modules; peft cannot save a list of modules as one."""
+    for prefix in prefixes:
+        module = model.get_submodule(prefix)
+        if isinstance(module, nn.ModuleList):
+            yield from (f"{prefix}.{name}" for name, _ in module.named_children())
+        else:
+            yield prefix
+
+
+def _published_parameter(model: Model, name: str) -> str:
+    return model.published_name(name.replace(".default.", "."))
+
+
+def _published_module(model: Model, name: str) -> str:
+    return model.published_name(f"{name}.weight").removesuffix(".weight")
+
+
+def _save(state: dict[str, Tensor], file: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(state, file, metadata={"format": "pt"})
+
+
+def _records(run: LoadedRun) -> list[dict[str, Any]]:
+    """The evaluation records of the run, the validation split first."""
+    files = sorted((run.folder.path / "predictions").glob("*.json"), key=lambda file: (file.stem != "val", file.stem))
+    return [{"name": file.stem, **json.loads(file.read_text())} for file in files]
