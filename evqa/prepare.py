@@ -1,8 +1,10 @@
 """Read a data set's table, probe every video, and write a manifest and the rejects with reasons.
 
+It takes the settings of evqa.train, because the model decides what is decoded into the cache.
+
 Examples:
   python -m evqa.prepare data=snapugc data.csv=train.csv data.videos=videos/
-  python -m evqa.prepare data=snapugc data.csv=train.csv data.videos=videos/ frames=uniform8
+  python -m evqa.prepare data=snapugc data.csv=train.csv data.videos=videos/ frames=uniform8 model=videollama2
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ def prepare(cfg: DictConfig) -> Any:
     return run(cfg)
 
 
-main = Application(name="prepare", config_name="prepare", about=__doc__ or "", job=prepare)
+main = Application(name="prepare", config_name="train", about=__doc__ or "", job=prepare)
 
 if __name__ == "__main__":
     raise SystemExit(main())

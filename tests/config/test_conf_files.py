@@ -1,9 +1,11 @@
 """Every configuration file, found by listing the folders."""
 
 import pytest
+from hydra.types import RunMode
 
 from evqa.config.check import check
 from evqa.config.compose import open_configuration
+from evqa.config.examine import examine
 from evqa.config.paths import conf_folder, group_folders, group_options
 
 # Nested groups (data/loading) are composed with the groups that use them.
@@ -27,3 +29,16 @@ def test_every_option_opens_with_a_comment_or_is_its_class(group):
     for file in group_folders(conf_folder())[group].glob("*.yaml"):
         first = file.read_text().splitlines()[0]
         assert first.startswith(("#", "_target_", "defaults", "checkpoints")), file
+
+
+@pytest.mark.parametrize("name", GROUPS["sweep"])
+def test_every_sweep_can_run_as_it_is(composer, name):
+    plan = examine(composer, [f"sweep={name}"], multirun=True)
+    assert plan.problems == []
+
+
+def test_a_sweep_may_choose_its_sweeper_and_the_command_line_its_launcher(composer):
+    plan = examine(composer, ["sweep=learning_rate", "hydra/launcher=slurm"])
+    assert plan.mode == RunMode.MULTIRUN
+    assert plan.cfg.hydra.sweeper._target_.endswith("OptunaSweeper")
+    assert plan.cfg.hydra.launcher._target_.endswith("SlurmLauncher")
