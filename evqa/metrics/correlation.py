@@ -57,7 +57,7 @@ def obstacle(scores_N: Vector, labels_N: Vector, *, correlation: bool = True) ->
         if num_bad:
             return f"{num_bad} of {n} {name} are not finite"
     if n < (MIN_ITEMS if correlation else 1):
-        return f"needs at least {MIN_ITEMS if correlation else 1} items, got {n}"
+        return f"needs at least {MIN_ITEMS} items, got {n}" if correlation else "there are no items"
     for name, values_N in (("scores", scores_N), ("labels", labels_N)):
         if correlation and is_constant(values_N):
             return f"all {n} {name} are equal ({values_N[0]:.6g})"

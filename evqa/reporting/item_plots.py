@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evqa.metrics.correlation import Vector
-from evqa.reporting.canvas import COLOURS, INK, MARKERS, NEUTRAL, short
+from evqa.reporting.canvas import COLOURS, INK, MARKERS, NEUTRAL, legend, wrapped
 from evqa.reporting.slices import BY_LABEL, Slice, score_slice, slices
 from evqa.reporting.study import Setting, Study
 
@@ -31,7 +31,7 @@ def plot_scatter(study: Study, shown: Sequence[Setting]) -> Figure:
         panel.plot(ends, ends, color=NEUTRAL, linewidth=1)
         _cloud(panel, study.labels_N, scores_N, place)
         _bins(panel, study.labels_N, scores_N, place)
-        panel.set_title(f"{short(setting.name)}\n{pooled.mean:.3f}  [{pooled.low:.3f}, {pooled.high:.3f}]")
+        panel.set_title(f"{wrapped(setting.words)}\n{pooled.mean:.3f}  [{pooled.low:.3f}, {pooled.high:.3f}]")
     figure.supxlabel(f"label ({study.label}), n = {len(study.ids)} items", fontsize="medium")
     figure.supylabel(f"score (scale of {study.label})", fontsize="medium")
     return figure
@@ -47,7 +47,7 @@ def plot_residuals(study: Study, shown: Sequence[Setting]) -> Figure:
         _cloud(panel, scores_N, errors_N, place)
         _bins(panel, scores_N, errors_N, place)
         panel.set_title(
-            f"{short(setting.name)}\nRMSE {math.sqrt(np.mean(errors_N**2)):.3f}, mean {errors_N.mean():+.3f}"
+            f"{wrapped(setting.words)}\nRMSE {math.sqrt(np.mean(errors_N**2)):.3f}, mean {errors_N.mean():+.3f}"
         )
     figure.supxlabel(f"score (scale of {study.label}), n = {len(study.ids)} items", fontsize="medium")
     figure.supylabel(f"score − label ({study.label})", fontsize="medium")
@@ -73,7 +73,7 @@ def plot_slices(study: Study, shown: Sequence[Setting]) -> Figure:
         if rows[0].is_of_labels:
             panel.axvline(0, color=INK, linewidth=1)
     _share_left([panel for panel, family in zip(panels, families, strict=True) if family != BY_LABEL])
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend(figure, list(panels))
     return figure
 
 
@@ -90,7 +90,7 @@ def _slice_column(panel: Axes, study: Study, setting: Setting, rows: Sequence[Sl
     for row, part in enumerate(rows):
         score = score_slice(study, setting, part)
         value = score.bias if part.is_of_labels else score.srocc
-        label = "" if row else short(setting.name)
+        label = "" if row else setting.words
         panel.plot(value, row + offset, MARKERS[place], color=COLOURS[place], markersize=5, label=label)
         if math.isfinite(score.interval.low) and not part.is_of_labels:
             ends = [score.interval.low, score.interval.high]

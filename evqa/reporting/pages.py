@@ -72,7 +72,7 @@ def _reason(pooled: Pooled) -> tuple[str, ...]:
 def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     if not study.comparisons:
         return []
-    columns = ("first", "second", "difference", "95 %, items", "95 %, items and seeds", "p", "p (Holm)", "detectable")
+    numbers = ("difference", "95 %, items", "95 %, items and seeds", "p", "p (Holm)", "detectable")
     rows = tuple(_difference_row(comparison) for comparison in study.comparisons)
     against = f" against {', '.join(f'{k}={v}' for k, v in study.baseline.items())}" if study.baseline else ""
     caption = (
@@ -80,16 +80,21 @@ def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
         "difference that this comparison finds with 80 % probability."
     )
     others = Table(
-        columns=("first", "second", *(NAMES[name] for name in study.comparisons[0].others)),
+        columns=("first", "second", "both", *(NAMES[name] for name in study.comparisons[0].others)),
         rows=tuple(
-            (one.first, one.second, *(ends(other.low, other.high, sign="+") for other in one.others.values()))
+            (
+                one.first,
+                one.second,
+                one.shared,
+                *(ends(other.low, other.high, sign="+") for other in one.others.values()),
+            )
             for one in study.comparisons
         ),
-        left=2,
+        left=3,
         caption="The same for the other metrics: 95 % intervals over items of the difference",
         folded=True,
     )
-    table = Table(columns=columns, rows=rows, left=2, caption=caption)
+    table = Table(columns=("first", "second", "both", *numbers), rows=rows, left=3, caption=caption)
     return [Heading(text=f"Paired differences{against}"), table, *_picture(drawn, "differences"), others]
 
 
@@ -98,6 +103,7 @@ def _difference_row(comparison: Comparison) -> tuple[str, ...]:
     return (
         comparison.first,
         comparison.second,
+        comparison.shared,
         whole.reason or number(whole.value, sign="+"),
         ends(items.low, items.high, sign="+"),
         ends(whole.low, whole.high, sign="+") if comparison.freedom else "-",
@@ -112,6 +118,7 @@ def _seeds(study: Study) -> list[Block]:
         return []
     rows = tuple(
         (
+            pair.shared,
             pair.first,
             pair.second,
             number(pair.difference.value, sign="+"),
@@ -121,12 +128,12 @@ def _seeds(study: Study) -> list[Block]:
         )
         for pair in study.seed_pairs
     )
-    columns = ("first", "second", "difference", "95 %, items", "p", "p (Holm)")
+    columns = ("setting", "first", "second", "difference", "95 %, items", "p", "p (Holm)")
     known = f" The standard deviation of training, pooled, is {study.seed_spread:.4f}." if study.freedom else ""
     return [
         Heading(text="Seeds of the same setting"),
         Paragraph(text=seed_verdict(study) + known),
-        Table(columns=columns, rows=rows, left=2, caption="All pairs of seeds", folded=True),
+        Table(columns=columns, rows=rows, left=3, caption="All pairs of seeds", folded=True),
     ]
 
 

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evqa.reporting.canvas import COLOURS, INK, MARKERS, NAMES, PAGE, STYLE, save, seeds, short
+from evqa.reporting.canvas import COLOURS, INK, MARKERS, NAMES, PAGE, STYLE, legend, save, seeds, wrapped
 from evqa.reporting.item_plots import plot_residuals, plot_scatter, plot_slices
 from evqa.reporting.study import Comparison, Setting, Study
 
@@ -98,7 +98,7 @@ def plot_settings(study: Study, shown: Sequence[Setting]) -> Figure:
         panel.plot(pooled.mean, row, "o", color=colour, markersize=7)
         if len(pooled.of_seeds) > 1:
             panel.plot(pooled.of_seeds, [row + 0.25] * len(pooled.of_seeds), "o", color=colour, fillstyle="none", ms=4)
-    names = [f"{short(one.name, width=44)}  ({seeds(one)})" for one in study.settings]
+    names = [f"{wrapped(one.name, width=60)}  ({seeds(one)})" for one in study.settings]
     count = f", n = {len(study.ids)} items" if study.ids else ""
     _rows(panel, names, label=f"{NAMES[study.metric]} on {study.split}{count}")
     return figure
@@ -111,7 +111,10 @@ def plot_differences(study: Study) -> Figure:
     for row, comparison in enumerate(study.comparisons):
         _difference(panel, row, comparison)
     panel.axvline(0, color=INK, linewidth=1)
-    names = [f"{short(one.first, width=34)}  −  {short(one.second, width=34)}" for one in study.comparisons]
+    names = [
+        wrapped(f"{one.first}  −  {one.second}" + (f"  ({one.shared})" if one.shared else ""), width=60)
+        for one in study.comparisons
+    ]
     _rows(panel, names, label=f"difference of {NAMES[study.metric]}, same n = {len(study.ids)} items")
     return figure
 
@@ -147,12 +150,12 @@ def plot_curves(study: Study, shown: Sequence[Setting]) -> Figure:
         for place, setting in enumerate(shown):
             style = {"color": COLOURS[place], "marker": MARKERS[place]}
             for number, run in enumerate(setting.runs):
-                _curve(panel, run.history, key, label="" if number else short(setting.name), **style)
+                _curve(panel, run.history, key, label="" if number else setting.words, **style)
         for number, run in enumerate(study.unfinished):
             _curve(panel, run.history, key, color=INK, linestyle=":", label="" if number else "no predictions")
         panel.set_xlabel("optimizer step")
         panel.set_ylabel(name)
-    _legend(figure, panels)
+    legend(figure, panels)
     return figure
 
 
@@ -161,13 +164,6 @@ def _curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, **style:
     if points:
         steps, values = zip(*points, strict=True)
         panel.plot(steps, values, linewidth=1.3, alpha=0.85, markersize=3.5 if len(points) <= 25 else 0, **style)
-
-
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    found = [pair for panel in panels for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
-    by_name = {name: handle for handle, name in found}
-    if by_name:
-        figure.legend(list(by_name.values()), list(by_name), loc="outside lower center", ncols=4)
 
 
 def _is_number(value: object) -> bool:

@@ -32,15 +32,16 @@ def verdicts(study: Study) -> list[str]:
 
 def _verdict(comparison: Comparison) -> str:
     first, second, difference = comparison.first, comparison.second, comparison.difference
+    both = f" (both {comparison.shared})" if comparison.shared else ""
     if difference.reason:
-        return f"{first} and {second} cannot be compared: {difference.reason}."
+        return f"{first} and {second}{both} cannot be compared: {difference.reason}."
     numbers = f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], p = {p_text(difference.p)}"
     if difference.p < ALPHA:
         word = "better" if difference.value > 0 else "worse"
-        return f"{first} is {word} than {second}: {numbers}."
+        return f"{first} is {word} than {second}{both}: {numbers}."
     return (
-        f"No difference was shown between {first} and {second}: {numbers}. This comparison finds true differences from "
-        f"{difference.detectable:.3f} on with 80 % probability."
+        f"No difference was shown between {first} and {second}{both}: {numbers}. This comparison finds true "
+        f"differences from {difference.detectable:.3f} on with 80 % probability."
     )
 
 

@@ -46,6 +46,11 @@ class Setting:
     scores_SN: Matrix
     draws: Mapping[str, tuple[Vector, ...]]
 
+    @property
+    def words(self) -> str:
+        """A short name where there are several axes: `regression, none, av`."""
+        return ", ".join(self.values.values()) if len(self.values) > 1 else self.name
+
     def mean_draws(self, metric: str) -> Vector:
         """Draws [R] of the mean over seeds."""
         return np.asarray(np.mean(self.draws[metric], axis=0))
@@ -55,11 +60,13 @@ class Setting:
 class Comparison:
     """`first - second` in the study's metric; p is adjusted by Holm over the whole family.
 
+    first, second: what differs between the two settings. shared: what they have in common.
     difference: items and, where `freedom` > 0, training seeds. items_only: the same without the seeds' part.
     """
 
     first: str
     second: str
+    shared: str
     difference: Difference
     items_only: Difference
     others: Mapping[str, Interval]

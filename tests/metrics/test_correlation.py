@@ -71,7 +71,7 @@ def test_what_does_not_exist_is_nan_and_says_why(metric, scores, labels, reason)
 def test_rmse_exists_for_constants_and_for_one_item():
     assert rmse([0.5] * 3, [0.5, 0.5, 2.0]).value == pytest.approx(math.sqrt(0.75))
     assert rmse([1.0], [3.0]).value == 2.0
-    assert rmse([], []).reason == "needs at least 1 items, got 0"
+    assert rmse([], []).reason == "there are no items"
 
 
 def test_vectors_of_different_length_are_a_programming_mistake():

@@ -52,7 +52,7 @@ def test_constant_predictions_and_no_labels_at_all_have_reasons():
     assert evaluate([0.5] * 5, range(5)).metrics["challenge"].reason == "all 5 scores are equal (0.5)"
     nothing = evaluate([0.5] * 5, [math.nan] * 5)
     assert nothing.n == 0
-    assert nothing.metrics["rmse"].reason == "needs at least 1 items, got 0"
+    assert nothing.metrics["rmse"].reason == "there are no items"
     json.dumps(nothing.to_json(), allow_nan=False)
 
 

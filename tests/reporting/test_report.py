@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -144,6 +145,9 @@ def test_tables_and_pictures_go_to_wandb_offline(runs, tmp_path, monkeypatch):
     pictures = draw_all(study, tmp_path, only=("settings", "differences"))
     log_to_wandb(study, tmp_path, pictures, title="test", mode="offline")
     (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    ends = time.monotonic() + 30  # wandb's own process writes the file a moment after the run is finished
+    while b"differences" not in log.read_bytes() and time.monotonic() < ends:
+        time.sleep(0.1)
     assert b"differences" in log.read_bytes()
 
 

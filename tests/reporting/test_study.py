@@ -88,8 +88,10 @@ def test_each_setting_is_compared_with_the_baselines_counterpart(tmp_path, make_
         for modal in ("v", "av")
         for rank in ("none", "r16")
     ]
-    pairs = {(one.first, one.second) for one in study_of(folders, baseline={"modal": "v"}).comparisons}
-    assert pairs == {("lora=none, modal=av", "lora=none, modal=v"), ("lora=r16, modal=av", "lora=r16, modal=v")}
+    study = study_of(folders, baseline={"modal": "v"})
+    pairs = {(one.first, one.second, one.shared) for one in study.comparisons}
+    assert pairs == {("modal=av", "modal=v", "lora=none"), ("modal=av", "modal=v", "lora=r16")}
+    assert "modal=av is better than modal=v (both lora=r16): +0.2" in " ".join(verdicts(study))
     assert len(study_of(folders).comparisons) == 6
 
 
