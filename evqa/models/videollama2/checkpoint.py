@@ -43,16 +43,32 @@ def locate(checkpoint: str, *, revision: str | None) -> Path:
 
 
 def _download(checkpoint: str, revision: str) -> Path:
-    import huggingface_hub
+    """Take the folder from the local cache where it is complete; otherwise fetch it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    patterns = list(DOWNLOADS)
     try:
-        return Path(huggingface_hub.snapshot_download(checkpoint, revision=revision, allow_patterns=list(DOWNLOADS)))
+        cached = Path(snapshot_download(checkpoint, revision=revision, allow_patterns=patterns, local_files_only=True))
+        if _is_complete(cached):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=patterns))
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"model.checkpoint={checkpoint!r} (revision {revision}) could not be fetched from the Hugging Face hub: "
-            f"{reason} Without network, download the folder elsewhere and give its path."
+            f"{reason.rstrip('.')}. Without network, download the folder elsewhere and give its path."
         ) from error
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        return (folder / "config.json").is_file() and all(path.is_file() for path in _main_paths(folder))
+    except CheckpointError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from evqa.models.videollama2 import model as model_module
+from evqa.models.videollama2 import senses
 from tests.models.videollama2 import reference
 
 
@@ -28,4 +28,4 @@ def one_thread():
 @pytest.fixture
 def pixels_given(monkeypatch):
     """The reference inputs hold pixel values, not frames."""
-    monkeypatch.setattr(model_module, "normalise", lambda pixels: pixels)
+    monkeypatch.setattr(senses, "normalise", lambda pixels: pixels)

@@ -228,13 +228,19 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(monkeypatch):
 def test_a_hub_checkpoint_is_fetched_at_its_revision(monkeypatch, folder):
     import huggingface_hub
 
-    asked = {}
-    monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda name, **more: asked.update(more, name=name) or str(folder)
-    )
+    asked, cached = [], folder
+
+    def snapshot_download(name, **more):
+        asked.append(more | {"name": name})
+        return str(cached if more.get("local_files_only") else folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert checkpoint_module.locate("owner/name", revision="abc") == folder
-    assert (asked["name"], asked["revision"]) == ("owner/name", "abc")
-    assert "config.json" in asked["allow_patterns"]
+    assert [(call["name"], call["revision"]) for call in asked] == [("owner/name", "abc")], "the network is not asked"
+    assert "config.json" in asked[0]["allow_patterns"]
+    cached = folder.parent / "unfinished"
+    assert checkpoint_module.locate("owner/name", revision="abc") == folder
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("given", ["/nowhere/at/all", "./nowhere", "one/two/three"])

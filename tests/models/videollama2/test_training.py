@@ -1,10 +1,12 @@
 """What training does to the model: what gets gradients, what is recomputed, what is dropped."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+from evqa.errors import MissingDependencyError
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import Setting
@@ -154,6 +156,26 @@ def test_automatic_mixed_precision_accepts_float32_weights():
         loss = model(batch_of(model)).hidden_BTD.float().square().sum()
     loss.backward()
     assert torch.isfinite(loss)
+
+
+def test_a_process_without_media_still_visits_every_trained_part(monkeypatch):
+    model = build().train()
+    batch = batch_of(model, modal="")
+    visited = {part_of(model, name) for name in gradients(model, batch)}
+    assert visited == {"language"}
+    expected = model(batch).hidden_BTD
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    found = gradients(model, batch)
+    assert {part_of(model, name) for name in found} == {"language", "connector", "audio", "audio_connector"}
+    assert all(value.abs().max() == 0 for name, value in found.items() if part_of(model, name) != "language")
+    assert torch.equal(model(batch).hidden_BTD, expected)
+
+
+def test_attention_that_is_not_installed_says_what_to_install():
+    if find_spec("flash_attn"):
+        pytest.skip("flash-attn is installed")
+    with pytest.raises(MissingDependencyError, match=r"model.attention=flash_attention_2 needs the package flash-attn"):
+        build(attention="flash_attention_2")
 
 
 def test_logits_without_an_lm_head_are_refused():
