@@ -81,6 +81,8 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
     for name, records in annotations.splits.items():
         splits[name], unreadable = check_files(records, config)
         failures += unreadable
+    for note in annotations.notes:
+        _warn(note)
     num_rows = len(failures) + sum(map(len, splits.values()))
     show.print_data(console, splits, failures)
     allowed = build_loading(config).max_failures
