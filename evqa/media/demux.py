@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -25,20 +27,27 @@ class Track:
         self.stream = stream
         self.packets: list[Packet[Any]] = []
         self.is_past_horizon = False
-        self._horizon = horizon_seconds
+        self._last_tick = _last_tick(stream, horizon_seconds)
         self._origin: int | None = None
-        self._margin = _DECODER_DELAY_SECONDS if stream.type == "audio" else 0.0
 
     def add(self, packet: Packet[Any]) -> None:
         """Keep a packet; note when every later one must lie behind the horizon."""
         self.packets.append(packet)
         if packet.pts is not None and not packet.is_discard:
             self._origin = packet.pts if self._origin is None else min(self._origin, packet.pts)
-        if self._horizon is None or self._origin is None or packet.dts is None:
+        if self._last_tick is None or self._origin is None or packet.dts is None:
             return
         # a packet is never shown before it is decoded, so decoding times bound all later display times
-        elapsed_seconds = float((packet.dts - self._origin) * self.stream.time_base)
-        self.is_past_horizon = self.is_past_horizon or elapsed_seconds > self._horizon + self._margin
+        self.is_past_horizon = self.is_past_horizon or packet.dts - self._origin > self._last_tick
+
+
+def _last_tick(stream: Any, horizon_seconds: float | None) -> int | None:
+    """Return the last tick of the stream's time base, from its start, before which something wanted may begin."""
+    if horizon_seconds is None:
+        return None
+    margin_seconds = _DECODER_DELAY_SECONDS if stream.type == "audio" else 0.0
+    ticks: Fraction = Fraction(horizon_seconds + margin_seconds) / stream.time_base
+    return math.floor(ticks)
 
 
 def demux(container: InputContainer, tracks: Sequence[Track], budget: Budget) -> str | None:

@@ -84,7 +84,8 @@ def bicubic(frame_HWC: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """One antialiased bicubic call on uint8; a frame that has the size already is returned as it is."""
     if frame_HWC.shape[:2] == size_hw:
         return frame_HWC.contiguous()
-    channels_last = frame_HWC.permute(2, 0, 1)[None]
+    # torch takes its fast path only if the strides say channels-last, which those of permute(2, 0, 1)[None] do not
+    channels_last = frame_HWC[None].permute(0, 3, 1, 2)
     resized = functional.interpolate(channels_last, size_hw, mode="bicubic", antialias=True, align_corners=False)
     return resized[0].permute(1, 2, 0).contiguous()
 
