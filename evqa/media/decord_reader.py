@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def _silent_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-def _quiet_decord():  # type: ignore[no-untyped-def]  # noqa: ANN202  # decord has no types
+def _quiet_decord() -> Any:  # decord has no types
     try:
         import decord
     except ImportError as error:
