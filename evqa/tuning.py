@@ -57,6 +57,9 @@ def apply_tuning(model: Model, tuning: Tuning) -> None:
     for name, parameter in model.named_parameters():
         part = part_of(model, name)
         parameter.requires_grad_(is_adapter(name) or part in trained)
+        if parameter.requires_grad and tuning.method != "full":
+            # Small steps get lost in bfloat16; what little is trained beside a frozen base can afford float32.
+            parameter.data = parameter.data.float()
 
 
 def is_adapter(name: str) -> bool:

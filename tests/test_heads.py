@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from evqa.errors import ConfigError
+from evqa.errors import CheckpointError, ConfigError
 from evqa.heads.levels import LevelsHead
 from evqa.heads.regression import RegressionHead, masked_mean
 from evqa.heads.text import NumberWording, TextHead
@@ -80,7 +80,17 @@ def test_as_many_weights_as_words():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("57", 0.57), (" 57 ", 0.57), ("100", 1.0), ("0", 0.0), ("101", None), ("57.0", None), ("-3", None), ("about 57", None), ("", None)],
+    [
+        ("57", 0.57),
+        (" 57 ", 0.57),
+        ("100", 1.0),
+        ("0", 0.0),
+        ("101", None),
+        ("57.0", None),
+        ("-3", None),
+        ("about 57", None),
+        ("", None),
+    ],
 )
 def test_only_a_number_in_the_taught_format_is_read(text, value):
     assert NumberWording("", 100.0, 0, "").parse(text) == value
@@ -116,3 +126,16 @@ def test_text_loss_is_the_cross_entropy_of_the_targets(padded):
 def test_braces_and_missing_texts_in_a_prompt(tmp_path):
     record = Record(id="x", path=tmp_path, title="{title} {0} %s", description=None)
     assert Prompt(question="T {title} D {description}.").text(record) == "T {title} {0} %s D None."
+
+
+def test_a_published_head_keeps_its_scores_on_any_scale(padded):
+    hidden_BTD, mask_BT = padded
+    published = RegressionHead(WIDTH, scale=100.0).eval()
+    for scale in (1.0, 100.0):
+        head = RegressionHead(WIDTH, scale=scale).eval()
+        head.load_published(published.state_dict())
+        torch.testing.assert_close(
+            head.read(output(hidden_BTD, mask_BT)).score_B, published.read(output(hidden_BTD, mask_BT)).score_B
+        )
+    with pytest.raises(CheckpointError, match=r"another size \(\(4, 8\) there, \(3, 8\) here\)"):
+        RegressionHead(WIDTH, hidden=3).load_published(published.state_dict())

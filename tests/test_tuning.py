@@ -32,7 +32,9 @@ def test_lora_trains_adapters_and_connectors_and_nothing_else(model):
     adapters = {name for name in names if is_adapter(name)}
     assert len(adapters) == 2 * 6 * 2  # A and B of six projections in two layers
     assert {part_of(model, name) for name in names - adapters} == {"connector", "audio_connector"}
-    assert all(torch.equal(before[n.replace(".base_layer", "")], p) for n, p in model.named_parameters() if n not in adapters)
+    assert all(
+        torch.equal(before[n.replace(".base_layer", "")], p) for n, p in model.named_parameters() if n not in adapters
+    )
 
 
 def test_merged_adapters_leave_the_same_function_and_the_old_names(model):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evqa.errors import CheckpointError
 from evqa.heads.base import Criterion, Head, Reading, Wording
 from evqa.prompts import Prompt
 from evqa.types import Answer, Output
@@ -70,6 +71,18 @@ class RegressionHead(Head):
         hidden_BN = self._drop(self.fc1(self._drop(pooled_BD.to(self.fc1.weight.dtype))).relu())
         score_B: Tensor = self.fc2(hidden_BN).float()[:, 0]
         return score_B
+
+    def load_published(self, state: dict[str, Tensor]) -> None:
+        """Take over weights that were trained on 0-100 labels.
+
+        Raises:
+            CheckpointError: the published head has another size.
+        """
+        if state["fc1.weight"].shape != self.fc1.weight.shape:
+            sizes = f"{tuple(state['fc1.weight'].shape)} there, {tuple(self.fc1.weight.shape)} here"
+            raise CheckpointError(f"the checkpoint's regression head has another size ({sizes}); set head.hidden=null")
+        rescaled = {name: t * (self.scale / 100.0) if name.startswith("fc2.") else t for name, t in state.items()}
+        self.load_state_dict(rescaled)
 
     def read(self, output: Output) -> Reading:
         """Score every sample in 0-1."""

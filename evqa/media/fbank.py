@@ -94,9 +94,9 @@ def _mel_matrix(dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):
         low, high = _mel(torch.tensor([_LOW_HZ, SAMPLE_RATE_HZ / 2], dtype=torch.float64)).tolist()
         width = (high - low) / (MEL_BINS + 1)
-        bin_M = torch.arange(MEL_BINS)
+        bin_M = torch.arange(MEL_BINS, dtype=torch.float32)  # whatever the default type is just now
         left_M, centre_M, right_M = (low + (bin_M + offset) * width for offset in (0.0, 1.0, 2.0))
-        mel_K = _mel(torch.arange(_FFT_SIZE // 2) * (SAMPLE_RATE_HZ / _FFT_SIZE))[:, None]
+        mel_K = _mel(torch.arange(_FFT_SIZE // 2, dtype=torch.float32) * (SAMPLE_RATE_HZ / _FFT_SIZE))[:, None]
         rising = (mel_K - left_M) / (centre_M - left_M)
         falling = (right_M - mel_K) / (right_M - centre_M)
         weights_KM = torch.minimum(rising, falling).clamp_min(0.0)

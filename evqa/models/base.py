@@ -100,7 +100,7 @@ class Model(nn.Module, ABC):
         raise NotImplementedError
 
     def head_state(self) -> dict[str, torch.Tensor]:
-        """Weights of a regression head (`fc1.*`, `fc2.*`) that came with the checkpoint; empty where none did."""
+        """Weights of a regression head (`fc1.*`, `fc2.*`) that came with the checkpoint, on a scale of 0-100."""
         return {}
 
     def base_name(self) -> str:

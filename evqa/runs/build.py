@@ -16,6 +16,7 @@ from evqa.config.signature import read_schema
 from evqa.datamodule import Loading, Reading, ScoreDataModule
 from evqa.errors import EvqaError
 from evqa.heads.base import Head
+from evqa.heads.regression import RegressionHead
 from evqa.media.cache import CachedReader
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.models.base import Model, Setting
@@ -59,8 +60,8 @@ def build_scorer(config: DictConfig, *, load: bool = True) -> Scorer:
         model: Model = build(config.model, setting)
         head: Head = build(config.head, model.width)
     model.preparer.clip = dataclasses.replace(model.preparer.clip, **_reading_settings(config))
-    if load and not setting.logits and (state := model.head_state()):
-        head.load_state_dict(state)
+    if load and isinstance(head, RegressionHead) and (state := model.head_state()):
+        head.load_published(state)
     return Scorer(model, head, getattr(model.preparer, "prompt", setting.prompt))
 
 

@@ -12,7 +12,7 @@ from evqa.runs import show
 from evqa.runs.build import build_dataset
 from evqa.runs.fit import describe
 from evqa.runs.load import load_run
-from evqa.runs.preparation import check_files
+from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.scoring import score_split, write_predictions
 
 
@@ -35,6 +35,7 @@ def evaluate_split(
         rejects=[*annotations.rejects, *unreadable],
         scale=run.module.scale,
         about=describe(run.config, run.checkpoint, split, modal),
+        facts=known_facts(run.config),
     )
     console = Console(highlight=False, soft_wrap=True)
     title = f"{'-'.join(words)}: n={record['n']}, {record['num_failed']} failed"

@@ -24,7 +24,7 @@ from evqa.runs import show
 from evqa.runs.build import build, build_datamodule, build_dataset, build_loading, build_module, build_scorer
 from evqa.runs.card import cost_card
 from evqa.runs.folder import RunFolder
-from evqa.runs.preparation import check_files
+from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.scoring import score_split, write_predictions
 from evqa.tuning import trained_parts
@@ -144,6 +144,7 @@ def evaluate_run(
                 rejects=unreadable,
                 scale=module.scale,
                 about=describe(config, path, split),
+                facts=known_facts(config),
             )
     if not trainer.is_global_zero:
         return None

@@ -73,6 +73,8 @@ def load_run(
     if full_precision and config.lora.method == "qlora":
         config.lora.method = "lora"
     file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
+    if checkpoint == "best" and not file.exists():  # no validation had a value, e.g. fewer than three items
+        file = folder.checkpoints / "last.ckpt"
     if not file.exists():
         raise RunError(
             f"{path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt."

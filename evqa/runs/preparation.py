@@ -58,6 +58,11 @@ def check_files(records: Records, config: DictConfig) -> tuple[Records, tuple[Fa
     return checked.usable, checked.failures
 
 
+def known_facts(config: DictConfig) -> dict[str, FileFacts]:
+    """What the manifest knows of the files, by id."""
+    return {one.id: one for one in manifest.read_manifest(build_dataset(config).prepared_folder() / "manifest.csv")}
+
+
 def _check(splits: Mapping[str, Records], config: DictConfig, dataset: Dataset, *, hashed: bool) -> Checked:
     return manifest.check_files(
         splits,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
 
 from evqa.datamodule import ScoreDataModule
+from evqa.datasets.manifest import FileFacts
 from evqa.metrics import evaluate
 from evqa.module import Scored, ScoreModule, gather
 from evqa.runs.folder import RunFolder, write_whole
@@ -35,24 +36,37 @@ def write_predictions(
     rejects: Iterable[Failure],
     scale: LabelScale,
     about: dict[str, Any],
+    facts: Mapping[str, FileFacts],
 ) -> dict[str, Any]:
     """Write NAME.csv, NAME.targets.csv and NAME.json; returns the content of the last.
 
     rejects: rows of the data set that never became items (bad labels, missing files). about: checkpoint, modality and
-    so on, for the record.
+    so on, for the record. facts: what the manifest knows of the files, by id, for slices in a report.
     """
     rows = zip(scored.ids, scored.scores, strict=True)
     write_table(folder.prediction(name), ["Id", scale.name], [(id_, repr(score)) for id_, score in rows])
-    labelled = [
-        (r.id, repr(r.label), len(r.title or ""), len(r.description or "")) for r in records if r.label is not None
-    ]
-    columns = ["Id", scale.name, "title_chars", "description_chars"]
-    if labelled:
-        write_table(folder.prediction(name, "targets.csv"), columns, labelled)
+    _write_targets(folder.prediction(name, "targets.csv"), records, facts, scale)
     evaluation = evaluate(scored.scores, scored.labels, failures=(*scored.failures, *rejects))
     record = {**about, "label": {"name": scale.name, "range": list(scale.range)}, **evaluation.to_json()}
     write_whole(folder.prediction(name, "json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record
+
+
+def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, FileFacts], scale: LabelScale) -> None:
+    rows = [
+        (
+            record.id,
+            repr(record.label),
+            facts[record.id].duration if record.id in facts else "",
+            str(bool(facts[record.id].audio_codec)).lower() if record.id in facts else "",
+            len(record.title or ""),
+            len(record.description or ""),
+        )
+        for record in records
+        if record.label is not None
+    ]
+    if rows:
+        write_table(path, ["Id", scale.name, "duration", "has_audio", "title_chars", "description_chars"], rows)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

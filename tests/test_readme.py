@@ -1,0 +1,92 @@
+"""The README is run: its commands work as printed, and its tree names every file."""
+
+import csv
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from evqa import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Added to a command so that it takes seconds instead of hours, or so that it needs no published weights.
+SHORTER = {
+    "train": ["trainer.epochs=1", "trainer.progress=false", "model.width=16", "data.workers=1"],
+    "benchmark": ["--clips", "1", "--rounds", "1", "--workers", "1"],
+}
+NEEDS_WEIGHTS = "model=videollama2"
+
+
+def commands():
+    """Yield the arguments of every `python -m evqa.NAME ...` line of the README's shell blocks."""
+    variables = {}
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL):
+        for line in block.splitlines():
+            if assigned := re.fullmatch(r'([A-Z]+)="(.*)"', line):
+                variables[assigned[1]] = assigned[2]
+            elif line.startswith("python -m evqa."):
+                text = re.sub(r"\$([A-Z]+)", lambda match: variables[match[1]], line)
+                yield shlex.split(text.removeprefix("python -m evqa."), comments=True)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """The folder of someone who has a CSV and videos."""
+    from evqa.datasets.synthetic import Synthetic
+
+    made = Synthetic(folder=str(tmp_path / "made"), num_train=48, num_val=16)
+    made.load()
+    (made.home() / "videos").rename(tmp_path / "videos")
+    (made.home() / "train.csv").rename(tmp_path / "train_data.csv")
+    (tmp_path / "new.mp4").write_bytes(next((tmp_path / "videos").iterdir()).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def runs_of(workplace):
+    return sorted(path.parent for path in workplace.glob("runs/default/*/config.yaml"))
+
+
+def ready(arguments, workplace):
+    """Fill in what the README leaves to the reader: NAME, a shell's star, and the table of targets."""
+    runs = runs_of(workplace)
+    filled = []
+    for argument in arguments:
+        if argument == "runs/default/*":
+            filled += [str(run) for run in runs]
+        else:
+            filled.append(argument.replace("NAME", runs[-1].name) if runs else argument)
+    if "val.csv" in filled:
+        _write_targets(runs[0], workplace / "val.csv")
+    return filled + SHORTER.get(arguments[0], [])
+
+
+def _write_targets(run, path):
+    rows = list(csv.reader((run / "predictions" / "val.targets.csv").read_text().splitlines()))
+    path.write_text("".join(f"{row[0]},{row[1]}\n" for row in rows))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_every_command_of_the_readme_runs(workplace):
+    ran = set()
+    for arguments in commands():
+        if NEEDS_WEIGHTS in arguments:
+            arguments = [*arguments, "dry_run=true"]
+            filled = arguments
+        else:
+            filled = ready(arguments, workplace)
+        if "-m" in filled:  # the nine runs of the example, at three
+            filled = [argument.replace("seed=0,1,2", "seed=0") for argument in filled]
+        assert cli.main(filled) == 0, f"evqa {' '.join(filled)}"
+        ran.add(arguments[0])
+    assert ran == {"prepare", "train", "predict", "report", "ensemble", "eval", "benchmark"}
+
+
+def test_the_tree_names_every_module():
+    named = set(re.findall(r"^[│├└─ ]*([\w.]+\.(?:py|yaml))", README, re.MULTILINE))
+    there = {path.name for path in (ROOT / "evqa").rglob("*.py")} - {"__init__.py"}
+    assert there <= named, f"missing in the README's tree: {sorted(there - named)}"
+    assert {name for name in named if name.endswith(".py")} <= there | {"__init__.py"}
