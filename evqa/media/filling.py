@@ -83,7 +83,7 @@ def estimate(reader: CachedReader, paths: Sequence[Path]) -> Estimate:
         folder=str(disk.root),
         num_files=len(unique),
         num_cached=len(unique) - len(missing),
-        clip_bytes=disk.shards.mean_bytes() or _mean_bytes(reader, missing),
+        clip_bytes=disk.shards.mean_bytes(at_least=SAMPLED) or _mean_bytes(reader, missing),
         present_bytes=disk.shards.num_bytes(),
         limit_bytes=reader.settings.max_gigabytes * GIGA,
         free_bytes=disk.free_bytes(),
@@ -115,7 +115,7 @@ def fill(
         raise CacheError(problem)
     todo = list(dict.fromkeys(paths))
     results: dict[Path, Stored] = {}
-    for path, result in _until_nobody_is_busy(reader, todo, workers):
+    for path, result in _each(reader, todo, workers):
         results[path] = result
         if progress:
             progress(len(results), len(todo))
@@ -129,10 +129,20 @@ def fill(
     )
 
 
-def _until_nobody_is_busy(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
+def _each(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
+    """Say what is known to be there, then store the rest; processes take seconds to start, so few are done here."""
+    left = []
+    for path in paths:
+        if reader.known_share([path]):
+            yield path, reader.store(path)
+        else:
+            left.append(path)
+    yield from _until_nobody_is_busy(reader, left, workers if len(left) > 4 * workers else 0)
+
+
+def _until_nobody_is_busy(reader: CachedReader, left: list[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
     """Store all; then wait for the clips that other processes were decoding, or do them when those died."""
     store = functools.partial(_in_processes, workers=workers) if workers else _here
-    left = list(paths)
     while left:
         busy = []
         for path, result in store(reader, left):

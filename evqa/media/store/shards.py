@@ -58,9 +58,10 @@ class Shards:
         self._read_index()
         return sum(place.num_bytes for place in self._places.values())
 
-    def mean_bytes(self) -> float | None:
-        """Return the mean size of the records that are there, None where there are none."""
-        return self.num_bytes() / len(self._places) if self._places else None
+    def mean_bytes(self, *, at_least: int) -> float | None:
+        """Return the mean size of the records that are there, None where there are too few of them."""
+        total = self.num_bytes()
+        return total / len(self._places) if len(self._places) >= at_least else None
 
     def may_be_reason(self, key: bytes) -> bool:
         """Return whether the record of `key` is as small as that of a failure."""
