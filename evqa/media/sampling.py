@@ -136,7 +136,7 @@ def _qwen_numbers(num_frames: int, average_fps: float, sampling: FrameSampling) 
     most = _to_even(min(2 * sampling.count, num_frames))
     asked = num_frames / average_fps * sampling.fps
     spread = _to_even(min(min(max(asked, _QWEN_MIN_FRAMES), most), num_frames))
-    numbers = torch.linspace(0, num_frames - 1, spread).round().long()  # float32, as published
+    numbers = torch.linspace(0, num_frames - 1, spread, dtype=torch.float32).round().long()  # float32 as published
     return [int(n) for n in numbers[: sampling.count]]
 
 
