@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from evqa.errors import CheckpointError, MissingDependencyError
+from evqa.models.published import CONFIGURATIONS, published_config, stand_in_tokenizer
 
 TEXTS = ["*.json", "*.txt", "*.jinja"]
 WEIGHTS = "*.safetensors"
@@ -30,11 +31,15 @@ SIDE_FILES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint folder on this machine, and where it came from (revision: None for a local folder)."""
+    """A checkpoint folder on this machine, and where it came from (revision: None for a local folder).
+
+    on_paper: nothing is at hand, but the sizes are known (`evqa.models.published`); enough for a dry run.
+    """
 
     name: str
     folder: Path
     revision: str | None = None
+    on_paper: bool = False
 
     @property
     def label(self) -> str:
@@ -75,7 +80,8 @@ class Checkpoint:
 def find_checkpoint(name: str, *, revision: str | None, weights: bool = True) -> Checkpoint:
     """Find a checkpoint folder; a hub name is looked up in the local cache first and downloaded where it is missing.
 
-    `revision` pins a hub name and has no meaning for a folder. Without `weights` only the small files are fetched.
+    `revision` pins a hub name and has no meaning for a folder. Without `weights` only the small files are needed, and
+    for a published checkpoint that is not in the cache not even those.
 
     Raises:
         CheckpointError: there is no such folder or hub repository, or it cannot be reached.
@@ -105,9 +111,12 @@ def _from_hub(name: str, revision: str | None, *, weights: bool) -> Checkpoint:
             return checkpoint
     except LocalEntryNotFoundError:
         pass
+    if not weights and name in CONFIGURATIONS:
+        return Checkpoint(name=name, folder=Path(name), revision=revision, on_paper=True)
     pinned = f" --revision {revision}" if revision else ""
     advice = f"Download it where there is a network with `hf download {name}{pinned}`, or name a local folder."
     try:
+        _reach(name, revision)
         return fetch(cached=False)
     except RevisionNotFoundError as error:
         raise CheckpointError(
@@ -121,6 +130,19 @@ def _from_hub(name: str, revision: str | None, *, weights: bool) -> Checkpoint:
         raise CheckpointError(f"model.checkpoint={name}: cannot be downloaded ({reason}). {advice}") from error
 
 
+def _reach(name: str, revision: str | None) -> None:
+    """Ask for the repository once; without a network the download itself would try again for a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().repo_info(name, revision=revision, timeout=20)
+    except (HfHubHTTPError, OSError):
+        raise
+    except Exception as error:  # of the HTTP package, which depends on the hub's version
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
+
+
 def read_config(checkpoint: Checkpoint, *, model_type: str, inside: str | None = None) -> Any:
     """Read config.json; `inside` names the part to use where the checkpoint holds a larger model (Omni's thinker).
 
@@ -131,7 +153,8 @@ def read_config(checkpoint: Checkpoint, *, model_type: str, inside: str | None =
 
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(checkpoint.folder)
+            on_paper = checkpoint.on_paper
+            config = published_config(checkpoint.name) if on_paper else AutoConfig.from_pretrained(checkpoint.folder)
     except (ValueError, OSError, KeyError, TypeError) as error:
         raise CheckpointError(f"model.checkpoint={checkpoint.name}: config.json cannot be read ({error})") from error
     if inside is not None and hasattr(config, inside):
@@ -148,6 +171,8 @@ def read_tokenizer(checkpoint: Checkpoint) -> Any:
     """Read the checkpoint's tokenizer. Raises CheckpointError where it has none."""
     from transformers import AutoTokenizer
 
+    if checkpoint.on_paper:
+        return stand_in_tokenizer(checkpoint.name)
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(checkpoint.folder)

@@ -61,6 +61,8 @@ class PretrainedModel(Model):
             setattr(self.body, tower, None)
         if self._setting.load:
             load_weights(whole, self.checkpoint, prefix="model." if self._setting.logits else "")
+        else:
+            whole.tie_weights()  # a shared LM head counts once
         self.lm_head = whole.lm_head if self._setting.logits else None
         # A tuple hides the wrapper from torch: its parts are registered above, under names that do not depend on it.
         self._whole = (whole,)

@@ -222,15 +222,19 @@ class Tiny(Model):
         self.lm_head = nn.Linear(width, VOCABULARY, bias=False) if setting.logits else None
 
     def parts(self) -> tuple[Part, ...]:
-        """Eyes and ears count as connectors: LoRA recipes train connectors fully."""
+        """Eyes, ears and the text's encoder count as connectors: LoRA recipes train those fully.
+
+        A pretrained model's embeddings may stay as they are; these are random.
+        """
         projections = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
+        connectors = ("text",) if self.eyes is None else ("eyes", "text")
         every = (
-            Part(name="connector", prefixes=("eyes",)),
+            Part(name="connector", prefixes=connectors),
             Part(name="audio_connector", prefixes=("ears",)),
-            Part(name="language", prefixes=("text", "trunk"), linear_names=projections),
+            Part(name="language", prefixes=("trunk",), linear_names=projections),
             Part(name="lm_head", prefixes=("lm_head",)),
         )
-        return tuple(part for part in every if getattr(self, part.prefixes[0]) is not None)
+        return tuple(part for part in every if getattr(self, part.prefixes[-1]) is not None)
 
     def load_per_sample(self) -> Load:
         """One token a frame, one for 0.16 s of sound, one a byte (about 100 in SnapUGC's titles and descriptions)."""

@@ -25,6 +25,7 @@ def hub(monkeypatch, tmp_path):
         return str(answers[place])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)
     folder = tmp_path / COMMIT
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -87,6 +88,19 @@ def test_a_checkpoint_that_cannot_be_had_says_what_to_do(hub, failure, message):
     with pytest.raises(CheckpointError) as caught:
         find_checkpoint("owner/name", revision=COMMIT)
     assert message in str(caught.value)
+
+
+def test_without_a_network_nothing_is_tried_twice(hub, monkeypatch):
+    answers, calls, _ = hub
+    answers["cache"] = error(LocalEntryNotFoundError)
+
+    def fail(*_, **__):
+        raise RuntimeError("no route")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", fail)
+    with pytest.raises(CheckpointError, match=r"cannot be downloaded \(RuntimeError: no route\)\. Download it where"):
+        find_checkpoint("owner/name", revision=None)
+    assert [place for place, *_ in calls] == ["cache"]
 
 
 @pytest.mark.parametrize("name", ["./missing", "/missing/folder", "missing", "a/b/c"])
