@@ -122,5 +122,9 @@ class ScoreDataModule(lightning.LightningDataModule):
 
 
 def text_length(record: Record) -> float:
-    """Estimate a record's cost before anything is read: the length of its texts."""
-    return float(len(record.title or "") + len(record.description or ""))
+    """Estimate a record's cost before anything is read: the length of its texts in bytes.
+
+    Pictures and sound of a recipe have nearly the same number of tokens in every video. Bytes stand for tokens better
+    than characters do: an English token has about four of them, a Chinese one three or more.
+    """
+    return float(sum(len(text.encode(errors="replace")) for text in (record.title, record.description) if text))

@@ -99,6 +99,7 @@ def _inject(model: Model, tuning: Tuning) -> None:
         )
     if tuning.method == "qlora":
         _quantise(model, names)
+        vars(model)["is_loaded_in_4bit"] = True  # peft asks this, not the layers, which kind of adapter fits
     # Full names: suffixes would also match layers of the same name in another tower.
     config = peft.LoraConfig(
         r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=tuning.dropout, target_modules=names, bias="none"
@@ -114,7 +115,10 @@ def _linears(model: Model, part: Part) -> Iterator[tuple[str, nn.Linear]]:
 
 
 def _quantise(model: Model, names: list[str]) -> None:
-    """Replace linear layers by 4-bit ones (Dettmers et al., QLoRA, NeurIPS 2023); they quantise on the GPU."""
+    """Replace linear layers by 4-bit ones (Dettmers et al., QLoRA, NeurIPS 2023).
+
+    They are quantised when the model is moved to its device, the CPU included.
+    """
     try:
         import bitsandbytes as bnb
     except ImportError as error:
