@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 from evqa.config.identity import register_resolver
 from evqa.errors import EvqaError, MissingDependencyError, RunError
 
-from ._record import JobError, failed, reason
+from ._record import JobError, failed, reason, words_of
 
 try:
     import submitit
@@ -86,7 +86,7 @@ class Jobs:
         jobs = self.living(members)
         new = [place for place in range(len(members)) if place not in jobs]
         for place in jobs:
-            log.info("waiting for job %s, which runs already: %s", jobs[place].job_id, " ".join(members[place]))
+            log.info("waiting for job %s, which runs already: %s", jobs[place].job_id, words_of(members[place]))
         if new:
             jobs |= dict(zip(new, self.submit([members[place] for place in new], first=first), strict=True))
         return self.wait(jobs, members)
@@ -102,7 +102,7 @@ class Jobs:
         with self.ledger.open("a", encoding="utf-8") as file:
             for member, job in zip(members, jobs, strict=True):
                 file.write(json.dumps({"member": key_of(member), "job": job.job_id, "overrides": member}) + "\n")
-                log.info("job %s: %s", job.job_id, " ".join(member))
+                log.info("job %s: %s", job.job_id, words_of(member))
         return list(jobs)
 
     def executor(self) -> submitit.Executor:

@@ -40,7 +40,7 @@ class Member:
             self.value = float(result._return_value)
 
     def __str__(self) -> str:
-        return " ".join(line for line in self.overrides if not line.startswith("hydra."))
+        return words_of(self.overrides)
 
 
 @dataclass(kw_only=True)
@@ -49,6 +49,11 @@ class Outcome:
 
     members: Sequence[Member] = field(default_factory=list)
     exit_code: int = 0
+
+
+def words_of(overrides: Sequence[str]) -> str:
+    """A member's overrides as a user would type them, without what the machinery adds."""
+    return " ".join(line for line in overrides if not line.startswith(("hydra.", "++callbacks.pruning.")))
 
 
 def reason(result: JobReturn) -> str:

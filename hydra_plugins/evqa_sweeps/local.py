@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 
 from evqa.errors import EvqaError
 
-from ._record import reason
+from ._record import reason, words_of
 
 log = logging.getLogger("evqa.sweep")
 
@@ -32,8 +32,7 @@ class LocalLauncher(Launcher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         results = []
         for place, overrides in enumerate(job_overrides):
-            words = " ".join(line for line in overrides if not line.startswith("hydra."))
-            log.info("[%d/%d] %s", place + 1, len(job_overrides), words)
+            log.info("run %d: %s", initial_job_idx + place, words_of(overrides))
             results.append(self.run(list(overrides), initial_job_idx + place))
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
             _leave_no_trace()

@@ -117,7 +117,8 @@ def test_an_unknown_flag_is_told_how_settings_are_written():
     done = run("-m", "evqa.train", "--seed", "3")
     assert done.returncode == 2
     assert done.stderr == (
-        "Unrecognized arguments: --seed. Settings are written without dashes, as key=value; --help lists what there is.\n"
+        "Unrecognized arguments: --seed. "
+        "Settings are written without dashes, as key=value; --help lists what there is.\n"
     )
 
 

@@ -1,0 +1,29 @@
+"""An impossible combination of model and modality, as a user meets it."""
+
+import json
+import resource
+import subprocess
+import sys
+
+SOURCE = """
+import json, sys
+sys.argv = ["train", "model=qwen2_5_vl", "modal=av"]
+from evqa.train import main
+code = main()
+print(json.dumps([name for name in ("torch", "transformers", "lightning", "numpy", "av") if name in sys.modules]))
+raise SystemExit(code)
+"""
+
+
+def test_a_model_without_ears_names_those_that_hear_in_less_than_a_second():
+    for _attempt in range(4):  # neighbours on the same processor slow the first ones down
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        done = subprocess.run([sys.executable, "-c", SOURCE], capture_output=True, text=True)
+        seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+        if seconds < 1:
+            break
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+    able = "model=qwen2_5_omni, model=qwen2_5_omni_3b, model=tiny, model=videollama2, model=videollama2_tiny"
+    assert f"Choose modal=v, or a model that can do 'av': {able}." in done.stderr
+    assert seconds < 1
