@@ -24,6 +24,7 @@ def test_a_model_without_ears_names_those_that_hear_in_less_than_a_second():
             break
     assert done.returncode == 2, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
-    able = "model=qwen2_5_omni, model=qwen2_5_omni_3b, model=tiny, model=videollama2, model=videollama2_tiny"
-    assert f"Choose modal=v, or a model that can do 'av': {able}." in done.stderr
+    _, _, able = done.stderr.partition("Choose modal=v, or a model that can do 'av': ")
+    assert {"model=qwen2_5_omni", "model=tiny", "model=videollama2"} <= set(able.strip(".\n").split(", "))
+    assert "qwen3_vl" not in able
     assert seconds < 1
