@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from evqa.runs.build import build, build_datamodule, build_dataset, build_loadin
 from evqa.runs.card import cost_card
 from evqa.runs.folder import RunFolder
 from evqa.runs.preparation import check_files, known_facts
-from evqa.runs.processes import ended_together, is_first
+from evqa.runs.processes import ended_together, follow_parent, is_first
 from evqa.runs.scoring import score_split, write_predictions
 from evqa.tuning import trained_parts
 
+REQUEUED_PATIENCE_SECONDS = 120.0  # on a lost node the job's last life may not have noticed yet
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -45,9 +47,10 @@ def run(config: DictConfig) -> float | None:
     with stops.listening():
         if not is_first(build(config.trainer).num_processes):  # the first process holds the lock, and speaks
             stops.first_process, console.quiet = False, True
+            follow_parent()
             return _run(config, folder, stops)
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
-        with folder.lock():
+        with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
                 folder.prepare(config, list(running_overrides()))
                 console.print(f"{folder.path} is finished already; nothing to do.")

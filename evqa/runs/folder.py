@@ -9,11 +9,12 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -85,22 +86,33 @@ class RunFolder:
         write_whole(self.config, OmegaConf.to_yaml(config, resolve=True))
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, patience_s: float = 0.0) -> Iterator[None]:
         """Hold the folder for one process; the system releases it when the process dies.
+
+        patience_s: how long to wait for the one that holds it, for it may be about to end.
 
         Raises:
             RunError: another process is running here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"{self.path}: the same run is going on in another process. Wait for it, or change seed or "
-                    "run.name."
-                ) from error
+            until = time.monotonic() + patience_s
+            while not _locked(file):
+                if time.monotonic() >= until:
+                    raise RunError(
+                        f"{self.path}: the same run is going on in another process. Wait for it, or change seed or "
+                        "run.name."
+                    )
+                time.sleep(0.5)
             yield
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -151,5 +151,6 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=r".*overridden `transfer_batch_to_device` in `LightningModule`.*")
     warnings.filterwarnings("ignore", message=r".*`srun` command is available on your system.*")  # a choice
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")  # every epoch's end logs too
+    warnings.filterwarnings("ignore", message=r".*recommended to use `self.log\(.*sync_dist=True.*")  # gathered already
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
