@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -144,3 +145,54 @@ def merge_adapters(model: Model) -> None:
             module.merge()
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, module.get_base_layer())
+
+
+def save_adapter(model: Model, tuning: Tuning, folder: Path, *, base: str) -> None:
+    """Write the adapters, and the parts that were trained fully, as a folder that peft loads on the published base.
+
+    base: name of the base, with @ and its revision where it has one.
+
+    Raises:
+        ConfigError: the model has no adapters.
+    """
+    import peft
+    from safetensors.torch import save_file
+
+    trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    adapters = {name: tensor for name, tensor in trained.items() if is_adapter(name)}
+    if not adapters:
+        raise ConfigError(["--adapter: the run trained no adapter (lora=none); leave the flag out to export it whole."])
+    layers = sorted({_published_module(model, name.partition(".lora_")[0]) for name in adapters})
+    wholes = {part_of(model, name) for name in trained if not is_adapter(name)}
+    prefixes = [prefix for part in model.parts() if part.name in wholes for prefix in part.prefixes]
+    peft.LoraConfig(
+        r=tuning.rank,
+        lora_alpha=tuning.alpha,
+        lora_dropout=tuning.dropout,
+        bias="none",
+        target_modules=layers,
+        modules_to_save=[_published_module(model, name) for name in _savable(model, prefixes)] or None,
+        base_model_name_or_path=base.partition("@")[0],
+        revision=base.partition("@")[2] or None,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
+    state = {f"base_model.model.{_published_parameter(model, name)}": tensor for name, tensor in trained.items()}
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _savable(model: Model, prefixes: Sequence[str]) -> Iterator[str]:
+    """Name modules; peft cannot save a list of modules as one."""
+    for prefix in prefixes:
+        module = model.get_submodule(prefix)
+        if isinstance(module, nn.ModuleList):
+            yield from (f"{prefix}.{name}" for name, _ in module.named_children())
+        else:
+            yield prefix
+
+
+def _published_parameter(model: Model, name: str) -> str:
+    return model.published_name(name.replace(".default.", "."))
+
+
+def _published_module(model: Model, name: str) -> str:
+    return model.published_name(f"{name}.weight").removesuffix(".weight")

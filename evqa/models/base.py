@@ -111,13 +111,13 @@ class Model(nn.Module, ABC):
         """Translate the name of a parameter to the one that the published code knows it by."""
         return name
 
-    def export(self, folder: Path, *, head_state: Mapping[str, torch.Tensor], head_scale: float) -> None:
+    def export(self, folder: Path, *, head_state: Mapping[str, torch.Tensor]) -> None:
         """Write all weights to a folder as others load them; adapters must be merged before.
 
-        head_state, head_scale: a regression head (`fc1.*`, `fc2.*`; else empty) and the size of its output, for
-        layouts that have a place for it.
+        head_state: a regression head (`fc1.*`, `fc2.*`, on a scale of 0-100; else empty), for layouts that have a
+        place for it.
         """
-        del head_state, head_scale
+        del head_state
         from safetensors.torch import save_file
 
         state = {self.published_name(name): tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}

@@ -182,7 +182,7 @@ def read_tokenizer(checkpoint: Checkpoint) -> Any:
 
 def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
     """Build a transformers model whose weights hold no memory yet; buffers are real."""
-    from accelerate import init_empty_weights  # type: ignore[import-untyped]
+    from accelerate import init_empty_weights
 
     try:
         with quiet(), init_empty_weights(include_buffers=False):

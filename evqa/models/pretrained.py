@@ -176,9 +176,9 @@ class PretrainedModel(Model):
         (whole,) = self._whole
         self._save(whole, folder)
 
-    def export(self, folder: Path, *, head_state: Mapping[str, Tensor], head_scale: float) -> None:
+    def export(self, folder: Path, *, head_state: Mapping[str, Tensor]) -> None:
         """Write a complete Hugging Face folder: parts that were not built are taken over from the base."""
-        del head_state, head_scale  # transformers has no place for them
+        del head_state  # transformers has no place for them
         dtype = str(next(self.body.parameters()).dtype).removeprefix("torch.")
         complete = build_empty(self._kind.full, self.architecture, dtype=dtype, attention="sdpa")
         state = {self.published_name(name): tensor for name, tensor in self.state_dict().items()}

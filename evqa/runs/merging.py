@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
 from evqa import __version__
-from evqa.errors import ConfigError, RunError
-from evqa.models.base import Model
+from evqa.errors import RunError
+from evqa.heads.base import Head
 from evqa.models.hub import HEAD_FILE
 from evqa.runs.build import build
 from evqa.runs.load import LoadedRun, load_run
 from evqa.runs.model_card import model_card
-from evqa.tuning import Tuning, is_adapter, merge_adapters, part_of
+from evqa.tuning import merge_adapters, save_adapter
 
 SETTINGS_FILE = "evqa.json"
 EXPORTED_NODES = ("model", "modal", "frames", "audio", "head", "lora")  # of config.yaml; data and places stay at home
@@ -58,17 +58,24 @@ def export_run(
 def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, Any]:
     """Write weights, head and `evqa.json`; returns the content of the last."""
     model, head, tuning = run.scorer.model, run.scorer.head, build(run.config.lora)
-    head_state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+    head_state = _published_head(head)
     about = describe(run, form="adapter" if adapter else "merged")
     if adapter:
-        write_adapter(model, tuning, folder)
+        save_adapter(model, tuning, folder, base=about["base"])
     else:
         merge_adapters(model)
-        model.export(folder, head_state=head_state, head_scale=float(getattr(head, "scale", 1.0)))
+        model.export(folder, head_state=head_state)
     if head_state:
         _save(head_state, folder / HEAD_FILE)
     (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return about
+
+
+def _published_head(head: Head) -> dict[str, Tensor]:
+    """The weights of a regression head, its output brought to 0-100 as in published checkpoints."""
+    factor = 100.0 / float(getattr(head, "scale", 100.0))
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+    return {name: tensor * factor if name.startswith("fc2.") else tensor for name, tensor in state.items()}
 
 
 def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
@@ -95,54 +102,6 @@ def _portable(node: DictConfig) -> dict[str, Any]:
 def _without_folders(name: str) -> str:
     """Keep a hub name, and only the last component of a local folder."""
     return Path(name).name if Path(name).expanduser().is_dir() else name
-
-
-def write_adapter(model: Model, tuning: Tuning, folder: Path) -> None:
-    """Write the adapters, and the parts that were trained fully, as a folder that peft loads on the published base.
-
-    Raises:
-        ConfigError: the run has no adapters.
-    """
-    import peft
-
-    trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-    adapters = {name: tensor for name, tensor in trained.items() if is_adapter(name)}
-    if not adapters:
-        raise ConfigError(["--adapter: the run trained no adapter (lora=none); leave the flag out to export it whole."])
-    layers = sorted({_published_module(model, name.partition(".lora_")[0]) for name in adapters})
-    wholes = {part_of(model, name) for name in trained if not is_adapter(name)}
-    prefixes = [prefix for part in model.parts() if part.name in wholes for prefix in part.prefixes]
-    peft.LoraConfig(
-        r=tuning.rank,
-        lora_alpha=tuning.alpha,
-        lora_dropout=tuning.dropout,
-        bias="none",
-        target_modules=layers,
-        modules_to_save=[_published_module(model, name) for name in _savable(model, prefixes)] or None,
-        base_model_name_or_path=_without_folders(model.base_name().partition("@")[0]),
-        revision=model.base_name().partition("@")[2] or None,
-        inference_mode=True,
-    ).save_pretrained(str(folder))
-    state = {f"base_model.model.{_published_parameter(model, name)}": tensor for name, tensor in trained.items()}
-    _save(state, folder / "adapter_model.safetensors")
-
-
-def _savable(model: Model, prefixes: Sequence[str]) -> Iterator[str]:
-    """Name modules; peft cannot save a list of modules as one."""
-    for prefix in prefixes:
-        module = model.get_submodule(prefix)
-        if isinstance(module, nn.ModuleList):
-            yield from (f"{prefix}.{name}" for name, _ in module.named_children())
-        else:
-            yield prefix
-
-
-def _published_parameter(model: Model, name: str) -> str:
-    return model.published_name(name.replace(".default.", "."))
-
-
-def _published_module(model: Model, name: str) -> str:
-    return model.published_name(f"{name}.weight").removesuffix(".weight")
 
 
 def _save(state: dict[str, Tensor], file: Path) -> None:

@@ -95,7 +95,8 @@ def _files(about: dict[str, Any]) -> str:
     return f"""## Files
 
 {use} `head.safetensors` holds the head's layers (fc1, ReLU, fc2 on the mean of the last hidden states over real
-positions; absent for heads without weights), `evqa.json` every setting above in machine-readable form."""
+positions, on a scale of 0-100; absent for heads without weights), `evqa.json` every setting above for
+machines."""
 
 
 def _class(node: dict[str, Any]) -> str:

@@ -172,11 +172,11 @@ class Videollama2(Model):
         """Name in the published checkpoint."""
         return published_name(name)
 
-    def export(self, folder: Path, *, head_state: Mapping[str, Tensor], head_scale: float) -> None:
+    def export(self, folder: Path, *, head_state: Mapping[str, Tensor]) -> None:
         """Write the published layout, a regression head included (on its scale of 0-100)."""
         from evqa.models.videollama2.export import export
 
-        export(self, head_state or None, folder, head_scale=head_scale)
+        export(self, head_state or None, folder, head_scale=100.0)
 
     def parts(self) -> tuple[Part, ...]:
         """The parts that are built; LoRA may adapt the language model."""
