@@ -87,14 +87,17 @@ def _answer(about: dict[str, Any]) -> str:
 
 
 def _files(about: dict[str, Any]) -> str:
-    use = (
-        "Load the base, then this folder with `peft.PeftModel.from_pretrained(base, FOLDER)`."
-        if about["form"] == "adapter"
-        else "Give this folder to evqa as `model.checkpoint=FOLDER`, or to the base's own code."
-    )
+    if about["form"] == "adapter":
+        use = "Load the base, then this folder with `peft.PeftModel.from_pretrained(base, FOLDER)`."
+    elif "checkpoint" in about["config"]["model"]:
+        use = "Give this folder to evqa as `model.checkpoint=FOLDER`, or to the base's own code."
+    else:
+        use = f"`model.safetensors` is a state dict of `{about['config']['model']['_target_']}`."
     return f"""## Files
 
-{use} `head.safetensors` holds the head's layers (fc1, ReLU, fc2 on the mean of the last hidden states over real
+{use}
+
+`head.safetensors` holds the head's layers (fc1, ReLU, fc2 on the mean of the last hidden states over real
 positions, on a scale of 0-100; absent for heads without weights), `evqa.json` every setting above for
 machines."""
 
