@@ -153,7 +153,7 @@ class Videollama2(Model):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast everything but the rotary frequencies, whose precision decides how positions are told apart."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         frequencies = self.language.rotary_emb.inv_freq
         if frequencies.dtype != torch.float32 and not frequencies.is_meta:
             with frequencies.device:
