@@ -88,7 +88,7 @@ def test_every_command_of_the_readme_runs(workplace):
             filled = [argument.replace("seed=0,1,2", "seed=0") for argument in filled]
         assert cli.main(filled) == 0, f"evqa {' '.join(filled)}"
         ran.add(arguments[0])
-    assert ran == {"prepare", "train", "predict", "report", "ensemble", "eval", "benchmark"}
+    assert ran == {"prepare", "train", "predict", "report", "ensemble", "eval", "benchmark", "merge"}
 
 
 def test_the_tree_names_every_module():
