@@ -1,4 +1,4 @@
-"""Sizes of published checkpoints, against the numbers of parameters that the hub states for them."""
+"""Sizes of published checkpoints, against the numbers of parameters that these models are known to have."""
 
 import huggingface_hub
 import pytest
