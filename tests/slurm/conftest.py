@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,15 +58,19 @@ def small(workplace):
 
 @pytest.fixture(scope="session")
 def undisturbed(cluster, small, workplace):
-    """The prediction of a run without SLURM or interruption, on a number of processes."""
+    """Start a run without SLURM or interruption on a number of processes; returns a function to wait for its scores."""
+    started = {}
 
-    def run(devices):
+    def start(devices):
         root = workplace / f"undisturbed{devices}"
-        if not root.exists():
-            process = cluster.train(*small, f"run.root={root}", f"trainer.devices={devices}")
-            out, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, out
-        (folder,) = runs(root)
-        return prediction(folder)
+        if devices not in started:
+            started[devices] = cluster.train(*small, f"run.root={root}", f"trainer.devices={devices}")
 
-    return run
+        def finish():
+            out, _ = started[devices].communicate(timeout=600)
+            assert started[devices].returncode == 0, out
+            return prediction(*runs(root))
+
+        return cache(finish)
+
+    return cache(start)

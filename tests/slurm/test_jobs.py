@@ -48,12 +48,12 @@ def test_a_run_outlives_preemption_and_a_lost_node_in_one_folder(cluster, submit
         cluster.tell("scontrol", "update", f"nodename={cluster.fact(job, 'NodeList')}", "state=down", "reason=lost")
 
     disturb(cluster, job, tmp_path, preempt)
+    whole = undisturbed(1)
     disturb(cluster, job, tmp_path, lose_node)
-    lost = cluster.tell("sinfo", "--noheader", "--states=down", "--format=%N").split()[0]
-    cluster.tell("scontrol", "update", f"nodename={lost}", "state=resume")
+    wait(lambda: not cluster.tell("sinfo", "--noheader", "--states=down", "--format=%N").strip())  # it reports again
     cluster.wait_for(job, ("COMPLETED",), log=tmp_path / "log")
     (run,) = runs(tmp_path)
-    assert prediction(run) == undisturbed(1)
+    assert prediction(run) == whole()
 
 
 def test_two_nodes_told_of_their_time_limit_end_as_two_processes_of_one_node(
@@ -62,7 +62,8 @@ def test_two_nodes_told_of_their_time_limit_end_as_two_processes_of_one_node(
     options = ("--nodes=2", "--ntasks-per-node=1")
     job = submit(options, *small, "trainer.log_every=1", "trainer.num_nodes=2", f"run.root={tmp_path}")
     disturb(cluster, job, tmp_path, lambda: cluster.tell("scancel", "--signal=USR1", job))
+    whole = undisturbed(2)
     cluster.wait_for(job, ("COMPLETED",), log=tmp_path / "log")
     (run,) = runs(tmp_path)
     assert (tmp_path / "log").read_text().count("Continuing from last.ckpt") == 1
-    assert prediction(run) == undisturbed(2)
+    assert prediction(run) == whole()
