@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from evqa.benchmarking import show
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     report = _measure_data(flags, console) if flags.mode == "data" else _measure_steps(flags)
     show.print_report(console, report)
     if flags.json:

@@ -81,11 +81,11 @@ class CachedReader:
             return read_clip(path, self.spec)
         try:
             file = disk.hashes.of(path)
-        except OSError:
-            return read_clip(path, self.spec)  # which says what is wrong
-        content = disk.read(file)
-        if content is None:
-            content = self._decode(path, file, disk)
+            content = disk.read(file)
+            if content is None:
+                content = self._decode(path, file, disk)
+        except OSError:  # of the video, and then this says what is wrong; or of the cache, which must not stop anybody
+            return read_clip(path, self.spec)
         if isinstance(content, str):
             raise MediaError(path, content)
         return content

@@ -312,6 +312,24 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_and_no_clip(
         fill(reader, videos)
 
 
+def test_a_shard_that_cannot_be_read_now_is_left_alone(
+    videos: list[Path], settings: CacheSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = CachedReader(settings, SPEC)
+    reader.read(videos[0])
+    before = [path.stat().st_size for path in shards(settings)]
+
+    def pread(*_: Any) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", pread)
+        assert_same(reader.read(videos[0]), read_clip(videos[0], SPEC))
+    assert "cannot be read (Input/output error); the video is decoded" in caplog.text
+    assert [path.stat().st_size for path in shards(settings)] == before
+    assert reader.contains(videos[0])
+
+
 def test_a_full_disk_costs_a_warning_and_leaves_nothing_half_written(
     videos: list[Path], settings: CacheSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

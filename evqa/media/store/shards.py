@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -80,23 +81,36 @@ class Shards:
         """Return what is stored for `key`, None where nothing (undamaged) is.
 
         The content is compared with its checksum the first time in this process, or every time.
+
+        Raises:
+            OSError: it is there but cannot be read just now.
         """
         place = self.find(key)
         if place is None:
             return None
         try:
             content = self._decode(key, place, check=always_check or place not in self._checked)
-        except FileNotFoundError:  # its shard had to go
-            self._places.pop(key, None)
-            return None
-        except (DamagedRecordError, OSError) as error:
+        except DamagedRecordError as error:
             log.warning("cache: %s at byte %d is damaged (%s); read anew", place.shard, place.offset, error)
-            self._damaged[key] = place
-            self._replaced.add(place[:2])
-            self._places.pop(key, None)
+            self._forget(key, place, damaged=True)
             return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESTALE):  # its shard had to go
+                self._forget(key, place, damaged=False)
+                return None
+            log.warning("cache: %s cannot be read (%s); the video is decoded", place.shard, error.strerror)
+            raise
         self._checked.add(place)
         return content
+
+    def _forget(self, key: bytes, place: Location, *, damaged: bool) -> None:
+        with self._lock:
+            if self._places.get(key) != place:  # another thread noticed, too, and may have replaced it
+                return
+            del self._places[key]
+            if damaged:
+                self._damaged[key] = place
+                self._replaced.add(place[:2])
 
     def claim(self, key: bytes) -> Claim | None:
         """Return the right to add `key`, None where another thread or process has it. Raises OSError."""
