@@ -9,7 +9,7 @@ from evqa.optimization import AdamW, WarmupCosine
 
 def test_the_schedule_is_the_originals(golden):
     """LMM-EVQA trains with Hugging Face's cosine schedule and a warm-up ratio of 0.03."""
-    reference = json.loads((golden / "lmm_evqa" / "metrics" / "metrics_losses.json").read_text())["lr_schedule"]
+    reference = json.loads((golden / "metrics" / "metrics_losses.json").read_text())["lr_schedule"]
     for num_steps, case in reference.items():
         schedule = WarmupCosine(warmup=0.03)
         ours = [case["peak"] * schedule.factor(step, num_steps=int(num_steps)) for step in range(int(num_steps))]

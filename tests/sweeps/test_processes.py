@@ -40,7 +40,7 @@ def test_every_process_of_a_member_runs_that_member_and_not_the_sweep(toy):
     members = json.loads((toy.runs / "sweeps/default/sweep.json").read_text())
     names = [member["folder"].rpartition("/")[2] for member in members]
     expected = [f"rank {rank}: {name}, 4 epochs" for name in names for rank in (0, 1)]
-    assert sorted(line for line in out.splitlines() if line.startswith("rank")) == sorted(expected), errors
+    assert [out.count(line) for line in expected] == [1] * 4, errors  # two processes may write into one line
 
 
 @pytest.mark.slow
