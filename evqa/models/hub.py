@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -186,7 +186,7 @@ def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
 
     try:
         with quiet(), init_empty_weights(include_buffers=False):
-            return kind._from_config(config, dtype=getattr(torch, dtype), attn_implementation=attention)
+            return cast("Any", kind)._from_config(config, dtype=getattr(torch, dtype), attn_implementation=attention)
     except ImportError as error:
         raise MissingDependencyError(
             f"model.attention={attention} needs a package that is not installed ({str(error).splitlines()[0]}). "
