@@ -86,8 +86,10 @@ def ended_together(trainer: lightning.Trainer) -> Iterator[None]:
         _end_children(trainer, 0.0)
         _forget(before)
         raise
-    except BaseException:  # the process ends
+    except BaseException as end:  # the process ends
         _end_children(trainer, PATIENCE_SECONDS)
+        if isinstance(end.__context__, KeyboardInterrupt) and isinstance(end, SystemExit):
+            raise KeyboardInterrupt from None  # Lightning makes exit status 1 of it
         raise
     _end_children(trainer, PATIENCE_SECONDS)
     _forget(before)

@@ -63,16 +63,19 @@ def moments(seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seed", "options"),
-    [(0, ()), (1, ("trainer.accumulate=2", "trainer.validate_every=0.4", "data.batch_size=4"))],
+    ("planned", "options"),
+    [
+        (moments(0), ()),
+        (moments(1)[1::2], ("trainer.accumulate=2", "trainer.validate_every=0.4", "data.batch_size=4")),
+    ],
     ids=["epochs", "accumulation"],
 )
-def test_ten_interruptions_leave_no_trace_in_the_results(live, small, tmp_path, seed, options):
+def test_interruptions_leave_no_trace_in_the_results(live, small, tmp_path, planned, options):
     shared = (*small, "data.batch_size=8", "trainer.epochs=3", "callbacks.checkpoints.every_steps=1", *options)
     assert live(*shared, f"run.root={tmp_path}/whole") == 0
     arguments = (*shared, f"run.root={tmp_path}/broken", "data.workers=2")
     codes = []
-    for moment in moments(seed):
+    for moment in planned:
         codes.append(live(*arguments, at=moment))
         assert codes[-1] == (-KILL if moment[2] == KILL else 128 + TERM), (moment, codes)
     assert live(*arguments) == 0
@@ -83,6 +86,11 @@ def test_ten_interruptions_leave_no_trace_in_the_results(live, small, tmp_path, 
         ours, theirs = (torch.load(f.checkpoints / name, weights_only=True) for f in (broken, whole))
         assert ours["global_step"] == theirs["global_step"]
         assert all(torch.equal(ours["state_dict"][key], theirs["state_dict"][key]) for key in theirs["state_dict"])
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_training_at_once(live, small, tmp_path):
+    assert live(*small, f"run.root={tmp_path}", at=(*STEP, int(signal.SIGINT), 2)) == 130
 
 
 @pytest.mark.slow

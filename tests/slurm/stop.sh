@@ -22,4 +22,10 @@ fi
 for file in "$dir"/slurmd-*.pid; do stop "$file" slurmd 5; done
 stop "$dir/slurmctld.pid" slurmctld 20
 stop "$dir/munged.pid" munged 5
+# What a lost node's job left behind would ask for its controller for hours.
+for process in /proc/[0-9]*; do
+  given=$(tr '\0' '\n' 2>/dev/null < "$process/environ" | grep -xE "SLURM_CONF=.*|SLURM_JOB_ID=.*")
+  [[ $given == *"SLURM_CONF=$dir/slurm.conf"* ]] || continue
+  [[ $given == *SLURM_JOB_ID=* || $(cat "$process/comm") == slurmstepd ]] && kill -9 "${process#/proc/}"
+done
 rm -f "$dir/env"
