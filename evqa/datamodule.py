@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import lightning
@@ -13,11 +13,13 @@ import torch
 
 from evqa.heads.base import Wording
 from evqa.loading import Collate, Loader, Order, Samples
-from evqa.media.cache import CacheSettings
+from evqa.media.cache import CachedReader, CacheSettings
 from evqa.media.limits import Limits
 from evqa.models.base import Preparer
 from evqa.prompts import Prompt
-from evqa.types import Clip, Failure, LabelScale, Record
+from evqa.types import Failure, LabelScale, Record
+
+LOOKED_AT = 256  # files that tell whether the cache is filled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Loading:
     """How records become batches.
 
     batch_size: samples a step and device. workers: null takes the processor's cores, at most 8. kind: threads suit a
-    filled cache, processes suit decoding; auto decides by whether the cache may be used. bucket: batches of records
+    filled cache, processes suit decoding; auto looks each epoch at how much is in the cache. bucket: batches of records
     with texts of like length. max_failures: share of unreadable items (0-1) above which a run stops. reader and
     limits: see evqa.media.
     """
@@ -48,7 +50,7 @@ class Loading:
 class Reading:
     """Everything between a record and a batch that training, evaluation and prediction share."""
 
-    read: Callable[[Path], Clip]
+    read: CachedReader
     preparer: Preparer
     wording: Wording
     prompt: Prompt
@@ -113,12 +115,15 @@ class ScoreDataModule(lightning.LightningDataModule):
             order,
             Collate(shared.preparer),
             workers=self.loading.num_workers(),
-            processes=self.loading.kind == "processes" or (self.loading.kind == "auto" and not self._cached()),
+            processes=partial(self._in_processes, records),
             pin=self.pin and torch.cuda.is_available(),
         )
 
-    def _cached(self) -> bool:
-        return self.loading.cache.folder is not None
+    def _in_processes(self, records: Sequence[Record]) -> bool:
+        if self.loading.kind != "auto":
+            return self.loading.kind == "processes"
+        some = records[:: max(1, len(records) // LOOKED_AT)]
+        return self.reading.read.known_share([record.path for record in some]) < 0.5
 
 
 def text_length(record: Record) -> float:

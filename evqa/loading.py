@@ -6,6 +6,7 @@ Threads serve a decoded cache, processes serve decoding; the same code runs in b
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import random
 import time
 from collections import deque
@@ -156,12 +157,20 @@ class Order:
 class Loader:
     """An iterable of batches that Lightning can resume in the middle of an epoch.
 
-    workers: 0 loads in the calling thread. processes: decode in worker processes instead of threads.
+    workers: 0 loads in the calling thread. processes: asked at the beginning of each epoch, whether the workers shall
+    be processes rather than threads. pin: put inputs where a GPU can fetch them while it computes.
     waited_s: time that the consumer has spent waiting for batches since the epoch began.
     """
 
     def __init__(
-        self, samples: Samples, order: Order, collate: Collate, *, workers: int, processes: bool, pin: bool = False
+        self,
+        samples: Samples,
+        order: Order,
+        collate: Collate,
+        *,
+        workers: int,
+        processes: Callable[[], bool],
+        pin: bool = False,
     ) -> None:
         self.samples, self.order, self.collate = samples, order, collate
         self.workers, self.processes, self.pin = workers, processes, pin
@@ -200,16 +209,23 @@ class Loader:
         self.start = state["done"]
 
     def _batches(self, places: list[list[Place]]) -> Iterator[Batch]:
-        if self.workers and self.processes:
-            loader = DataLoader(
-                self.samples,
-                batch_sampler=places,
-                collate_fn=self.collate,
-                num_workers=self.workers,
-                multiprocessing_context="forkserver",
-            )
-            return iter(loader)
-        return self._threaded(places) if self.workers else map(self._load, places)
+        if not self.workers:
+            return map(self._load, places)
+        return self._from_processes(places) if self.processes() else self._threaded(places)
+
+    def _from_processes(self, places: list[list[Place]]) -> Iterator[Batch]:
+        context = multiprocessing.get_context("forkserver")
+        preparer = type(self.samples.preparer).__module__
+        context.set_forkserver_preload([__name__, preparer])  # what takes seconds to import is imported once a run
+        loader = DataLoader(
+            self.samples,
+            batch_sampler=places,
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            multiprocessing_context=context,
+            pin_memory=self.pin,
+        )
+        return iter(loader)
 
     def _threaded(self, places: list[list[Place]]) -> Iterator[Batch]:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="load") as pool:
@@ -228,6 +244,4 @@ class Loader:
 
     def _load(self, places: list[Place]) -> Batch:
         batch = self.collate([self.samples[place] for place in places])
-        if not self.pin:
-            return batch
-        return replace(batch, inputs={name: tensor.pin_memory() for name, tensor in batch.inputs.items()})
+        return batch.pin_memory() if self.pin else batch

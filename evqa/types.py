@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch with inputs that a GPU can fetch while it computes."""
+        return replace(self, inputs={name: tensor.pin_memory() for name, tensor in self.inputs.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,11 @@ def _place(variable: str, default: str) -> Path:
     return Path(os.environ.get(variable) or TESTS.parent / default)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that mostly wait (for a cluster, for other processes), so that others fill their gaps."""
+    items.sort(key=lambda item: not item.path.is_relative_to(TESTS / "slurm"))
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Reference numbers of LMM-EVQA: EVQA_GOLDEN, the shared set, or the small copy beside the tests."""

@@ -51,14 +51,14 @@ class Budget:
         """Refuse a file that has used up its time."""
         limit = self.limits.timeout_seconds
         if time.thread_time() - self._cpu_start > limit or time.monotonic() - self._wall_start > self.wall_seconds:
-            self.refuse(f"took more than {limit:g} s to read and was given up; raise limits.timeout_seconds to insist")
+            self.refuse(f"took more than {limit:g} s to read and was given up; raise data.limits.timeout_seconds")
 
     def check_picture(self, width: int, height: int) -> None:
         """Refuse a picture size before anything of that size is allocated."""
         if width * height > self.limits.max_pixels:
             self.refuse(
                 f"has pictures of {width}x{height} pixels, more than the {self.limits.max_pixels} pixels allowed; "
-                "scale the video down or raise limits.max_pixels"
+                "scale the video down or raise data.limits.max_pixels"
             )
 
     def check_seconds(self, seconds: float, *, what: str) -> None:
@@ -66,7 +66,7 @@ class Budget:
         if seconds > self.limits.max_seconds:
             self.refuse(
                 f"has {seconds:.0f} s of {what} to read, more than the {self.limits.max_seconds:g} s allowed; "
-                "cut it, sample its first seconds only, or raise limits.max_seconds"
+                "cut it, sample its first seconds only, or raise data.limits.max_seconds"
             )
 
     def add_packet(self, num_bytes: int) -> None:
@@ -75,11 +75,11 @@ class Budget:
         self._num_packets += 1
         self._num_bytes += num_bytes
         if self._num_packets > self.limits.max_packets:
-            self.refuse(f"has more than {self.limits.max_packets} packets to read; raise limits.max_packets to insist")
+            self.refuse(f"has more than {self.limits.max_packets} packets to read; raise data.limits.max_packets")
         if self._num_bytes > self.limits.max_bytes:
             self.refuse(
                 f"has more than {self.limits.max_bytes >> 20} MiB of compressed data to read; cut it, sample its first "
-                "seconds only, or raise limits.max_bytes"
+                "seconds only, or raise data.limits.max_bytes"
             )
 
     def refuse(self, reason: str) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from evqa.errors import EvqaError
 from evqa.heads.base import Head
 from evqa.heads.regression import RegressionHead
 from evqa.media.cache import CachedReader
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec
 from evqa.models.base import Model, Setting
 from evqa.module import ScoreModule
 from evqa.prompts import Prompt
@@ -117,8 +116,7 @@ def build_datamodule(
     """Join records with the one way of reading them; `clip` replaces the model's own request (`eval --modal v`)."""
     loading = build_loading(config)
     preparer = scorer.model.preparer
-    spec = clip or preparer.clip
-    read = partial(read_clip, spec=spec) if loading.cache.folder is None else CachedReader(loading.cache, spec).read
+    read = CachedReader(loading.cache, clip or preparer.clip)
     return ScoreDataModule(
         splits,
         failures,

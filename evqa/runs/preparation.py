@@ -31,19 +31,19 @@ def run(config: DictConfig) -> None:
 
     Raises:
         AnnotationError: a table cannot be used, or not one row is usable (the files are written all the same).
+        CacheError: the clips do not fit into the cache, or it cannot be written (the files are written all the same).
     """
     dataset: Dataset = build_dataset(config)
     annotations = dataset.load() if dataset.limit is not None else dataset.read()
     folder = dataset.prepared_folder()
     checked = _check(annotations.splits, config, dataset, hashed=True)
-    unreadable = (*checked.failures, *fill_cache(config, checked.usable))
-    failures = (*annotations.rejects, *unreadable)
-    spoiled = {failure.id for failure in unreadable}
+    failures = (*annotations.rejects, *checked.failures)
+    write_rejects(dataset, failures)
+    if undecodable := fill_cache(config, checked.usable):
+        failures += undecodable
+        write_rejects(dataset, failures)
+    spoiled = {failure.id for failure in (*checked.failures, *undecodable)}
     usable = [one for one in checked.facts if one.id not in spoiled]
-    try:
-        write_rejects(folder / "rejects.csv", failures)
-    except OSError as error:
-        raise AnnotationError(f"data.prepared={dataset.prepared}: cannot be written ({error.strerror}).") from error
     print_summary(annotations, usable, failures, folder)
     if not usable:
         raise AnnotationError(f"Nothing can be used; the reasons are in {folder / 'rejects.csv'}.")
@@ -93,9 +93,13 @@ def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
     return tuple(Failure(id=record.id, reason=reasons[record.path]) for record in records if record.path in reasons)
 
 
-def write_rejects(path: Path, failures: Sequence[Failure]) -> None:
+def write_rejects(dataset: Dataset, failures: Sequence[Failure]) -> None:
     """Write one line for everything that cannot be used."""
-    write_rows(path, ["id", "row", "reason", "table"], [[f.id, f.row or "", f.reason, f.table or ""] for f in failures])
+    rows = [[failure.id, failure.row or "", failure.reason, failure.table or ""] for failure in failures]
+    try:
+        write_rows(dataset.prepared_folder() / "rejects.csv", ["id", "row", "reason", "table"], rows)
+    except OSError as error:
+        raise AnnotationError(f"data.prepared={dataset.prepared}: cannot be written ({error.strerror}).") from error
 
 
 def print_summary(

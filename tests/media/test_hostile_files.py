@@ -127,11 +127,9 @@ def test_limits_are_kept_and_named(make_video):
     path = make_video(tone_seconds=2.0)
     assert refuse(path, limited(max_pixels=1000)) == (
         "has pictures of 96x64 pixels, more than the 1000 pixels allowed; "
-        "scale the video down or raise limits.max_pixels"
+        "scale the video down or raise data.limits.max_pixels"
     )
-    assert (
-        refuse(path, limited(max_packets=10)) == "has more than 10 packets to read; raise limits.max_packets to insist"
-    )
+    assert refuse(path, limited(max_packets=10)) == "has more than 10 packets to read; raise data.limits.max_packets"
     assert refuse(path, limited(max_bytes=1 << 10)).startswith("has more than 0 MiB of compressed data to read; cut it")
     assert refuse(path, limited(max_seconds=1.5)).startswith("has 2 s of picture to read, more than the 1.5 s allowed")
     heard = ClipSpec(audio=AudioWindow(), limits=Limits(max_seconds=1.5))
@@ -142,7 +140,7 @@ def test_the_time_limit_works_without_signals(make_video):
     path = make_video(seconds=[i / 15 for i in range(120)], size=(640, 360), options={"preset": "ultrafast"})
     start = time.monotonic()
     reason = refuse(path, limited(timeout_seconds=0.02))
-    assert reason == "took more than 0.02 s to read and was given up; raise limits.timeout_seconds to insist"
+    assert reason == "took more than 0.02 s to read and was given up; raise data.limits.timeout_seconds"
     assert time.monotonic() - start < 5.0
 
 

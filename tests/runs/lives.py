@@ -7,6 +7,7 @@ signal inside the function's so-manieth call. Answers with the life's exit code,
 import importlib
 import json
 import os
+import signal
 import sys
 
 import evqa.runs.fit
@@ -39,6 +40,7 @@ def live(arguments, at):
         sys.stderr.flush()
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 for line in sys.stdin:
     if pid := os.fork():
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from evqa.config.compose import compose
 from evqa.datasets.scenes import Scene, write_scene
 from evqa.errors import AnnotationError
+from evqa.media.cache import CacheError
 from evqa.runs.build import build_dataset
 from evqa.runs.preparation import check_files, run
 
@@ -93,3 +95,22 @@ def test_the_broken_files_of_the_sample_set_end_as_rows_of_rejects(tmp_path: Pat
     assert {"zero_bytes.mp4", "no_moov.mp4", "text_renamed.mp4", "audio_only.mp4"} <= rejected.keys()
     assert {"-starts-with-dash.mp4", "name with spaces, ünïcødé & 视频 (1).mp4", "no_extension"} <= described
     assert all(len(reason) > 10 for reason in rejected.values())
+
+
+def test_rejects_are_written_also_where_the_clips_do_not_fit_into_the_cache(tmp_path: Path) -> None:
+    write_scene(Scene(id="good", visual=0.0, acoustic=0.0, grade=0, seed=(0,)), folder=tmp_path)
+    (tmp_path / "broken.mp4").write_text("no video")
+    (tmp_path / "table.csv").write_text(f"{HEADER}good,0.5,,\nbroken,0.1,,\n")
+    config = compose(
+        [
+            "data=snapugc",
+            f"data.csv={tmp_path}/table.csv",
+            f"data.videos={tmp_path}",
+            f"data.prepared={tmp_path}/prepared",
+            f"data.cache.folder={tmp_path}/clips",
+            "data.cache.max_gigabytes=0.0001",
+        ]
+    )
+    with pytest.raises(CacheError, match="but max_gigabytes is"):
+        run(config)
+    assert [row["id"] for row in read(build_dataset(config).prepared_folder() / "rejects.csv")] == ["broken"]

@@ -1,10 +1,14 @@
 """What the tests ask a SLURM cluster, and how they read what runs left."""
 
+import contextlib
 import csv
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from evqa.runs.folder import RunFolder
 
@@ -54,6 +58,14 @@ def wait(condition, *, seconds=240):
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.1)
     return value
+
+
+def kill_everything(argument):
+    """Send SIGKILL to all processes that were started with an argument."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ends by itself meanwhile
+            if argument.encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def runs(root):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evqa.callbacks.records import read_rows
-from tests.slurm.cluster import prediction, runs, wait
+from tests.slurm.cluster import kill_everything, prediction, runs, wait
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 GUIDE = Path(__file__).parents[2] / "docs/cluster.md"
@@ -46,6 +46,7 @@ def test_a_run_outlives_preemption_and_a_lost_node_in_one_folder(cluster, submit
 
     def lose_node():
         cluster.tell("scontrol", "update", f"nodename={cluster.fact(job, 'NodeList')}", "state=down", "reason=lost")
+        kill_everything(f"run.root={tmp_path}")  # what a lost node does; this one is back, and chosen, in seconds
 
     disturb(cluster, job, tmp_path, preempt)
     whole = undisturbed(1)

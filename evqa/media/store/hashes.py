@@ -37,7 +37,8 @@ class ContentHashes:
     def __init__(self, folder: Path, *, remember: bool = True) -> None:
         self.folder, self.remember = folder, remember
         self._journal = Journal(folder, ".hashes")
-        self._known: dict[str, FileHash] | None = None
+        self._known: dict[str, FileHash] = {}
+        self._looked = float("-inf")
         self._descriptor: int | None = None
         self._lock = threading.Lock()
 
@@ -54,20 +55,20 @@ class ContentHashes:
 
     def known(self, path: Path) -> FileHash | None:
         """Return the hash where it is remembered and the file unchanged, without reading it. Raises OSError."""
-        if self._known is None:
-            self._load()
-        assert self._known is not None
-        found = self._known.get(os.path.abspath(path))  # noqa: PTH100 (no links are followed, no disk is asked)
+        name = os.path.abspath(path)  # noqa: PTH100 (no links are followed, no disk is asked)
+        if name not in self._known and time.monotonic() - self._looked > 1.0:
+            self._look()
+        found = self._known.get(name)
         return found if found is not None and found.is_current(path) else None
 
-    def _load(self) -> None:
+    def _look(self) -> None:
+        """Read what other processes have found out since the last time."""
         with self._lock:
-            if self._known is None:
-                lines = (fields for _, fields in self._journal.read_new())
-                self._known = {path: FileHash(bytes.fromhex(key), size, ns) for path, key, size, ns in lines}
+            self._looked = time.monotonic()
+            for _, (path, key, size, modified_ns) in self._journal.read_new():
+                self._known[path] = FileHash(bytes.fromhex(key), size, modified_ns)
 
     def _remember(self, path: str, found: FileHash) -> None:
-        assert self._known is not None
         with self._lock:
             self._known[path] = found
             try:
