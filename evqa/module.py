@@ -116,11 +116,19 @@ class ScoreModule(lightning.LightningModule):
         """Return the training items that could not be read so far in this process."""
         return tuple(self._train_failures.values())
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the gradient norm before clipping, and the learning rates."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if gradients:
-            self.log("train/grad_norm", nn.utils.get_total_norm(gradients))
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm over all that is trained; log that norm as it was before, and the learning rates."""
+        weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
+        if weights:
+            norm = nn.utils.get_total_norm([weight.grad for weight in weights])
+            if gradient_clip_val is not None:
+                nn.utils.clip_grads_with_norm_(weights, gradient_clip_val, norm)
+            self.log("train/grad_norm", norm)
         self.log_dict({f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups})
 
     def named_trained(self) -> Iterator[tuple[str, nn.Parameter]]:

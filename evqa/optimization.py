@@ -46,6 +46,7 @@ class AdamW:
             ],
             betas=self.betas,
             eps=self.eps,
+            fused=True,
         )
 
 

@@ -99,9 +99,11 @@ class Eyes(nn.Module):
 
     def forward(self, frames_NHWC: Tensor) -> Tensor:
         """Map uint8 frames to tokens [N, D]; rows and columns that do not fill a patch are dropped."""
-        pixels_NHWC = frames_NHWC.float() / 127.5 - 1.0
-        windows = pixels_NHWC.unfold(1, self.patch, self.patch).unfold(2, self.patch, self.patch)
-        patches_NPC = functional.gelu(self.stem(windows.flatten(1, 2).flatten(2)))
+        rows, columns = frames_NHWC.shape[1] // self.patch, frames_NHWC.shape[2] // self.patch
+        whole_NHWC = frames_NHWC[:, : rows * self.patch, : columns * self.patch]
+        windows = whole_NHWC.unflatten(2, (columns, self.patch)).unflatten(1, (rows, self.patch)).transpose(2, 3)
+        pixels_NPC = windows.flatten(3).flatten(1, 2).float().div_(127.5).sub_(1.0)
+        patches_NPC = functional.gelu(self.stem(pixels_NPC))
         tokens_ND: Tensor = self.project(torch.cat([patches_NPC.mean(1), patches_NPC.amax(1)], -1))
         return tokens_ND
 

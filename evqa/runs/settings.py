@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
+import torch.utils.deterministic
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
@@ -54,6 +55,8 @@ class TrainerSettings:
         many = self.num_processes > 1 and not scoring
         environment = cluster_environment(self.devices, self.num_nodes) if many else LightningEnvironment()
         whole_epochs = self.validate_every >= 1
+        # Would fill every new tensor with NaN, a tenth of the time, to make visible what no operation here does.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         trainer = lightning.Trainer(
             max_epochs=self.epochs,
             accelerator=self.accelerator,
