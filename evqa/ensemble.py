@@ -1,6 +1,6 @@
 """Combine the predictions of several runs or files into one, and say honestly how much better it is.
 
-`python -m evqa.ensemble PRED... --targets CSV --method weights --out submission.csv`
+`python -m evqa.ensemble RUN... --method weights --out ensemble.csv`
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
         prog="evqa ensemble",
         description="Combine predictions. Members are run folders or files with the columns 'Id,<label>'.",
-        epilog="With --targets the ensemble is judged: weights and stack by nested cross-validation, so that the score "
+        epilog="With labels the ensemble is judged: weights and stack by nested cross-validation, so that the score "
         "shown is one for labels that the weights have not seen. The file F gets the prediction; the weights go to the "
         "same name with .json, and --weights applies them to a set without labels.",
     )
     flags.add_argument("predictions", metavar="PRED", nargs="+", help="run folder or Id,<label> file, or NAME=PATH")
     flags.add_argument(
-        "--targets", type=Path, metavar="CSV", help="table with Id and the labels (or only the ids of a test set)"
+        "--targets",
+        type=Path,
+        metavar="CSV",
+        help="table with Id and the labels, or only the ids of a test set (default: the labels that runs keep)",
     )
     flags.add_argument("--method", choices=METHODS, help="how to combine (default: mean)")
     flags.add_argument("--out", type=Path, required=True, metavar="F", help="the combined prediction, a CSV file")
@@ -89,7 +92,8 @@ def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judg
     if members.labels_N is None:
         if method in ("weights", "stack"):
             raise AnnotationError(
-                f"--method {method} fits weights: give --targets with the column '{members.label}', or --weights FILE."
+                f"--method {method} fits weights, but no labels are known: give --targets with the column "
+                f"'{members.label}', or --weights FILE."
             )
         return equal(method, members.names), None, []
     scores_KM, labels_K = members.labelled()

@@ -68,7 +68,7 @@ def test_the_written_file_has_the_score_that_is_shown_as_the_headline(ensemble, 
     shown = ensemble("v.csv", "a.csv", "--targets", "targets.csv", "--method", method)
     label, members = truth()
     value = challenge(scores_of(folder / "out.csv"), label).value
-    headline = next(line for line in shown.splitlines() if line.startswith(" ensemble"))
+    headline = next(line for line in shown.splitlines() if line.startswith("ensemble"))
     assert f"{value:.4f}" in headline
     assert value > max(challenge(scores, label).value for scores in members.values())
     judgement = json.loads((folder / "out.json").read_text())["judgement"]
@@ -77,9 +77,9 @@ def test_the_written_file_has_the_score_that_is_shown_as_the_headline(ensemble, 
 
 
 def test_weights_fitted_on_the_labels_they_are_scored_on_are_called_too_good(ensemble):
-    shown = ensemble("v.csv", "a.csv", "--targets", "targets.csv", "--method", "weights")
-    assert "too good: scored on the labels that the weights were fitted on" in shown
-    assert "ensemble: out of fold, nested 5-fold cross-validation" in shown
+    shown = " ".join(ensemble("v.csv", "a.csv", "--targets", "targets.csv", "--method", "weights").split())
+    assert "Too good: scored on the labels that the weights were fitted on" in shown
+    assert "Ensemble: out of fold, nested 5-fold cross-validation" in shown
     assert "fitted on" not in ensemble("v.csv", "a.csv", "--targets", "targets.csv")
 
 
@@ -119,12 +119,28 @@ def test_run_folders_are_members(ensemble, folder):
         predictions.mkdir(parents=True)
         (predictions / "val.csv").write_bytes((folder / f"{name}.csv").read_bytes())
     shown = ensemble("runs/demo/modal=v,seed=0", "runs/demo/modal=a,seed=0", "--targets", "targets.csv")
-    assert "demo/modal=v,seed=0" in shown
+    assert "modal=v,seed=0" in shown
     error = ensemble("runs/demo/modal=v,seed=0", "a.csv", "--split", "test", code=2)
     assert (
         error
         == "runs/demo/modal=v,seed=0: no predictions/test.csv; is the run finished, and is 'test' one of its splits?\n"
     )
+
+
+def test_the_labels_that_runs_keep_need_not_be_given(ensemble, folder):
+    for name in ("v", "a"):
+        predictions = folder / name / "predictions"
+        predictions.mkdir(parents=True)
+        (predictions / "val.csv").write_bytes((folder / f"{name}.csv").read_bytes())
+        (predictions / "val.targets.csv").write_bytes((folder / "targets.csv").read_bytes())
+    given = ensemble("v", "a", "--targets", "targets.csv", "--method", "weights")
+    assert ensemble("v", "a", "--method", "weights") == given
+    kept = folder / "a" / "predictions" / "val.targets.csv"
+    header, first, *others = kept.read_text().splitlines()
+    kept.write_text("\n".join([header, first.rpartition(",")[0] + ",0.123", *others]) + "\n")
+    error = ensemble("v", "a", "--method", "weights", code=2)
+    assert error.startswith("a was scored with another label of ")
+    assert error.endswith(": give --targets.\n")
 
 
 def test_different_ids_are_listed_and_combined_only_on_request(ensemble, folder):
@@ -145,7 +161,10 @@ def test_different_ids_are_listed_and_combined_only_on_request(ensemble, folder)
         (["v.csv"], "One prediction is no ensemble; give at least two."),
         (["v.csv", "v.csv"], "The same member is given more than once: v.csv."),
         (["v.csv", "targets.csv"], "a file of scores has exactly 'Id' and the label's name."),
-        (["v.csv", "a.csv", "--method", "stack"], "--method stack fits weights: give --targets with the column 'ECR'"),
+        (
+            ["v.csv", "a.csv", "--method", "stack"],
+            "--method stack fits weights, but no labels are known: give --targets with the column 'ECR'",
+        ),
         (["v.csv", "a.csv", "--weights", "v.csv"], "v.csv: not a file of weights that evqa.ensemble wrote"),
         (
             ["v.csv", "a.csv", "--targets", "targets.csv", "--method", "weights", "--folds", "60"],

@@ -54,14 +54,14 @@ def read_members(
 ) -> Members:
     """Read `[NAME=]PATH` sources, each a run folder or an `Id,<label>` file, and the targets.
 
-    `common` keeps the ids that all have; otherwise any difference is an error that lists it.
-    Raises AnnotationError or RunError.
+    Without `targets`, the labels are those that runs keep beside their predictions. `common` keeps the ids that all
+    have; otherwise any difference is an error that lists it. Raises AnnotationError or RunError.
     """
     files = [_locate(source, split=split) for source in sources]
     names = _distinct([name for name, _ in files], sources)
     tables = [read_scores(path) for _, path in files]
     label = label or _shared_label(names, tables)
-    wanted, labels = _targets(targets, label=label)
+    wanted, labels = _targets(targets, label=label) if targets else (None, _kept_labels(files, label=label))
     ids = wanted or list(tables[0].values)
     left_out = _differences(dict(zip(names, tables, strict=True)), ids, of=str(targets or names[0]))
     if left_out and not common:
@@ -78,7 +78,7 @@ def read_members(
         label=label,
         ids=tuple(ids),
         scores_NM=np.array([[table.values[id_] for table in tables] for id_ in ids]),
-        labels_N=None if labels is None else np.array([labels.values[id_] for id_ in ids]),
+        labels_N=None if labels is None else np.array([labels.get(id_, np.nan) for id_ in ids]),
         left_out=tuple(left_out),
     )
 
@@ -97,7 +97,7 @@ def _locate(source: str, *, split: str) -> tuple[str, Path]:
             raise RunError(
                 f"{path}: no predictions/{split}.csv; is the run finished, and is '{split}' one of its splits?"
             )
-        return name or "/".join(path.resolve().parts[-2:]), file
+        return name or path.resolve().name, file
     return name or path.stem, path
 
 
@@ -117,12 +117,25 @@ def _shared_label(names: Sequence[str], tables: Sequence[ScoreTable]) -> str:
     return tables[0].label
 
 
-def _targets(path: Path | None, *, label: str) -> tuple[list[str] | None, ScoreTable | None]:
+def _targets(path: Path, *, label: str) -> tuple[list[str], dict[str, float] | None]:
     """Ids that are wanted, and their labels where the table has that column."""
-    if path is None:
-        return None, None
     ids = read_ids(path)
-    return ids, read_labels(path, label=label) if label in columns_of(path) else None
+    return ids, dict(read_labels(path, label=label).values) if label in columns_of(path) else None
+
+
+def _kept_labels(files: Sequence[tuple[str, Path]], *, label: str) -> dict[str, float] | None:
+    """The labels that runs keep beside their predictions, if any. Raises AnnotationError where they contradict."""
+    kept: dict[str, float] = {}
+    for name, file in files:
+        path = file.with_suffix(".targets.csv")
+        if not path.exists() or label not in columns_of(path):
+            continue
+        for id_, value in read_labels(path, label=label).values.items():
+            if kept.setdefault(id_, value) != value:
+                raise AnnotationError(
+                    f"{name} was scored with another label of {id_} ({value:g}, not {kept[id_]:g}): give --targets."
+                )
+    return kept or None
 
 
 def _differences(tables: dict[str, ScoreTable], ids: Iterable[str], *, of: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -46,20 +46,22 @@ def show(
     console.print(f"Checked: {len(members.ids)} ids, each once, every score finite, column '{escape(members.label)}'.")
 
 
-def _headline(combination: Combination, judgement: Judgement) -> Table:
+def _headline(combination: Combination, judgement: Judgement) -> Group:
     best = judgement.members[combination.members.index(judgement.best)]
     table = _table("", "challenge", "95 % interval", "p", "SROCC", "PLCC")
     table.title = f"Ensemble '{combination.method}' of {len(combination.members)}, n = {judgement.ensemble.n}"
-    table.caption = f"ensemble: {judgement.honest}. challenge: 0.6 SROCC + 0.4 PLCC."
     table.add_row("[bold]ensemble", *_numbers(judgement.ensemble))
-    table.add_row(f"best member: {escape(judgement.best)}", *_numbers(best))
-    table.add_row("[bold]gain over that member", *_difference(judgement.gain))
-    table.add_row("gain, best member chosen in each resample", *_difference(judgement.gain_reselected))
+    table.add_row("best member", *_numbers(best))
+    table.add_row("[bold]gain over best member", *_difference(judgement.gain))
+    table.add_row("gain, best chosen anew", *_difference(judgement.gain_reselected))
+    said = [
+        f"Ensemble: {judgement.honest}. Best member: {escape(judgement.best)}; chosen anew in each resample.",
+        "challenge: 0.6 SROCC + 0.4 PLCC.",
+    ]
     if judgement.fitted is not None:
-        table.add_row(
-            "[dim]too good: scored on the labels that the weights were fitted on", *_numbers(judgement.fitted)
-        )
-    return table
+        table.add_row("[dim]too good", *_numbers(judgement.fitted))
+        said.insert(1, "Too good: scored on the labels that the weights were fitted on.")
+    return Group(table, "", " ".join(said))
 
 
 def _members(combination: Combination, judgement: Judgement) -> Table:
@@ -82,7 +84,9 @@ def _errors(names: Sequence[str], judgement: Judgement) -> Table:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(first, title_justify="left", caption_justify="left", box=SIMPLE, show_edge=False, title_style="bold")
+    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)  # fits into 80 columns
+    table.title_justify, table.title_style = "left", "bold"
+    table.add_column(first, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table

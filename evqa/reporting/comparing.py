@@ -3,9 +3,10 @@
 Two things make a score uncertain: other items would have been drawn, and another seed would have trained another model.
 The first comes from one bootstrap over items, the same resamples for all runs, so that every difference is paired. The
 second comes from the spread over seeds, pooled over all settings that have several (assuming that training is about
-equally noisy everywhere), and enters a comparison as a t-distributed shift of each draw. What a seed adds to single
-items is in both, so intervals err on the wide side. Simulated with noisy training, n = 150, three settings of three
-seeds: comparisons of equal settings find a difference in 28 % of cases by items alone, in 4 % this way.
+equally noisy everywhere), and enters a comparison, of settings or of two seeds, as a t-distributed shift of each draw.
+What a seed adds to single items is in both, so intervals err on the wide side. Simulated with noisy training, n = 150,
+three settings of three seeds: comparisons of equal settings find a difference in 28 % of cases by items alone, in 4 %
+this way.
 
 # R resamples
 """
@@ -21,9 +22,9 @@ import numpy as np
 
 from evqa.errors import RunError
 from evqa.metrics import METRICS, holm, interval, smallest_detectable
-from evqa.metrics.paired import difference_of_draws
+from evqa.metrics.paired import Difference, difference_of_draws
 from evqa.reporting.axes import Values, setting_name
-from evqa.reporting.study import Comparison, Setting, Study
+from evqa.reporting.study import Comparison, Setting, Study, Vector
 
 MIN_FREEDOM = 2  # degrees of freedom below which the spread over seeds is a guess
 MAX_SETTINGS_ALL_PAIRS = 6
@@ -51,7 +52,7 @@ def compare(plain: Study, *, baseline: Values | None = None) -> Study:
         notes.append(f"{len(plain.settings)} settings are too many to compare all pairs; name a --baseline.")
     found = [_compare(plain, first, second, spread=spread, freedom=freedom) for first, second in pairs]
     seeds = [
-        _compare_runs(plain, setting, one, other)
+        _compare_runs(plain, setting, one, other, spread=spread, freedom=freedom)
         for setting in plain.settings
         for one, other in combinations(range(len(setting.runs)), 2)
     ]
@@ -95,16 +96,8 @@ def _compare(plain: Study, first: Setting, second: Setting, *, spread: float, fr
     one, other = first.metrics[plain.metric], second.metrics[plain.metric]
     draws_R = first.mean_draws(plain.metric) - second.mean_draws(plain.metric)
     items_only = difference_of_draws(one.mean - other.mean, draws_R, reason=one.reason or other.reason)
-    difference = items_only
-    if freedom and not items_only.reason:
-        shift = spread * math.sqrt(1 / len(first.runs) + 1 / len(second.runs))
-        noise_R = np.random.default_rng(0).standard_t(freedom, size=len(draws_R)) * shift
-        error = math.hypot(items_only.standard_error, shift)
-        difference = replace(
-            difference_of_draws(items_only.value, draws_R + noise_R),
-            standard_error=error,
-            detectable=smallest_detectable(error),
-        )
+    shift = spread * math.sqrt(1 / len(first.runs) + 1 / len(second.runs))
+    difference = _with_training(items_only, draws_R, shift=shift, freedom=freedom)
     others = {
         name: interval(first.mean_draws(name) - second.mean_draws(name)) for name in METRICS if name != plain.metric
     }
@@ -125,25 +118,37 @@ def _compare(plain: Study, first: Setting, second: Setting, *, spread: float, fr
     )
 
 
-def _compare_runs(plain: Study, setting: Setting, one: int, other: int) -> Comparison:
+def _with_training(items_only: Difference, draws_R: Vector, *, shift: float, freedom: int) -> Difference:
+    """Add the noise of training, of standard deviation `shift`, to a difference over items."""
+    if not freedom or items_only.reason:
+        return items_only
+    noise_R = np.random.default_rng(0).standard_t(freedom, size=len(draws_R)) * shift
+    error = math.hypot(items_only.standard_error, shift)
+    widened = difference_of_draws(items_only.value, draws_R + noise_R)
+    return replace(widened, standard_error=error, detectable=smallest_detectable(error))
+
+
+def _compare_runs(plain: Study, setting: Setting, one: int, other: int, *, spread: float, freedom: int) -> Comparison:
     pooled, draws = setting.metrics[plain.metric], setting.draws[plain.metric]
-    value = pooled.of_seeds[one] - pooled.of_seeds[other]
-    difference = difference_of_draws(value, draws[one] - draws[other], reason=pooled.reason)
+    value, draws_R = pooled.of_seeds[one] - pooled.of_seeds[other], draws[one] - draws[other]
+    items_only = difference_of_draws(value, draws_R, reason=pooled.reason)
+    difference = _with_training(items_only, draws_R, shift=spread * math.sqrt(2), freedom=freedom)
     return Comparison(
         first=f"seed {setting.runs[one].seed}",
         second=f"seed {setting.runs[other].seed}",
         shared=setting.name,
         difference=difference,
-        items_only=difference,
+        items_only=items_only,
         others={},
         raw_p=difference.p,
-        freedom=0,
+        freedom=freedom,
     )
 
 
 def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    adjusted = holm([comparison.raw_p for comparison in comparisons])
+    p_values = holm([comparison.difference.p for comparison in comparisons])
+    of_items = holm([comparison.items_only.p for comparison in comparisons])
     return tuple(
-        replace(comparison, difference=replace(comparison.difference, p=p))
-        for comparison, p in zip(comparisons, adjusted, strict=True)
+        replace(one, difference=replace(one.difference, p=p), items_only=replace(one.items_only, p=p_items))
+        for one, p, p_items in zip(comparisons, p_values, of_items, strict=True)
     )

@@ -48,15 +48,22 @@ def _verdict(comparison: Comparison) -> str:
 def seed_verdict(study: Study) -> str:
     """Whether seeds of the same setting differ."""
     known = [pair for pair in study.seed_pairs if not pair.difference.reason]
-    found = [pair for pair in known if pair.difference.p < ALPHA]
-    largest = max((abs(pair.difference.value) for pair in known), default=math.nan)
-    if not found:
-        pairs = f"none of {len(known)} pairs" if len(known) > 1 else "the one pair does not"
-        return f"Two seeds of the same setting do not differ: {pairs} (largest difference {largest:.3f})."
-    return (
-        f"{len(found)} of {len(known)} pairs of seeds of the same setting differ by more than the chance of items "
-        f"explains (largest difference {largest:.3f}): training itself is noisy, judge settings by several seeds."
+    count = f"{len(known)} pairs" if len(known) > 1 else "1 pair"
+    found, by_items = (
+        sum(one.p < ALPHA for one in differences)
+        for differences in ([pair.difference for pair in known], [pair.items_only for pair in known])
     )
+    largest = f"(largest difference {max((abs(pair.difference.value) for pair in known), default=math.nan):.3f})"
+    causes = f"items and the noise of training (SD {study.seed_spread:.3f})" if study.freedom else "items"
+    if found:
+        return (
+            f"{found} of {count} of seeds of the same setting differ by more than the chance of {causes} explains "
+            f"{largest}: judge settings by several seeds."
+        )
+    said = f"Two seeds of the same setting do not differ: none of {count} by more than {causes} explain {largest}."
+    if by_items:
+        said += f" By items alone {by_items} of {count} would: judge settings by several seeds."
+    return said
 
 
 def method(study: Study) -> list[str]:

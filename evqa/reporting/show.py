@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -14,11 +15,15 @@ from evqa.reporting.pages import settings_table
 from evqa.reporting.sentences import verdicts
 from evqa.reporting.study import Study
 
+HEADER_WIDTH = 10  # characters a line
+
 
 def show(study: Study, *, folder: Path, console: Console | None = None) -> None:
     """Print the table, the sentences and what is missing."""
     console = console or Console()
-    console.print(_table(settings_table(study)))
+    settings = settings_table(study)
+    console.print(escape(settings.caption), _table(settings), sep="\n\n")
+    console.print()
     for sentence in verdicts(study):
         console.print(f"- {escape(sentence)}")
     for run in study.unfinished:
@@ -29,9 +34,12 @@ def show(study: Study, *, folder: Path, console: Console | None = None) -> None:
 
 
 def _table(rows: Rows) -> Table:
-    table = Table(box=SIMPLE, show_edge=False, title=escape(rows.caption), title_justify="left", title_style="")
+    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)  # fits into 80 columns
     for place, name in enumerate(rows.columns):
-        table.add_column(escape(name), justify="left" if place < rows.left else "right")
+        if place < rows.left:
+            table.add_column(escape(name))
+        else:
+            table.add_column(escape(textwrap.fill(name, HEADER_WIDTH)), justify="right", no_wrap=True)
     for row in rows.rows:
         table.add_row(*map(escape, row))
     return table

@@ -56,7 +56,16 @@ def test_two_seeds_of_the_same_setting_do_not_differ(study):
 
 def test_seeds_that_do_differ_are_said_to(tmp_path, make_run):
     noisy = study_of([make_run(tmp_path, seed=seed, noise=0.01 + 0.2 * seed) for seed in range(2)])
-    assert "1 of 1 pairs of seeds of the same setting differ" in " ".join(verdicts(noisy))
+    assert "1 of 1 pair of seeds of the same setting differ by more than the chance of items" in verdicts(noisy)[-1]
+
+
+def test_seeds_that_differ_as_training_does_are_told_from_those_that_differ_by_items(tmp_path, make_run):
+    folders = [make_run(tmp_path, modal=modal, seed=s, noise=0.1 + s / 4) for modal in ("a", "v") for s in range(3)]
+    study = study_of(folders)
+    assert min(pair.items_only.p for pair in study.seed_pairs) < 0.05 < min(p.difference.p for p in study.seed_pairs)
+    said = next(sentence for sentence in verdicts(study) if "seeds of the same" in sentence)
+    assert said.startswith("Two seeds of the same setting do not differ: none of 6 pairs by more than items and the")
+    assert "By items alone" in said
 
 
 def test_a_comparison_of_single_runs_is_the_plain_paired_bootstrap(tmp_path, make_run):
