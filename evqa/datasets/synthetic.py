@@ -45,7 +45,7 @@ class Synthetic(Dataset):
 
     folder: str = "cache/synthetic"
     num_train: int = 512
-    num_val: int = 256
+    num_val: int = 512
     seed: int = 0
 
     def home(self) -> Path:

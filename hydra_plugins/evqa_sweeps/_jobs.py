@@ -83,6 +83,12 @@ class Jobs:
             raise RunError(
                 "hydra/launcher=slurm: there is no sbatch on this machine. Log in to the cluster, or use local."
             )
+        tasks = self.launcher.shared["nodes"] * self.launcher.shared["tasks_per_node"]
+        if self.launcher.cluster == "local" and tasks > 1:
+            raise RunError(
+                f"hydra.launcher.cluster=local starts one process a run, but trainer.num_nodes "
+                f"and trainer.devices ask for {tasks}. Use hydra/launcher=local, whose runs start their processes."
+            )
         jobs = self.living(members)
         new = [place for place in range(len(members)) if place not in jobs]
         for place in jobs:

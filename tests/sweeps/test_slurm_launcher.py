@@ -52,6 +52,13 @@ def test_a_machine_without_slurm_is_told_so(toy):
     )
 
 
+def test_processes_that_would_not_find_each_other_are_not_started(toy):
+    code, _, errors = toy.run("pass", *LAUNCHER, "hydra.launcher.cluster=local", "seed=0", "trainer.devices=2")
+    assert code == 2
+    assert "starts one process a run, but" in errors
+    assert "ask for 2" in errors
+
+
 cluster = pytest.mark.skipif(
     shutil.which("squeue") is None
     or subprocess.run(["squeue", "-h"], capture_output=True, check=False, timeout=20).returncode != 0,
