@@ -22,7 +22,7 @@ demo: setup ## Synthesise a data set, train the tiny model on a, v and av, print
 	$(BIN)/python -m evqa.report runs/demo --out runs/demo/report --baseline modal=v
 
 test: setup ## Run the tests, one process a core; what fails beside a busy neighbour gets one more try alone
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile || \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder || \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 check: setup lint types test ## Everything that CI runs

@@ -16,8 +16,9 @@ def _place(variable: str, default: str) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that mostly wait (for a cluster, for other processes), so that others fill their gaps."""
-    items.sort(key=lambda item: not item.path.is_relative_to(TESTS / "slurm"))
+    """Begin with the files that take long, first with those that wait for a cluster: others fill their gaps."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.get_closest_marker("slurm") is None, item.path not in slow))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The README is run: its commands work as printed, and its tree names every file."""
 
-import csv
 import re
 import shlex
 from pathlib import Path
@@ -56,7 +55,7 @@ def runs_of(workplace):
 
 
 def ready(arguments, workplace):
-    """Fill in what the README leaves to the reader: NAME, a shell's star, and the table of targets."""
+    """Fill in what the README leaves to the reader: NAME and a shell's star."""
     runs = runs_of(workplace)
     filled = []
     for argument in arguments:
@@ -64,14 +63,7 @@ def ready(arguments, workplace):
             filled += [str(run) for run in runs]
         else:
             filled.append(argument.replace("NAME", runs[-1].name) if runs else argument)
-    if "val.csv" in filled:
-        _write_targets(runs[0], workplace / "val.csv")
     return filled + SHORTER.get(arguments[0], [])
-
-
-def _write_targets(run, path):
-    rows = list(csv.reader((run / "predictions" / "val.targets.csv").read_text().splitlines()))
-    path.write_text("".join(f"{row[0]},{row[1]}\n" for row in rows))
 
 
 @pytest.mark.slow

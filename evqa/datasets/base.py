@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from evqa.datasets import manifest
+from evqa.datasets.copies import alike
 from evqa.datasets.duplicates import same_content
 from evqa.datasets.splits import Records, find_leaks, hold_out, join_groups, limit_splits, split_folds
 from evqa.errors import AnnotationError, ConfigError
@@ -44,8 +46,9 @@ class Dataset(ABC):
     validation table is given; 0 holds out nothing. folds / fold: instead, train on all folds but number `fold`
     (0 to folds - 1) and validate on that one. split_seed: of both, apart from the seed of the training. limit: smoke
     run on about so many records of train and val together, stratified by label. overlap: what happens to training
-    records whose id or file is also in the validation or test table: error, or drop (they become rejects). prepared:
-    folder for what `evqa.prepare` learns about the files.
+    records whose id or file is also in the validation or test table: error, or drop (they become rejects). copies: what
+    counts as the same file: exact, the same bytes; near, also videos that look the same (encoded or scaled anew), as
+    `evqa.prepare` has found. prepared: folder for what `evqa.prepare` learns about the files.
     """
 
     label: LabelScale = field(default_factory=LabelScale)
@@ -55,6 +58,7 @@ class Dataset(ABC):
     fold: int | None = None
     limit: int | None = None
     overlap: Literal["error", "drop"] = "error"
+    copies: Literal["exact", "near"] = "exact"
     prepared: str = "cache/prepared"
 
     def __post_init__(self) -> None:
@@ -102,7 +106,7 @@ class Dataset(ABC):
         given = self.read()
         if "train" not in given.splits:
             return _not_empty(given)
-        contents = same_content(record.path for record in given.records)
+        contents = same_content(record.path for record in given.records) | self._near_copies(given.records)
         kept, dropped = self._part_tables(given.splits, contents)
         _not_empty(Annotations(splits={"train": kept["train"]}, rejects=(*given.rejects, *dropped)))
         splits = self._divide(kept | {"train": join_groups(kept["train"], contents)})
@@ -110,6 +114,21 @@ class Dataset(ABC):
             splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
         notes = (*given.notes, *_doubts(kept["train"], self.label))
         return Annotations(splits=splits, rejects=(*given.rejects, *dropped), notes=notes)
+
+    def _near_copies(self, records: Records) -> dict[Path, str]:
+        """Name the look of every file that shares it with another one; those of equal bytes are among them."""
+        if self.copies == "exact":
+            return {}
+        facts = {Path(one.path): one for one in manifest.read_manifest(self.prepared_folder() / "manifest.csv")}
+        places = {record.path.absolute(): record.path for record in records}
+        unknown = [path for path in places if path not in facts or not facts[path].is_fresh(looked=True)]
+        if unknown:
+            raise AnnotationError(
+                f"data.copies=near: {len(unknown)} of {len(places)} files have not been looked at (the first: "
+                f"{unknown[0]}). Run `python -m evqa.prepare` with the same data.* first, without data.limit."
+            )
+        groups = alike({str(path): facts[path].look for path in places})
+        return {places[Path(path)]: name for path, name in groups.items()}
 
     def _part_tables(
         self, given: Mapping[str, Records], contents: Mapping[Path, str]

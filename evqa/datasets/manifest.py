@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from evqa.datasets.copies import NO_LOOK, look_of
 from evqa.datasets.isolated import map_isolated
 from evqa.datasets.splits import Records
 from evqa.errors import MediaError
@@ -29,7 +30,8 @@ class FileFacts:
     """One file as it was when it was looked at; the columns of manifest.csv in their order.
 
     id, split: of the record. duration: s. width, height: as shown, after rotation. sha256: empty until `evqa.prepare`
-    has read the whole file. error: why the file cannot be read, else empty.
+    has read the whole file. look: see evqa.datasets.copies; empty until `evqa.prepare` with data.copies=near has
+    looked. error: why the file cannot be read, else empty.
     """
 
     id: str
@@ -47,16 +49,18 @@ class FileFacts:
     audio_codec: str = ""
     audio_rate_hz: int | None = None
     sha256: str = ""
+    look: str = ""
     error: str = ""
 
-    def is_fresh(self, *, hashed: bool) -> bool:
-        """Whether the file has not changed since, and was hashed where that is wanted."""
+    def is_fresh(self, *, hashed: bool = False, looked: bool = False) -> bool:
+        """Whether the file has not changed since, and was hashed and looked at where that is wanted."""
         try:
             facts = os.stat(self.path)  # noqa: PTH116 (the path is a text here)
         except OSError:
             return False
         same = (facts.st_size, facts.st_mtime_ns) == (self.bytes, self.mtime_ns)
-        return same and (bool(self.sha256 or self.error) or not hashed)
+        complete = (bool(self.sha256) or not hashed) and (bool(self.look) or not looked)
+        return same and (complete or bool(self.error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,20 +79,22 @@ def check_files(
     limits: Limits | None = None,
     needs_picture: bool = False,
     hashed: bool = False,
+    looked: bool = False,
     num_workers: int | None = None,
 ) -> Checked:
     """Look into the file of every record, unless the manifest knows it and the file has not changed since.
 
     records: by split ("" where it is not known). manifest: read where it exists, and written back with what is new;
     its other rows stay. needs_picture: a file with sound alone is a failure. hashed: also read every file as a whole.
-    A file can neither hang nor kill the caller.
+    looked: also take the look by which copies are found. A file can neither hang nor kill the caller.
     """
     known = {facts.path: facts for facts in read_manifest(manifest)}
     wanted = [(split, record) for split, of in records.items() for record in of]
     found = {path: known[path] for path in {_place(record) for _, record in wanted} & known.keys()}
-    found = {path: facts for path, facts in found.items() if facts.is_fresh(hashed=hashed)}
+    found = {path: facts for path, facts in found.items() if facts.is_fresh(hashed=hashed, looked=looked)}
     todo = sorted({_place(record) for _, record in wanted} - found.keys())
-    found |= _look(todo, limits=limits or Limits(), hashed=hashed, num_workers=num_workers or _num_processors())
+    inspect = partial(inspect_file, limits=limits or Limits(), hashed=hashed, looked=looked)
+    found |= _inspect_all(inspect, todo, num_workers=num_workers or _num_processors())
     facts = tuple(_named(found[_place(record)], record.id, split) for split, record in wanted)
     if todo:
         _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
@@ -129,7 +135,7 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | 
         draft.unlink(missing_ok=True)
 
 
-def inspect_file(path: str, *, limits: Limits, hashed: bool) -> FileFacts:
+def inspect_file(path: str, *, limits: Limits, hashed: bool = False, looked: bool = False) -> FileFacts:
     """Look into one file (in a worker process). A file that cannot be read is described by its `error`."""
     facts = _stat(path)
     try:
@@ -146,6 +152,8 @@ def inspect_file(path: str, *, limits: Limits, hashed: bool) -> FileFacts:
             audio_codec=info.audio_codec or "",
             audio_rate_hz=info.audio_rate_hz,
         )
+        if looked:
+            facts = replace(facts, look=look_of(Path(path), limits) if info.width else NO_LOOK)
         return replace(facts, sha256=content_hash(Path(path))) if hashed else facts
     except MediaError as error:
         return replace(facts, error=error.reason)
@@ -168,12 +176,11 @@ def _remember(path: Path, facts: Sequence[FileFacts]) -> None:
         )
 
 
-def _look(paths: Sequence[str], *, limits: Limits, hashed: bool, num_workers: int) -> dict[str, FileFacts]:
+def _inspect_all(inspect: partial[FileFacts], paths: Sequence[str], *, num_workers: int) -> dict[str, FileFacts]:
     if not paths:
         return {}
-    largest = max(_stat(path).bytes for path in paths) if hashed else 0
-    seconds = 10 * limits.timeout_seconds + largest / _BYTES_PER_SECOND
-    inspect = partial(inspect_file, limits=limits, hashed=hashed)
+    largest = max(_stat(path).bytes for path in paths) if inspect.keywords["hashed"] else 0
+    seconds = 10 * inspect.keywords["limits"].timeout_seconds + largest / _BYTES_PER_SECOND
     found = dict[str, FileFacts]()
     with progress_bar() as progress:
         bar = progress.add_task("Looking into files", total=len(paths))
@@ -234,5 +241,6 @@ def _parse(row: dict[str, str]) -> FileFacts:
         audio_codec=row["audio_codec"],
         audio_rate_hz=whole("audio_rate_hz"),
         sha256=row["sha256"],
+        look=row["look"],
         error=row["error"],
     )

@@ -22,9 +22,10 @@ import numpy as np
 
 from evqa.errors import RunError
 from evqa.metrics import METRICS, holm, interval, smallest_detectable
+from evqa.metrics.correlation import Vector
 from evqa.metrics.paired import Difference, difference_of_draws
 from evqa.reporting.axes import Values, setting_name
-from evqa.reporting.study import Comparison, Setting, Study, Vector
+from evqa.reporting.study import Comparison, Setting, Study
 
 MIN_FREEDOM = 2  # degrees of freedom below which the spread over seeds is a guess
 MAX_SETTINGS_ALL_PAIRS = 6

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from evqa.datasets import manifest
 from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.copies import alike
 from evqa.datasets.manifest import Checked, FileFacts, write_rows
 from evqa.datasets.splits import Records
 from evqa.errors import AnnotationError
@@ -70,6 +71,7 @@ def _check(splits: Mapping[str, Records], config: DictConfig, dataset: Dataset, 
         limits=build_loading(config).limits,
         needs_picture="modal" in config and "v" in config.modal.name,
         hashed=hashed,
+        looked=hashed and dataset.copies == "near",
     )
 
 
@@ -153,10 +155,20 @@ def _twin_lines(usable: Sequence[FileFacts]) -> list[str]:
     groups = defaultdict[str, list[FileFacts]](list)
     for one in usable:
         groups[one.sha256].append(one)
-    twins = [group for content, group in groups.items() if content and len(group) > 1]
+    lines = _group_lines("Equal files", [group for content, group in groups.items() if content])
+    looks = alike({one.path: one.look for one in usable})
+    copies = defaultdict[str, list[FileFacts]](list)
+    for one in usable:
+        if one.path in looks:
+            copies[looks[one.path]].append(one)
+    return lines + _group_lines("Files that look the same", list(copies.values()))
+
+
+def _group_lines(title: str, groups: Sequence[Sequence[FileFacts]]) -> list[str]:
+    twins = [group for group in groups if len(group) > 1]
     if not twins:
         return []
-    lines = [f"Equal files: {len(twins)} groups (each stays on one side of a split)"]
+    lines = [f"{title}: {len(twins)} groups (each stays on one side of a split)"]
     lines += [f"  {', '.join(f'{one.id} ({one.split})' for one in group)}" for group in twins[:5]]
     return lines + (["  ..."] if len(twins) > 5 else [])
 
