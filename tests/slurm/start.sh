@@ -27,10 +27,13 @@ trap on_exit EXIT
 umask 022
 mkdir -p "$dir/state"
 
-port=$(python3 - "$((nodes + 1))" <<'PY'
+port=$(python3 - "$((nodes + 1))" "$$" <<'PY'
 import socket, sys
-for base in range(26800, 32000, 64):  # below the ports that the system gives away
-    taken = [socket.socket() for _ in range(int(sys.argv[1]))]
+number, process = map(int, sys.argv[1:])
+bases = range(26800, 32000, 64)  # below the ports that the system gives away
+first = process % len(bases)  # two clusters that start at once look at different ones
+for base in [*bases[first:], *bases[:first]]:
+    taken = [socket.socket() for _ in range(number)]
     try:
         for offset, one in enumerate(taken):
             one.bind(("127.0.0.1", base + offset))
