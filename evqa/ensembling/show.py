@@ -34,7 +34,7 @@ def show(
     if judgement is not None:
         console.print(_headline(combination, judgement))
         console.print(_members(combination, judgement))
-        console.print(_errors(combination.members, judgement))
+        console.print(_errors(judgement))
     else:
         console.print(
             f"{len(members.ids)} items, {len(members.names)} members, {combination.method}; no labels to judge by."
@@ -69,17 +69,19 @@ def _members(combination: Combination, judgement: Judgement) -> Table:
     table.title = "\nMembers, and what each adds to the ensemble of the others"
     adjusted = holm([added.p for added in judgement.added])
     rows = zip(combination.members, combination.shares(), judgement.members, judgement.added, adjusted, strict=True)
-    for name, share, evaluation, added, p in rows:
-        table.add_row(escape(name), f"{share:.3f}", _numbers(evaluation)[0], *_difference(replace(added, p=p)))
+    for number, (name, share, evaluation, added, p) in enumerate(rows, start=1):
+        table.add_row(
+            f"{number} {escape(name)}", f"{share:.3f}", _numbers(evaluation)[0], *_difference(replace(added, p=p))
+        )
     return table
 
 
-def _errors(names: Sequence[str], judgement: Judgement) -> Table:
-    numbers = [str(place) for place in range(1, len(names) + 1)]
+def _errors(judgement: Judgement) -> Table:
+    numbers = [str(place) for place in range(1, len(judgement.members) + 1)]
     table = _table("", *numbers)
     table.title = "\nErrors' correlation (1: the same mistakes)"
-    for number, name, row in zip(numbers, names, judgement.error_correlation_MM, strict=True):
-        table.add_row(f"{number} {escape(name)}", *("-" if np.isnan(value) else f"{value:.2f}" for value in row))
+    for number, row in zip(numbers, judgement.error_correlation_MM, strict=True):
+        table.add_row(number, *("-" if np.isnan(value) else f"{value:.2f}" for value in row))
     return table
 
 
