@@ -126,7 +126,7 @@ def _row(name: str, rounds: Sequence[Mapping[str, Round]], bytes_per_clip: float
 def _scaling(
     reader: CachedReader, spec: ClipSpec, paths: Sequence[Path], *, rounds: int, workers: int
 ) -> list[Scaling]:
-    """Measure one worker and many in turn; decoding in threads and in processes, the cache in threads."""
+    """Measure one worker, many, and one again, since a machine's speed drifts; the cache only in threads."""
     uncached = partial(read_clip, spec=spec)
     cases: list[tuple[str, Kind, Any, int]] = [
         (UNCACHED, "processes", uncached, 1),
@@ -136,8 +136,10 @@ def _scaling(
     measured: dict[int, list[tuple[Speed, Speed]]] = {index: [] for index in range(len(cases))}
     for _ in range(rounds):
         for index, (_, kind, read, passes) in enumerate(cases):
-            one = measure_workers(read, paths, kind=kind, workers=1, passes=passes)
-            measured[index].append((one, measure_workers(read, paths, kind=kind, workers=workers, passes=passes)))
+            before, many, after = (
+                measure_workers(read, paths, kind=kind, workers=number, passes=passes) for number in (1, workers, 1)
+            )
+            measured[index].append((before.between(after), many))
     return [
         Scaling(
             name=name,

@@ -35,6 +35,10 @@ class Speed:
     wall: float
     free: float
 
+    def between(self, other: Speed) -> Speed:
+        """Return the mean of two measurements."""
+        return Speed(wall=(self.wall + other.wall) / 2, free=(self.free + other.free) / 2)
+
 
 def measure_workers(
     read: Callable[[Path], Any], paths: Sequence[Path], *, kind: Kind, workers: int, passes: int
