@@ -89,8 +89,9 @@ def test_two_sleeping_threads_are_twice_as_fast_and_two_busy_ones_are_not() -> N
         one, two = (measure_workers(work, [Path()], kind="threads", workers=n, passes=4) for n in (1, 2))
         return two.free / one.free
 
-    assert speedup(lambda _: time.sleep(0.02)) > 1.5
-    assert speedup(lambda _: sum(range(400_000))) < 1.6  # Python's lock is not waiting for a core
+    # The best of three: beside other tests, one measurement says little.
+    assert max(speedup(lambda _: time.sleep(0.02)) for _ in range(3)) > 1.5
+    assert min(speedup(lambda _: sum(range(400_000))) for _ in range(3)) < 1.6  # a lock is not waiting for a core
 
 
 def test_numbers_are_written_with_their_spread() -> None:

@@ -28,6 +28,7 @@ from evqa.runs.folder import RunFolder
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, follow_parent, is_first
 from evqa.runs.scoring import score_split, write_predictions
+from evqa.runs.settings import ended_logs
 from evqa.tuning import trained_parts
 
 REQUEUED_PATIENCE_SECONDS = 120.0  # on a lost node the job's last life may not have noticed yet
@@ -68,7 +69,7 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
     checkpoint = _place_to_continue(config, folder)
     trainer = _trainer(config, folder, checkpoint, stops)
-    with ended_together(trainer), stops.deferred():
+    with ended_together(trainer), ended_logs(trainer.loggers), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         return evaluate_run(config, folder, module, datamodule)
 

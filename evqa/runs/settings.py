@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +16,7 @@ import torch.utils.deterministic
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from evqa.callbacks.checkpoints import WholeCheckpointIO
 from evqa.errors import ConfigError
@@ -115,7 +117,6 @@ class LoggerSettings:
         if getattr(rank_zero_only, "rank", 0):
             return []
         import wandb
-        from lightning.pytorch.loggers import WandbLogger
 
         offline = self.mode == "offline" or (self.mode == "auto" and not has_login())
         run = wandb.init(
@@ -132,6 +133,20 @@ class LoggerSettings:
             settings=wandb.Settings(silent=True, console="off"),
         )
         return [WandbLogger(experiment=run)]
+
+
+@contextlib.contextmanager
+def ended_logs(loggers: Sequence[Logger]) -> Iterator[None]:
+    """End W&B's runs together with ours: the next run of a sweep would log into one that is left open."""
+    logs = [logger.experiment for logger in loggers if isinstance(logger, WandbLogger)]
+    try:
+        yield
+    except BaseException:
+        for log in logs:
+            log.finish(exit_code=1)
+        raise
+    for log in logs:
+        log.finish()
 
 
 def has_login() -> bool:

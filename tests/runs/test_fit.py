@@ -117,3 +117,20 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(small, tmp_path, capsys):
 
 def test_an_interruption_has_an_exit_status_of_its_own():
     assert Interrupted(15).code == 143
+
+
+def test_every_run_of_a_process_has_a_wandb_run_of_its_own(train, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    options = ("logger=wandb", "logger.mode=offline", "trainer.epochs=1", f"run.root={tmp_path}")
+
+    def fail(self, batch):
+        raise RunError("spoiled")
+
+    with monkeypatch.context() as spoiled:
+        spoiled.setattr(ScoreModule, "score", fail)
+        with pytest.raises(RunError, match="spoiled"):
+            train(*options, "seed=20")
+    for seed in (21, 22):
+        train(*options, f"seed={seed}")
+    runs = sorted(tmp_path.glob("*/tiny-*"))
+    assert [len(list(run.glob("wandb/offline-run-*/run-*.wandb"))) for run in runs] == [1, 1, 1]
