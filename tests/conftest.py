@@ -52,3 +52,24 @@ def twin(tmp_path_factory):
         return written[name]
 
     return of
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory):
+    """A folder for clips that several tests share."""
+    return tmp_path_factory.mktemp("workplace")
+
+
+@pytest.fixture(scope="session")
+def little(workplace):
+    """Overrides of a small model on a few clips, without W&B and progress."""
+    return (
+        f"data.folder={workplace}/synthetic",
+        f"data.prepared={workplace}/prepared",
+        f"data.cache.folder={workplace}/clips",
+        "data.num_train=40",
+        "data.num_val=16",
+        "trainer.progress=false",
+        "model.width=16",
+        "logger=csv",
+    )

@@ -7,26 +7,14 @@ from evqa.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workplace")
-
-
-@pytest.fixture(scope="session")
-def small(workplace):
+def small(workplace, little):
     """Overrides of a run that takes a second or two."""
     return (
-        f"data.folder={workplace}/synthetic",
-        f"data.prepared={workplace}/prepared",
-        f"data.cache.folder={workplace}/clips",
+        *little,
         f"run.root={workplace}/runs",
-        "data.num_train=40",
-        "data.num_val=16",
         "data.workers=1",
         "trainer.epochs=2",
-        "trainer.progress=false",
         "trainer.log_every=2",
-        "model.width=16",
-        "logger=csv",
     )
 
 

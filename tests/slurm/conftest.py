@@ -33,26 +33,14 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workplace")
-
-
-@pytest.fixture(scope="session")
-def small(workplace):
+def small(little):
     """Overrides of a run that lasts a few seconds and saves at every step."""
     return (
-        f"data.folder={workplace}/synthetic",
-        f"data.prepared={workplace}/prepared",
-        f"data.cache.folder={workplace}/clips",
-        "data.num_train=40",
-        "data.num_val=16",
+        *little,
         "data.batch_size=4",
         "data.workers=0",
         "trainer.epochs=8",
-        "trainer.progress=false",
         "callbacks.checkpoints.every_steps=1",
-        "model.width=16",
-        "logger=csv",
     )
 
 
