@@ -24,8 +24,9 @@ from evqa.media.encode import write_clip
 from evqa.media.filling import estimate, fill
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
-from evqa.media.store.frames import pack_frames, unpack_frames
+from evqa.media.store.frames import FrameMemory, pack_frames
 from evqa.media.store.naming import describe
+from evqa.media.store.record import decode, encode
 from evqa.types import Clip
 
 FRAMES, AUDIO = FrameSampling(count=4, seconds=2.0), AudioWindow(seconds=2.0)
@@ -177,8 +178,8 @@ def test_pad_mode_stores_only_the_picture(videos: list[Path], settings: CacheSet
 @pytest.mark.parametrize("codec", ["raw", "jpeg"])
 @pytest.mark.parametrize(
     "box",
-    [(0, 0, 0, 0), (0, 0, 6, 5), (2, 1, 3, 2), (0, 1, 6, 1), (5, 4, 1, 1)],
-    ids=["empty", "whole", "inside", "column", "corner"],
+    [(0, 0, 0, 0), (0, 0, 6, 5), (1, 0, 4, 5), (2, 1, 3, 2), (0, 1, 6, 1), (5, 4, 1, 1)],
+    ids=["empty", "whole", "rows", "inside", "column", "corner"],
 )
 def test_a_border_of_one_colour_is_restored(box: tuple[int, int, int, int], codec: str) -> None:
     top, left, height, width = box
@@ -186,10 +187,28 @@ def test_a_border_of_one_colour_is_restored(box: tuple[int, int, int, int], code
     frames[:] = torch.tensor([1, 2, 3], dtype=torch.uint8)
     frames[:, top : top + height, left : left + width] = 250
     plan, stored = pack_frames(frames, jpeg_quality=None if codec == "raw" else 100)
-    restored = unpack_frames(plan, stored.numpy())
+    memory = FrameMemory(plan, stored.numel())
+    at = 0
+    for piece in memory.pieces:
+        piece.reshape(-1)[:] = stored.numpy()[at : at + piece.size]
+        at += piece.size
+    restored = memory.restore()
+    assert at == stored.numel()
     assert restored.shape == frames.shape
     assert (restored.int() - frames.int()).abs().max() <= (0 if codec == "raw" else 3)
     assert codec == "jpeg" or stored.numel() <= max(height * width, 1) * 9
+
+
+def test_more_pictures_than_one_read_of_the_system_can_place(tmp_path: Path) -> None:
+    frames = torch.zeros((2500, 4, 2, 3), dtype=torch.uint8)
+    frames[:, 1:3] = torch.randint(1, 256, (2500, 2, 2, 3), generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "record"
+    path.write_bytes(b"".join(encode(bytes(32), Clip(frames_FHWC=frames), jpeg_quality=None)))
+    with path.open("rb") as file:
+        clip = decode(file.fileno(), 0, bytes(32), check=True)
+    assert isinstance(clip, Clip)
+    assert clip.frames_FHWC is not None
+    assert torch.equal(clip.frames_FHWC, frames)
 
 
 def test_jpeg_is_much_smaller_and_close_and_keeps_the_sound(videos: list[Path], settings: CacheSettings) -> None:

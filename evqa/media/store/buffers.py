@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict, deque
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 SMALLEST = 1 << 20  # bytes; below, the C library does as well
 KEPT_BYTES = 256 << 20
@@ -20,21 +22,31 @@ _free: defaultdict[int, deque[NDArray[np.uint8]]] = defaultdict(deque)
 _kept = [0]
 
 
-def uint8_buffer(num_bytes: int) -> NDArray[np.uint8]:
-    """Return uninitialised bytes; their memory comes back here when no array or tensor uses it any more."""
+class Memory(NamedTuple):
+    """Memory as an array and as a tensor.
+
+    If it was lent, it comes back when neither is in use any more. What shares the tensor's memory keeps it; slices of
+    the array do not, because NumPy's views of views forget the one in between.
+    """
+
+    array: NDArray[Any]
+    tensor: Tensor
+
+
+def lend_bytes(num_bytes: int) -> Memory:
+    """Return uninitialised uint8 memory [num_bytes] that nobody else uses."""
     if num_bytes < SMALLEST:
-        return np.empty(num_bytes, dtype=np.uint8)
+        array = np.empty(num_bytes, dtype=np.uint8)
+        return Memory(array, torch.from_numpy(array))
     rounded = -(-num_bytes // SMALLEST) * SMALLEST
     try:
         memory = _free[rounded].pop()
         _kept[0] -= rounded
     except IndexError:
         memory = np.empty(rounded, dtype=np.uint8)
-    # The tensor, not the array, is what users hold on to: NumPy's views of views forget the one in between.
-    view = memory[:num_bytes]
-    weakref.finalize(view, _give_back, memory).atexit = False
-    array: NDArray[np.uint8] = torch.from_numpy(view).numpy()
-    return array
+    array = memory[:num_bytes]
+    weakref.finalize(array, _give_back, memory).atexit = False
+    return Memory(array, torch.from_numpy(array))
 
 
 def _give_back(memory: NDArray[np.uint8]) -> None:

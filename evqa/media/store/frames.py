@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evqa.media.store.buffers import uint8_buffer
+from evqa.media.store.buffers import lend_bytes
 
-WORTH_CUTTING = 0.95  # of the area; a border smaller than the rest is stored, which reads without a copy
+WORTH_CUTTING = 0.95  # of the area; a border smaller than the rest is stored, since putting it back takes time
 
 Plan = dict[str, Any]  # JSON: shape, box, colour and, for JPEG, the bytes of each picture
 
@@ -39,28 +39,48 @@ def pack_frames(frames_FHWC: Tensor, *, jpeg_quality: int | None) -> tuple[Plan,
     return plan, torch.frombuffer(bytearray(b"".join(files)), dtype=torch.uint8)
 
 
-def unpack_frames(plan: Plan, stored: NDArray[np.uint8]) -> Tensor:
-    """Restore uint8 frames [F, H, W, 3] from `stored`, which they may share memory with."""
-    shape, (top, left, height, width) = plan["shape"], plan["box"]
-    if "jpeg" not in plan and [height, width] == shape[1:3]:
-        return torch.from_numpy(stored.reshape(shape))
-    frames = uint8_buffer(math.prod(shape)).reshape(shape)
-    if "jpeg" in plan:
-        _decode_jpegs(stored, plan["jpeg"], frames[:, top : top + height, left : left + width])
-    _fill_rows(frames.reshape(*shape[:2], -1), plan, stored)
-    return torch.from_numpy(frames)
+class FrameMemory:
+    """Memory for the frames of one record: its `pieces` are what the stored bytes are read into.
 
+    A raw picture as wide as the frames is read straight to its place; anything else by way of a second piece of memory.
+    """
 
-def _fill_rows(rows_FHX: NDArray[np.uint8], plan: Plan, stored: NDArray[np.uint8]) -> None:
-    """Fill in the border, and the picture where it is raw; X is a row's pixels as bytes, which copies faster."""
-    top, left, height, width = plan["box"]
-    middle = rows_FHX[:, top : top + height]
-    first, last = 3 * left, 3 * (left + width)
-    if "jpeg" not in plan:
-        middle[:, :, first:last] = stored.reshape(len(middle), height, 3 * width)
-    border = np.array(plan["colour"] * plan["shape"][2], dtype=np.uint8)
-    for bar in (rows_FHX[:, :top], rows_FHX[:, top + height :], middle[:, :, :first], middle[:, :, last:]):
-        bar[...] = border[: bar.shape[2]]
+    def __init__(self, plan: Plan, num_bytes: int) -> None:
+        self._plan, shape = plan, plan["shape"]
+        self._whole = lend_bytes(math.prod(shape))
+        self._frames_FHWC = self._whole.tensor.view(shape)
+        self._is_full = plan["box"][2:] == shape[1:3]
+        self._apart = lend_bytes(num_bytes) if "jpeg" in plan or plan["box"][3] < shape[2] else None
+        if self._apart is not None:
+            self.pieces = [self._apart.array]
+        else:
+            self.pieces = [self._whole.array] if self._is_full else list(self._picture())
+
+    def restore(self) -> Tensor:
+        """Return uint8 frames [F, H, W, 3] once the pieces are filled."""
+        if "jpeg" in self._plan:
+            assert self._apart is not None
+            _decode_jpegs(self._apart.array, self._plan["jpeg"], self._picture())
+        if not self._is_full:
+            self._fill_rows()
+        return self._frames_FHWC
+
+    def _picture(self) -> NDArray[np.uint8]:
+        """Return the part [F, height, width, 3] of the frames that is inside the box."""
+        top, left, height, width = self._plan["box"]
+        return self._whole.array.reshape(self._plan["shape"])[:, top : top + height, left : left + width]
+
+    def _fill_rows(self) -> None:
+        """Fill in the border, and a raw picture that is not yet in its place."""
+        shape, (top, left, height, width) = self._plan["shape"], self._plan["box"]
+        rows_FHX = self._whole.array.reshape(*shape[:2], -1)  # a row as bytes, which copies faster
+        middle = rows_FHX[:, top : top + height]
+        first, last = 3 * left, 3 * (left + width)
+        if self._apart is not None and "jpeg" not in self._plan:
+            middle[:, :, first:last] = self._apart.array.reshape(len(middle), height, 3 * width)
+        border = np.array(self._plan["colour"] * shape[2], dtype=np.uint8)
+        for bar in (rows_FHX[:, :top], rows_FHX[:, top + height :], middle[:, :, :first], middle[:, :, last:]):
+            bar[...] = border[: bar.shape[2]]
 
 
 def _picture_box(frames_FHWC: Tensor) -> tuple[int, int, int, int]:

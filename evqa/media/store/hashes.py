@@ -50,12 +50,12 @@ class ContentHashes:
         before = path.stat()
         found = FileHash(bytes.fromhex(content_hash(path)), before.st_size, before.st_mtime_ns)
         if self.remember and time.time_ns() - before.st_mtime_ns > SETTLED_NS:
-            self._remember(os.path.abspath(path), found)  # noqa: PTH100
+            self._remember(str(path.absolute()), found)
         return found
 
     def known(self, path: Path) -> FileHash | None:
         """Return the hash where it is remembered and the file unchanged, without reading it. Raises OSError."""
-        name = os.path.abspath(path)  # noqa: PTH100 (no links are followed, no disk is asked)
+        name = str(path.absolute())  # no links are followed, no disk is asked
         if name not in self._known and time.monotonic() - self._looked > 1.0:
             self._look()
         found = self._known.get(name)

@@ -13,6 +13,7 @@ import json
 import os
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,17 @@ import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evqa.media.store.buffers import uint8_buffer
-from evqa.media.store.frames import pack_frames, unpack_frames
+from evqa.media.store.buffers import Memory
+from evqa.media.store.frames import FrameMemory, pack_frames
 from evqa.types import Clip
 
 PAGE = 4096
+MOST_PIECES = 1024  # that one call of the system fills (IOV_MAX of Linux)
 MAGIC = b"evqaclp1"
 _HEAD = struct.Struct("<8s32sIQQQ")  # magic, key, bytes of JSON, bytes of sections, checksums of JSON and of sections
 
 Content = Clip | str  # a clip, or the sentence that says why the file has none
+Section = Memory | FrameMemory  # what is read into
 
 
 class DamagedRecordError(Exception):
@@ -65,11 +68,11 @@ def decode(descriptor: int, offset: int, key: bytes, *, check: bool) -> Content:
     text = head[_HEAD.size : _HEAD.size + text_bytes]
     if xxhash.xxh3_64_intdigest(text) != text_sum:
         raise DamagedRecordError("its head does not fit its checksum")
-    meta = json.loads(text)
+    meta = _parse(text)
     if "reason" in meta:
         return str(meta["reason"])
-    stored = [_empty(*section) for section in meta["sections"]]
-    pieces = [array.data.cast("B") for array in stored if array.size]
+    sections = [_section(meta, *described) for described in meta["sections"]]
+    pieces = [piece.data.cast("B") for section in sections for piece in _pieces(section) if piece.size]
     if sum(piece.nbytes for piece in pieces) != size:
         raise DamagedRecordError("its head contradicts itself")
     start = offset + _pages(_HEAD.size + text_bytes)
@@ -77,7 +80,14 @@ def decode(descriptor: int, offset: int, key: bytes, *, check: bool) -> Content:
         raise DamagedRecordError("the file ends inside it")
     if check and _checksum(pieces) != section_sum:
         raise DamagedRecordError("its content does not fit its checksum")
-    return _restore(meta, stored)
+    return _restore(meta, sections)
+
+
+@lru_cache(maxsize=256)
+def _parse(text: bytes) -> dict[str, Any]:
+    """Read a head's JSON. Records of one specification mostly have the same, so answers are kept; never change one."""
+    meta: dict[str, Any] = json.loads(text)
+    return meta
 
 
 def _describe(clip: Clip, sections: list[Tensor], jpeg_quality: int | None) -> dict[str, Any]:
@@ -97,15 +107,15 @@ def _describe(clip: Clip, sections: list[Tensor], jpeg_quality: int | None) -> d
     return meta
 
 
-def _restore(meta: dict[str, Any], stored: Sequence[NDArray[Any]]) -> Clip:
+def _restore(meta: dict[str, Any], sections: Sequence[Section]) -> Clip:
     tensors = {}
-    for (name, kind, _), array in zip(meta["sections"], stored, strict=True):
-        if name == "frames_FHWC":
-            tensors[name] = unpack_frames(meta["frames"], array)
+    for (name, kind, _), section in zip(meta["sections"], sections, strict=True):
+        if isinstance(section, FrameMemory):
+            tensors[name] = section.restore()
         elif name == "waveform_S" and kind == "int16":
-            tensors[name] = torch.from_numpy(array).float().div_(32768)
+            tensors[name] = section.tensor.float().div_(32768)
         else:
-            tensors[name] = torch.from_numpy(array)
+            tensors[name] = section.tensor
     return Clip(**tensors, missing=tuple(meta["missing"]))
 
 
@@ -115,8 +125,15 @@ def _as_samples(waveform_S: Tensor) -> Tensor:
     return samples if torch.equal(samples.float() / 32768, waveform_S) else waveform_S
 
 
-def _empty(name: str, kind: str, shape: Sequence[int]) -> NDArray[Any]:
-    return uint8_buffer(shape[0]) if name == "frames_FHWC" else np.empty(shape, dtype=kind)
+def _section(meta: dict[str, Any], name: str, kind: str, shape: Sequence[int]) -> Section:
+    if name == "frames_FHWC":
+        return FrameMemory(meta["frames"], shape[0])
+    array = np.empty(shape, dtype=kind)
+    return Memory(array, torch.from_numpy(array))
+
+
+def _pieces(section: Section) -> Sequence[NDArray[Any]]:
+    return section.pieces if isinstance(section, FrameMemory) else [section.array]
 
 
 def _bytes(tensor: Tensor) -> memoryview:
@@ -139,7 +156,7 @@ def _read_into(descriptor: int, pieces: Sequence[memoryview], offset: int) -> in
     total = 0
     left = list(pieces)
     while left:
-        count = os.preadv(descriptor, left, offset + total)
+        count = os.preadv(descriptor, left[:MOST_PIECES], offset + total)
         if not count:
             break
         total += count
