@@ -6,8 +6,10 @@ page cache holds. The C library gives blocks of this size back at once; this poo
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +25,7 @@ _kept = [0]
 
 
 class Memory(NamedTuple):
-    """Memory as an array and as a tensor.
+    """The same memory as an array and as a tensor.
 
     If it was lent, it comes back when neither is in use any more. What shares the tensor's memory keeps it; slices of
     the array do not, because NumPy's views of views forget the one in between.
@@ -33,10 +35,11 @@ class Memory(NamedTuple):
     tensor: Tensor
 
 
-def lend_bytes(num_bytes: int) -> Memory:
-    """Return uninitialised uint8 memory [num_bytes] that nobody else uses."""
+def lend(shape: Sequence[int]) -> Memory:
+    """Return uninitialised uint8 memory that nobody else uses."""
+    num_bytes = math.prod(shape)
     if num_bytes < SMALLEST:
-        array = np.empty(num_bytes, dtype=np.uint8)
+        array = np.empty(shape, dtype=np.uint8)
         return Memory(array, torch.from_numpy(array))
     rounded = -(-num_bytes // SMALLEST) * SMALLEST
     try:
@@ -44,7 +47,8 @@ def lend_bytes(num_bytes: int) -> Memory:
         _kept[0] -= rounded
     except IndexError:
         memory = np.empty(rounded, dtype=np.uint8)
-    array = memory[:num_bytes]
+    # Shaped by NumPy: each operation of torch hands Python's lock to another thread, which costs more than it does.
+    array = memory[:num_bytes].reshape(shape)
     weakref.finalize(array, _give_back, memory).atexit = False
     return Memory(array, torch.from_numpy(array))
 

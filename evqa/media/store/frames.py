@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evqa.media.store.buffers import lend_bytes
+from evqa.media.store.buffers import lend
 
 WORTH_CUTTING = 0.95  # of the area; a border smaller than the rest is stored, since putting it back takes time
 
@@ -47,10 +46,9 @@ class FrameMemory:
 
     def __init__(self, plan: Plan, num_bytes: int) -> None:
         self._plan, shape = plan, plan["shape"]
-        self._whole = lend_bytes(math.prod(shape))
-        self._frames_FHWC = self._whole.tensor.view(shape)
+        self._whole = lend(shape)
         self._is_full = plan["box"][2:] == shape[1:3]
-        self._apart = lend_bytes(num_bytes) if "jpeg" in plan or plan["box"][3] < shape[2] else None
+        self._apart = lend([num_bytes]) if "jpeg" in plan or plan["box"][3] < shape[2] else None
         if self._apart is not None:
             self.pieces = [self._apart.array]
         else:
@@ -63,12 +61,12 @@ class FrameMemory:
             _decode_jpegs(self._apart.array, self._plan["jpeg"], self._picture())
         if not self._is_full:
             self._fill_rows()
-        return self._frames_FHWC
+        return self._whole.tensor
 
     def _picture(self) -> NDArray[np.uint8]:
         """Return the part [F, height, width, 3] of the frames that is inside the box."""
         top, left, height, width = self._plan["box"]
-        return self._whole.array.reshape(self._plan["shape"])[:, top : top + height, left : left + width]
+        return self._whole.array[:, top : top + height, left : left + width]
 
     def _fill_rows(self) -> None:
         """Fill in the border, and a raw picture that is not yet in its place."""
