@@ -126,20 +126,24 @@ def _row(name: str, rounds: Sequence[Mapping[str, Round]], bytes_per_clip: float
 def _scaling(
     reader: CachedReader, spec: ClipSpec, paths: Sequence[Path], *, rounds: int, workers: int
 ) -> list[Scaling]:
-    """Measure one worker, many, and one again, since a machine's speed drifts; the cache only in threads."""
+    """Measure one worker, many, and one again, since a machine's speed drifts; the cache only in threads.
+
+    What is short is measured more often in each round, rather than for longer, for the same reason.
+    """
     uncached = partial(read_clip, spec=spec)
-    cases: list[tuple[str, Kind, Any, int]] = [
-        (UNCACHED, "processes", uncached, 1),
-        (UNCACHED, "threads", uncached, 1),
-        (RAW, "threads", reader.read, 100),
+    cases: list[tuple[str, Kind, Any, int, int]] = [
+        (UNCACHED, "processes", uncached, 1, 1),
+        (UNCACHED, "threads", uncached, 1, 1),
+        (RAW, "threads", reader.read, 25, 4),
     ]
     measured: dict[int, list[tuple[Speed, Speed]]] = {index: [] for index in range(len(cases))}
     for _ in range(rounds):
-        for index, (_, kind, read, passes) in enumerate(cases):
-            before, many, after = (
-                measure_workers(read, paths, kind=kind, workers=number, passes=passes) for number in (1, workers, 1)
-            )
-            measured[index].append((before.between(after), many))
+        for index, (_, kind, read, passes, times) in enumerate(cases):
+            for _ in range(times):
+                before, many, after = (
+                    measure_workers(read, paths, kind=kind, workers=number, passes=passes) for number in (1, workers, 1)
+                )
+                measured[index].append((before.between(after), many))
     return [
         Scaling(
             name=name,
@@ -150,5 +154,5 @@ def _scaling(
             speedup=Spread.of([many.free / one.free for one, many in measured[index]]),
             speedup_wall=Spread.of([many.wall / one.wall for one, many in measured[index]]),
         )
-        for index, (name, kind, _, _) in enumerate(cases)
+        for index, (name, kind, *_) in enumerate(cases)
     ]
