@@ -139,11 +139,13 @@ def test_processes_decode_until_the_cache_is_filled(tmp_path, folder, then):
 
 
 def test_leaving_a_threaded_epoch_early_ends_its_threads():
+    before = set(threading.enumerate())
     stream = iter(loader(workers=2))
     next(stream)
-    assert any(thread.name.startswith("load") for thread in threading.enumerate())
+    mine = set(threading.enumerate()) - before
+    assert any(thread.name.startswith("load") for thread in mine)
     stream.close()
-    assert not any(thread.name.startswith("load") for thread in threading.enumerate())
+    assert not any(thread.is_alive() for thread in mine)
 
 
 def test_records_of_like_cost_share_batches():
