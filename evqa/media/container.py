@@ -21,6 +21,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,h264,hevc,av1,obu,ivf,asf,ogg,gif,"
     "wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,rm,nut,dv,mxf,ape,wv,tta"
 )
+_CHUNK = 1 << 20
 _INVENT_TIME_STAMPS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets
 
 
@@ -73,6 +74,23 @@ def _why_not_opened(path: Path, error: Exception) -> str:
     if is_mp4:
         return "is an MP4 file whose index (moov box) is missing or damaged, as after a broken download; fetch it again"
     return "is not a video or audio file in a known format, or its header is damaged"
+
+
+def check_storage(error: av.FFmpegError, budget: Budget) -> None:
+    """Tell a storage that fails from a damaged file, which some demuxers report in the same way: read it plainly.
+
+    Raises:
+        MediaError: the file cannot be read, which is not its own fault (an `OSError` is the cause).
+    """
+    if not isinstance(error, OSError):
+        return
+    try:
+        with budget.path.open("rb") as file:
+            while file.read(_CHUNK):
+                budget.check_time()
+    except OSError as cause:
+        reason = f"cannot be read: {(cause.strerror or 'unknown error').lower()}; try again when the storage works"
+        raise MediaError(budget.path, reason) from cause
 
 
 def choose_video(container: InputContainer) -> Any | None:

@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 
+from evqa.media.container import check_storage
 from evqa.media.limits import Budget
 
 _DECODER_DELAY_SECONDS = 1.0  # sound: priming samples and the resampler's tail
@@ -70,7 +71,8 @@ def demux(container: InputContainer, tracks: Sequence[Track], budget: Budget) ->
                 return None
     except av.error.ExitError:
         budget.refuse("could not be read in time; the storage is stuck or the file is damaged")
-    except av.FFmpegError:
+    except av.FFmpegError as error:
+        check_storage(error, budget)
         return "the file is damaged or cut off; only the part before the damage is used"
     if any(_ends_behind(container, track.stream) for track in tracks):
         return "the file is cut off; only the part that is there is used"

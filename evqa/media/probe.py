@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
 
-from evqa.media.container import choose_audio, choose_video, open_container
+from evqa.media.container import check_storage, choose_audio, choose_video, open_container
 from evqa.media.limits import Budget, Limits
 from evqa.media.packets import open_codec
 
@@ -121,8 +121,8 @@ def _read_through(container: InputContainer, video: _Seen, audio: _Seen, budget:
                 picture = _first_picture(packet, video.stream, budget)
             if packet.size and not packet.is_discard:
                 seen[packet.stream_index].add(packet)
-    except av.FFmpegError:
-        pass  # cut off: what came before counts
+    except av.FFmpegError as error:
+        check_storage(error, budget)  # else cut off: what came before counts
     if video.exists and picture is None:
         budget.refuse("has a video track of which no picture can be decoded; it is damaged or cut off")
     if audio.exists and not video.exists and not audio.num_packets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,9 @@ from evqa.errors import MediaError
 from evqa.media.audio import AudioWindow
 from evqa.media.audio_file import fft_resample, published_file_fbank
 from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.container import check_storage
 from evqa.media.fbank import sound_fbank
+from evqa.media.limits import Budget, Limits
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 from evqa.types import Clip
@@ -88,6 +91,17 @@ def test_what_is_missing_is_said_in_sentences(make_video):
     assert read_clip(late, TWO_SECONDS).missing == (
         "the picture starts 1.0 s after the sound; each is counted from its own start",
     )
+
+
+def test_a_failing_disk_is_told_from_damage_that_looks_like_it(make_video):
+    path = make_video()
+    error = av.error.OSError(errno.EIO, "Input/output error")
+    check_storage(error, Budget(path, Limits()))  # every byte can be read, so this is damage
+    path.unlink()
+    check_storage(av.error.InvalidDataError(1, "Invalid data"), Budget(path, Limits()))
+    with pytest.raises(MediaError, match=r"cannot be read: no such file or directory; try again") as caught:
+        check_storage(error, Budget(path, Limits()))
+    assert isinstance(caught.value.__cause__, OSError)  # which the cache does not keep
 
 
 def test_a_sound_without_picture_is_enough_only_where_no_frames_are_asked_for(tmp_path: Path):
