@@ -21,7 +21,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,h264,hevc,av1,obu,ivf,asf,ogg,gif,"
     "wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,rm,nut,dv,mxf,ape,wv,tta"
 )
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _INVENT_TIME_STAMPS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets
 
 
@@ -47,7 +47,7 @@ def open_container(budget: Budget) -> Iterator[InputContainer]:
             metadata_errors="replace",
         )
     except (av.FFmpegError, MemoryError) as error:
-        raise MediaError(path, _why_not_opened(path, error)) from error
+        raise MediaError(path, _why_not_opened(budget, error)) from error
     with container:
         container.flags &= ~_INVENT_TIME_STAMPS  # what it invents for AVI does not match the frames that come out
         yield container
@@ -64,19 +64,20 @@ def _check_regular_file(path: Path) -> None:
         raise MediaError(path, "is empty (0 bytes); download or copy it again")
 
 
-def _why_not_opened(path: Path, error: Exception) -> str:
+def _why_not_opened(budget: Budget, error: Exception) -> str:
     if isinstance(error, av.error.ExitError):
         return "could not be opened in time; the storage is stuck or the file is damaged"
     if isinstance(error, PermissionError):
         return "cannot be opened: permission denied"
-    with path.open("rb") as file:
+    check_storage(error, budget)
+    with budget.path.open("rb") as file:
         is_mp4 = file.read(12)[4:8] == b"ftyp"
     if is_mp4:
         return "is an MP4 file whose index (moov box) is missing or damaged, as after a broken download; fetch it again"
     return "is not a video or audio file in a known format, or its header is damaged"
 
 
-def check_storage(error: av.FFmpegError, budget: Budget) -> None:
+def check_storage(error: Exception, budget: Budget) -> None:
     """Tell a storage that fails from a damaged file, which some demuxers report in the same way: read it plainly.
 
     Raises:
@@ -86,7 +87,7 @@ def check_storage(error: av.FFmpegError, budget: Budget) -> None:
         return
     try:
         with budget.path.open("rb") as file:
-            while file.read(_CHUNK):
+            while file.read(_CHUNK_BYTES):
                 budget.check_time()
     except OSError as cause:
         reason = f"cannot be read: {(cause.strerror or 'unknown error').lower()}; try again when the storage works"

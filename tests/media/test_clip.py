@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from evqa.errors import MediaError
+from evqa.media import container
 from evqa.media.audio import AudioWindow
 from evqa.media.audio_file import fft_resample, published_file_fbank
 from evqa.media.clip import ClipSpec, read_clip
@@ -102,6 +103,13 @@ def test_a_failing_disk_is_told_from_damage_that_looks_like_it(make_video):
     with pytest.raises(MediaError, match=r"cannot be read: no such file or directory; try again") as caught:
         check_storage(error, Budget(path, Limits()))
     assert isinstance(caught.value.__cause__, OSError)  # which the cache does not keep
+
+
+def test_a_file_that_goes_away_while_it_is_opened_is_said_in_a_sentence(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(container, "_check_regular_file", lambda path: None)  # it was there a moment ago
+    with pytest.raises(MediaError, match="cannot be read: no such file or directory") as caught:
+        read_clip(tmp_path / "gone.mp4", TWO_SECONDS)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_a_sound_without_picture_is_enough_only_where_no_frames_are_asked_for(tmp_path: Path):
