@@ -19,7 +19,7 @@ from evqa.benchmarking.measure import Round, Spread, StageClock, Variant, interl
 from evqa.benchmarking.reference import has_ffmpeg, read_reference
 from evqa.benchmarking.reports import DataReport, Row, Scaling
 from evqa.benchmarking.stages import read_in_stages
-from evqa.benchmarking.workers import Kind, Speed, measure_workers
+from evqa.benchmarking.workers import Kind, Speed, compare_workers
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheSettings
 from evqa.media.clip import ClipSpec, read_clip
@@ -126,33 +126,29 @@ def _row(name: str, rounds: Sequence[Mapping[str, Round]], bytes_per_clip: float
 def _scaling(
     reader: CachedReader, spec: ClipSpec, paths: Sequence[Path], *, rounds: int, workers: int
 ) -> list[Scaling]:
-    """Measure one worker, many, and one again, since a machine's speed drifts; the cache only in threads.
+    """Compare one worker with many in each round, the cache only in threads.
 
-    What is short is measured more often in each round, rather than for longer, for the same reason.
+    What is short is measured more often in a round, rather than for longer, because a machine's speed drifts.
     """
     uncached = partial(read_clip, spec=spec)
-    cases: list[tuple[str, Kind, Any, int, int]] = [
+    cases: list[tuple[str, Kind, Any, int, int]] = [  # name, kind, how to read; passes in a measurement, measurements
         (UNCACHED, "processes", uncached, 1, 1),
         (UNCACHED, "threads", uncached, 1, 1),
         (RAW, "threads", reader.read, 25, 4),
     ]
-    measured: dict[int, list[tuple[Speed, Speed]]] = {index: [] for index in range(len(cases))}
+    measured: list[list[tuple[Speed, Speed]]] = [[] for _ in cases]
     for _ in range(rounds):
-        for index, (_, kind, read, passes, times) in enumerate(cases):
-            for _ in range(times):
-                before, many, after = (
-                    measure_workers(read, paths, kind=kind, workers=number, passes=passes) for number in (1, workers, 1)
-                )
-                measured[index].append((before.between(after), many))
+        for (_, kind, read, passes, times), pairs in zip(cases, measured, strict=True):
+            pairs += [compare_workers(read, paths, kind=kind, workers=workers, passes=passes) for _ in range(times)]
     return [
         Scaling(
             name=name,
             kind=kind,
             workers=workers,
-            one=Spread.of([one.free for one, _ in measured[index]]),
-            many=Spread.of([many.free for _, many in measured[index]]),
-            speedup=Spread.of([many.free / one.free for one, many in measured[index]]),
-            speedup_wall=Spread.of([many.wall / one.wall for one, many in measured[index]]),
+            one=Spread.of([one.free for one, _ in pairs]),
+            many=Spread.of([many.free for _, many in pairs]),
+            speedup=Spread.of([many.free / one.free for one, many in pairs]),
+            speedup_wall=Spread.of([many.wall / one.wall for one, many in pairs]),
         )
-        for index, (name, kind, *_) in enumerate(cases)
+        for (name, kind, *_), pairs in zip(cases, measured, strict=True)
     ]

@@ -35,9 +35,15 @@ class Speed:
     wall: float
     free: float
 
-    def between(self, other: Speed) -> Speed:
-        """Return the mean of two measurements."""
-        return Speed(wall=(self.wall + other.wall) / 2, free=(self.free + other.free) / 2)
+
+def compare_workers(
+    read: Callable[[Path], Any], paths: Sequence[Path], *, kind: Kind, workers: int, passes: int
+) -> tuple[Speed, Speed]:
+    """Measure one worker, many, and one again, since a machine's speed drifts; return the mean of one, and many."""
+    before, many, after = (
+        measure_workers(read, paths, kind=kind, workers=number, passes=passes) for number in (1, workers, 1)
+    )
+    return Speed(wall=(before.wall + after.wall) / 2, free=(before.free + after.free) / 2), many
 
 
 def measure_workers(
