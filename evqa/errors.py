@@ -24,6 +24,18 @@ class AnnotationError(EvqaError):
     """A table of videos, labels or predictions that cannot be used."""
 
 
+class FileError(EvqaError):
+    """A file or folder that cannot be read or written; `reason` is a sentence without the path."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = Path(path)
+        self.reason = reason
+        super().__init__(f"{path} {reason}")
+
+    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
+        return type(self), (self.path, self.reason)
+
+
 class MediaError(EvqaError):
     """One media file that cannot be read; `reason` is a sentence without the path."""
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.identity import difference
 from evqa.errors import RunError
+from evqa.files.whole import write_whole
 
 PACKAGES = ("evqa", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "scipy", "av", "decord")
 
@@ -113,14 +114,6 @@ def _locked(file: TextIO) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def environment() -> dict[str, Any]:

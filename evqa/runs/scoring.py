@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ import lightning
 
 from evqa.datamodule import ScoreDataModule
 from evqa.datasets.manifest import FileFacts
+from evqa.files.whole import whole_text, write_whole
 from evqa.metrics import evaluate
 from evqa.module import Scored, ScoreModule, gather
-from evqa.runs.folder import RunFolder, write_whole
+from evqa.runs.folder import RunFolder
 from evqa.types import Failure, LabelScale, Record
 
 
@@ -71,8 +71,7 @@ def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, Fi
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    with whole_text(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)

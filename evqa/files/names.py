@@ -1,0 +1,23 @@
+"""Names and texts that came from outside, as they may be shown: nothing in them steers a terminal."""
+
+from __future__ import annotations
+
+
+def shown(text: object) -> str:
+    r"""Return a text for a terminal: control characters and bytes that are no UTF-8 as escapes (\x1b, \xe9).
+
+    Letters of every script stay. Rich would read brackets as markup: print with `markup=False`, or as `rich.text.Text`.
+    """
+    return "".join(character if character.isprintable() else _escape(character) for character in str(text))
+
+
+def shown_lines(text: object) -> str:
+    """Return a text of several lines for a terminal; each line is `shown`."""
+    return "\n".join(shown(line) for line in str(text).split("\n"))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8 (surrogateescape)
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
