@@ -30,7 +30,9 @@ def command(function: Callable[[list[str] | None], object]) -> Callable[..., Non
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         except EvqaError as error:
-            sys.stderr.write(f"{error}\n")
+            from evqa.config.environment import hidden
+
+            sys.stderr.write(f"{hidden(error)}\n")
             raise SystemExit(2) from None
 
     return main

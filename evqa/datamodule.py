@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import lightning
 import torch
@@ -32,11 +32,11 @@ class Loading:
     limits: see evqa.media.
     """
 
-    batch_size: int = 8
-    workers: int | None = None
+    batch_size: Annotated[int, "1 <= batch_size"] = 8
+    workers: Annotated[int, "0 <= workers"] | None = None
     kind: Literal["auto", "threads", "processes"] = "auto"
     bucket: bool = False
-    max_failures: float = 0.1
+    max_failures: Annotated[float, "0 <= max_failures <= 1"] = 0.1
     reader: Literal["packets", "decord"] = "packets"
     limits: Limits = field(default_factory=Limits)
     cache: CacheSettings = field(default_factory=CacheSettings)

@@ -9,7 +9,7 @@ a batch without any label gives 0 that is still connected to the graph, so that 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +19,12 @@ from evqa.errors import ConfigError
 
 
 class Loss(ABC):
-    """A differentiable distance between scores and labels."""
+    """A differentiable distance between scores and labels.
+
+    needs_pairs: says nothing about one item alone, so that a batch of one trains nothing.
+    """
+
+    needs_pairs: ClassVar[bool] = False
 
     def __call__(self, score_B: Tensor, label_B: Tensor) -> Tensor:
         """The loss of the labelled items, float32, shape []. Raises ValueError unless both have shape [B]."""
@@ -54,7 +59,7 @@ class L1(Loss):
 class Huber(Loss):
     """Squared for errors below `delta` (in 0-1), linear above."""
 
-    def __init__(self, *, delta: float = 0.1) -> None:
+    def __init__(self, *, delta: Annotated[float, "0 < delta"] = 0.1) -> None:
         if not delta > 0:
             raise ConfigError([f"loss.delta={delta}: the Huber loss needs a number above 0."])
         self.delta = delta
@@ -74,7 +79,9 @@ class Plcc(Loss):
     direction of its labels, with gradients of the order 1 / (K min_spread). One item has no correlation and gives 0.
     """
 
-    def __init__(self, *, min_spread: float = 1e-3) -> None:
+    needs_pairs: ClassVar[bool] = True
+
+    def __init__(self, *, min_spread: Annotated[float, "0 < min_spread"] = 1e-3) -> None:
         if not min_spread > 0:
             raise ConfigError([f"loss.min_spread={min_spread}: the PLCC loss needs a number above 0."])
         self.min_spread = min_spread
@@ -102,8 +109,14 @@ class Rank(Loss):
     margin and noise are in 0-1.
     """
 
+    needs_pairs: ClassVar[bool] = True
+
     def __init__(
-        self, *, kind: Literal["hinge", "fidelity"] = "fidelity", margin: float = 0.05, noise: float = 0.25
+        self,
+        *,
+        kind: Literal["hinge", "fidelity"] = "fidelity",
+        margin: Annotated[float, "0 < margin"] = 0.05,
+        noise: Annotated[float, "0 < noise"] = 0.25,
     ) -> None:
         problems = [
             f"loss.{name}={value}: the rank loss needs a number above 0."
@@ -132,7 +145,7 @@ class Rank(Loss):
 class Sum(Loss):
     """A weighted sum of losses, for instance MSE + 0.5 PLCC."""
 
-    def __init__(self, *, terms: list[Loss], weights: list[float]) -> None:
+    def __init__(self, *, terms: list[Loss], weights: list[Annotated[float, "0 <= weight"]]) -> None:
         problems = []
         if not terms:
             problems.append("loss.terms is empty: name at least one loss.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -20,11 +21,11 @@ class AdamW:
         those that differ from `learning_rate`. Biases and norm weights are never decayed.
     """
 
-    learning_rate: float | None = None
-    rates: dict[str, float] = field(default_factory=dict)
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    learning_rate: Annotated[float, "0 < learning_rate"] | None = None
+    rates: dict[str, Annotated[float, "0 <= rate"]] = field(default_factory=dict)
+    weight_decay: Annotated[float, "0 <= weight_decay"] = 0.0
+    betas: tuple[Annotated[float, "0 <= beta < 1"], Annotated[float, "0 <= beta < 1"]] = (0.9, 0.999)
+    eps: Annotated[float, "0 <= eps"] = 1e-8
 
     def rate(self, part: str) -> float:
         """Return the learning rate of a part."""
@@ -57,8 +58,8 @@ class WarmupCosine:
     warmup: share of all optimizer steps (LMM-EVQA: 0.03, rounded up).
     """
 
-    warmup: float = 0.03
-    final: float = 0.0
+    warmup: Annotated[float, "0 <= warmup <= 1"] = 0.03
+    final: Annotated[float, "0 <= final <= 1"] = 0.0
 
     def factor(self, step: int, *, num_steps: int) -> float:
         """Return the multiplier of the learning rate for a 0-based optimizer step."""

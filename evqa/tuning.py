@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
@@ -26,9 +26,9 @@ class Tuning:
     """
 
     method: Literal["full", "lora", "qlora"] = "full"
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.05
+    rank: Annotated[int, "1 <= rank <= 65536"] = 16
+    alpha: Annotated[int, "1 <= alpha"] = 32
+    dropout: Annotated[float, "0 <= dropout < 1"] = 0.05
     adapt: tuple[str, ...] = ("language",)
     train: tuple[str, ...] = ("connector", "audio_connector")
     freeze: tuple[str, ...] | None = None

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Annotated, Any, cast
 
 import lightning
 import torch
@@ -15,6 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from evqa.callbacks.requeue import Stops
 from evqa.errors import CheckpointError
+from evqa.metrics.names import Monitored
 
 CHECKSUM = ".sha256"
 
@@ -125,7 +126,13 @@ class Checkpoints(lightning.Callback):
     A validation or evaluation that is asked to stop does so between two batches and is repeated on resuming.
     """
 
-    def __init__(self, folder: str, *, monitor: str = "val/challenge", every_steps: int = 200) -> None:
+    def __init__(
+        self,
+        folder: str,
+        *,
+        monitor: Monitored = "val/challenge",
+        every_steps: Annotated[int, "1 <= every_steps"] = 200,
+    ) -> None:
         self.folder, self.monitor, self.every_steps = Path(folder), monitor, every_steps
         self.best: float | None = None
         self.stops = Stops()  # the program sets the one that listens

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 
 from evqa.errors import MissingDependencyError
+from evqa.metrics.names import Monitored
 
 
 class Pruning(Callback):
@@ -26,10 +28,10 @@ class Pruning(Callback):
         *,
         journal: str,
         study: str,
-        trial: int,
-        monitor: str = "val/challenge",
-        startup_trials: int = 5,
-        warmup: float = 0.3,
+        trial: Annotated[int, "0 <= trial"],
+        monitor: Monitored = "val/challenge",
+        startup_trials: Annotated[int, "0 <= startup_trials"] = 5,
+        warmup: Annotated[float, "0 <= warmup <= 1"] = 0.3,
     ) -> None:
         self.journal, self.study, self.trial, self.monitor = journal, study, trial, monitor
         self.startup_trials, self.warmup = startup_trials, warmup

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import lightning
 import torch
@@ -15,7 +15,7 @@ from evqa.types import Batch
 class Speed(lightning.Callback):
     """Log samples a second and the waiting share over windows of `every` steps, and peak memory on a GPU."""
 
-    def __init__(self, *, every: int = 10) -> None:
+    def __init__(self, *, every: Annotated[int, "1 <= every"] = 10) -> None:
         self.every = every
         self._begin()
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+
+from evqa.metrics.names import Monitored
 
 
 class EarlyStopping(LightningEarlyStopping):
     """Lightning's early stopping with the arguments that make sense here; NaN counts as no improvement."""
 
-    def __init__(self, *, monitor: str = "val/challenge", patience: int = 3, min_delta: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        monitor: Monitored = "val/challenge",
+        patience: Annotated[int, "1 <= patience"] = 3,
+        min_delta: Annotated[float, "0 <= min_delta"] = 0.0,
+    ) -> None:
         super().__init__(monitor=monitor, mode="max", patience=patience, min_delta=min_delta, check_finite=False)

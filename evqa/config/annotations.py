@@ -10,7 +10,7 @@ from evqa.config.kinds import ANY, PLAIN, Choice, Component, DictOf, Kind, ListO
 LISTS = ("list", "Sequence", "Iterable", "set", "frozenset")
 DICTS = ("dict", "Mapping")
 
-# What a name stands for in its module: an annotation elsewhere (an alias), a component's name, or nothing known.
+# What a name stands for in its module: an annotation elsewhere (an alias), a component's dotted path, or nothing known.
 Lookup = Callable[[str], "tuple[ast.expr, Lookup] | str | None"]
 
 
@@ -68,7 +68,7 @@ def _read_name(name: str, lookup: Lookup) -> Kind:
         return DictOf(ANY)
     found = lookup(name)
     if isinstance(found, str):
-        return Component(found)
+        return Component(name, path=found)
     return ANY if found is None else read_annotation(*found)
 
 

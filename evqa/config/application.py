@@ -54,7 +54,7 @@ class Application:
         except KeyboardInterrupt:
             return 130
         except EvqaError as error:
-            _say(error, sys.stderr)
+            _say(_sentence(error), sys.stderr)
             return 2
         finally:
             gc.enable()
@@ -137,10 +137,17 @@ class JobFailedError(BaseException):
 def report_failure(error: Exception) -> int:
     """Print a sentence (2) for what the user can mend, a traceback (1) for everything else."""
     if isinstance(error, EvqaError):
-        _say(error, sys.stderr)
+        _say(_sentence(error), sys.stderr)
         return 2
     traceback.print_exception(type(error), error, _from_the_job(error.__traceback__))
     return 1
+
+
+def _sentence(error: EvqaError) -> str:
+    """An error's text without values from the environment."""
+    from evqa.config.environment import hidden
+
+    return hidden(error)
 
 
 def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
@@ -188,8 +195,8 @@ def _show(hydra: Hydra, composer: Composer, flags: argparse.Namespace) -> int:
     plan: Plan = examine(composer, flags.overrides, multirun=flags.multirun)
     if plan.cfg is None:
         raise ConfigError(plan.problems)
-    if flags.cfg == "job":
-        _say(_as_yaml(plan.cfg, flags.package, resolve=flags.resolve), sys.stdout)
+    if flags.cfg == "job" or (flags.cfg and flags.resolve):
+        _say(_as_yaml(plan.cfg, flags.cfg, flags.package, resolve=flags.resolve), sys.stdout)
     elif flags.cfg:
         hydra.show_cfg(composer.config_name, plan.lines, flags.cfg, flags.package, flags.resolve)
     else:
@@ -199,17 +206,26 @@ def _show(hydra: Hydra, composer: Composer, flags: argparse.Namespace) -> int:
     return 0
 
 
-def _as_yaml(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
-    """The job's part of a configuration, or what lies at a key of it."""
+def _as_yaml(cfg: DictConfig, part: str, package: str | None, *, resolve: bool) -> str:
+    """The job's part of a configuration, Hydra's or all, or what lies at a key of it; environment variables stay."""
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    if package in (None, "_global_"):
-        node = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        return OmegaConf.to_yaml(node, resolve=resolve).rstrip()
-    node = OmegaConf.select(cfg, str(package), throw_on_missing=False)
+    from evqa.config import environment
+
+    HydraConfig.instance().set_config(cfg)
+    keys = [key for key in cfg if part == "all" or (key == "hydra") == (part == "hydra")]
+    node: Any = OmegaConf.masked_copy(cfg, [str(key) for key in keys])
+    if package not in (None, "_global_"):
+        node = OmegaConf.select(cfg, str(package), throw_on_missing=False)
     if node is None:
         raise ConfigError([f"--package {package}: the configuration has no such key."])
-    return OmegaConf.to_yaml(node, resolve=resolve).rstrip() if OmegaConf.is_config(node) else str(node)
+    if not OmegaConf.is_config(node):
+        return environment.hidden(node)
+    if not resolve:
+        return OmegaConf.to_yaml(node).rstrip()
+    plain = {key: environment.settled_item(cfg, key) for key in keys} if package in (None, "_global_") else None
+    return OmegaConf.to_yaml(OmegaConf.create(plain or environment.settled(node))).rstrip()
 
 
 def _command(arguments: list[str], flags: argparse.Namespace) -> tuple[str, ...]:

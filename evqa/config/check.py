@@ -12,18 +12,22 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from evqa.config.kinds import Component, Kind, OneOf
+from evqa.config.environment import comes_from_environment
+from evqa.config.kinds import Choice, Component, Kind, alternatives, bare, item_kinds
 from evqa.config.nearest import suggestion
+from evqa.config.places import Place, place_at, places_of
 from evqa.config.root import COMPANIONS, PLAIN_NODES
 from evqa.config.signature import Parameter, Schema, UnknownTargetError, read_schema
 
 HYDRA = "hydra"
-BUILDING_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_")
+TARGET = "_target_"
+BUILDING_KEYS = ("_args_", "_partial_", "_convert_", "_recursive_")  # Hydra's; ours are built whole, by keyword
+DEEPEST = 12  # levels below the root; only a node that holds itself has more
 
 
 @dataclass
 class Findings:
-    """What checking found. problems: sentences. schemas: of every node with a `_target_`, by path."""
+    """What checking found. problems: sentences. schemas: of every node with a `_target_` that fits, by path."""
 
     problems: list[str] = field(default_factory=list)
     schemas: dict[str, Schema] = field(default_factory=dict)
@@ -36,44 +40,67 @@ def check(
     also: tuple[str, ...] = (),
     plain_nodes: Mapping[str, str] = PLAIN_NODES,
     companions: Mapping[str, str] = COMPANIONS,
+    placed: bool = False,
 ) -> Findings:
     """Check every node but Hydra's own.
 
     groups: root keys that are allowed because a folder of that name exists. also: nodes of Hydra's that are checked.
+    placed: whether the nodes of the root have their places (see evqa.config.places); else any class of ours may stand
+    there.
     """
-    checker = _Checker(plain_nodes, companions, groups)
+    checker = _Checker(plain_nodes, companions, groups, placed=placed)
     checker.visit(cfg, "")
     for path in also:
         node = OmegaConf.select(cfg, path)
         if isinstance(node, DictConfig):
             checker.visit(node, path)
-    return Findings(problems=checker.problems, schemas=checker.schemas)
+    return Findings(problems=list(dict.fromkeys(checker.problems)), schemas=checker.schemas)
 
 
 class _Checker:
-    def __init__(self, plain_nodes: Mapping[str, str], companions: Mapping[str, str], groups: tuple[str, ...]) -> None:
-        self.plain_nodes, self.companions, self.groups = plain_nodes, companions, groups
+    def __init__(
+        self, plain_nodes: Mapping[str, str], companions: Mapping[str, str], groups: tuple[str, ...], *, placed: bool
+    ) -> None:
+        self.plain_nodes, self.companions, self.groups, self.placed = plain_nodes, companions, groups, placed
         self.problems: list[str] = []
         self.schemas: dict[str, Schema] = {}
 
-    def visit(self, node: DictConfig | ListConfig, path: str, *, free: bool = False) -> None:
-        """Check a node's own keys, then what lies below it. free: names of the user's own are allowed."""
-        if isinstance(node, DictConfig):
-            self.check_keys(node, path, free=free)
+    def visit(
+        self, node: DictConfig | ListConfig, path: str, *, kinds: tuple[Kind, ...] = (), free: bool = False
+    ) -> None:
+        """Check a node's own keys, then what lies below it.
+
+        kinds: what the node may be, where it is an argument. free: names of the user's own are allowed.
+        """
+        if path.count(".") > DEEPEST:
+            self.problems.append(f"{'.'.join(path.split('.')[:3])}: leads back to itself, or is nested too deeply.")
+            return
+        parameters = self.check_keys(node, path, kinds, free=free) if isinstance(node, DictConfig) else {}
         below = free or (path in self.schemas)
-        for key, child in _children(node):
+        for key, child in _nodes_below(node):
             if path == "" and key == HYDRA:
                 continue
-            if isinstance(child, DictConfig | ListConfig) and not _is_special(child):
-                self.visit(child, _join(path, key), free=below)
+            if key in parameters:
+                inside = alternatives(parameters[key].kind)
+            else:
+                inside = tuple(one for kind in kinds for one in item_kinds(kind, key))
+            self.visit(child, _join(path, key), kinds=inside, free=below)
 
-    def check_keys(self, node: DictConfig, path: str, *, free: bool) -> None:
-        schema = self.schema_of(node, path)
-        keys = [str(key) for key in node if key not in BUILDING_KEYS and (path or key != HYDRA)]
+    def check_keys(
+        self, node: DictConfig, path: str, kinds: tuple[Kind, ...], *, free: bool
+    ) -> Mapping[str, Parameter]:
+        """Check the keys of one node; returns the arguments that its class takes."""
+        schema = self.schema_of(node, path, kinds)
+        keys = [str(key) for key in node if key not in (TARGET, *BUILDING_KEYS) and (path or key != HYDRA)]
+        self.problems += [
+            f"{_join(path, key)}: components are built whole, from named arguments; take this key away."
+            for key in BUILDING_KEYS
+            if key in node
+        ]
         if schema is None:
-            self.problems += [] if free or "_target_" in node else list(self.unread(node, path))
+            self.problems += [] if free or TARGET in node else list(self.unread(node, path))
             self.problems += [f"{_join(path, key)}: {text}" for key, text in _value_problems(node, keys, {})]
-            return
+            return {}
         parameters = dict(schema.parameters)
         if path in self.companions:
             parameters |= read_schema(self.companions[path]).parameters
@@ -83,12 +110,12 @@ class _Checker:
             self.problems += [self.unknown_key(path, schema, key, {*parameters, *allowed}) for key in unknown]
         for key, text in _value_problems(node, keys, parameters):
             self.problems.append(f"{_join(path, key)}: {text}")
-        if not node.get("_partial_", False):
-            self.problems += [
-                f"{_join(path, key)}: {schema.name} needs it and it is not set (expected {parameter.kind})."
-                for key, parameter in parameters.items()
-                if parameter.required and key not in keys
-            ]
+        self.problems += [
+            f"{_join(path, key)}: {schema.name} needs it and it is not set (expected {bare(parameter.kind)})."
+            for key, parameter in parameters.items()
+            if parameter.required and key not in keys
+        ]
+        return parameters
 
     def unread(self, node: DictConfig, path: str) -> Iterator[str]:
         """Values in a node that builds nothing: nobody would read them."""
@@ -102,17 +129,55 @@ class _Checker:
         owner = path if path in self.plain_nodes else schema.name
         return f"{_join(path, key)}: {owner} takes no argument '{key}'. {suggestion(key, known)}"
 
-    def schema_of(self, node: DictConfig, path: str) -> Schema | None:
+    def schema_of(self, node: DictConfig, path: str, kinds: tuple[Kind, ...]) -> Schema | None:
         """The node's schema; None for a node that only groups others, or whose class is unknown (a problem)."""
-        target = OmegaConf.to_container(node, resolve=False).get("_target_")  # type: ignore[union-attr]
-        if target is None:
+        child = node._get_node(TARGET, validate_access=False)
+        if not isinstance(child, Node) or child._is_none():
             return read_schema(self.plain_nodes[path]) if path in self.plain_nodes else None
         try:
-            self.schemas[path] = read_schema(str(target))
+            schema = self.fitting_schema(str(child._value()), path, kinds)
         except UnknownTargetError as error:
-            self.problems.append(f"{_join(path, '_target_')}: {error}")
+            self.problems.append(f"{_join(path, TARGET)}: {error}")
             return None
-        return self.schemas[path]
+        self.schemas[path] = schema
+        return schema
+
+    def fitting_schema(self, target: str, path: str, kinds: tuple[Kind, ...]) -> Schema:
+        """The schema of a class that may stand at a path. Raises UnknownTargetError where it may not."""
+        place = place_at(path) if self.placed else None
+        places = (place,) if place is not None else places_of(kinds)
+        if not places and (self.placed or kinds or path in self.plain_nodes):
+            raise UnknownTargetError("nothing is built here; give plain values.")
+        packages = {package for place in places for package in place.packages} or {"evqa"}
+        if target.partition(".")[0] not in packages:
+            raise UnknownTargetError(_foreign(target, places))
+        schema = read_schema(target)
+        reasons = [place.misfit(target, schema) for place in places]
+        if reasons and None not in reasons:
+            raise UnknownTargetError(reasons[0])
+        return schema
+
+
+def _foreign(target: str, places: tuple[Place, ...]) -> str:
+    wanted = " or ".join(place.base.rpartition(".")[2] for place in places) or "class"
+    return f"{target} is no class of evqa; only a {wanted} of evqa may be built here."
+
+
+def quoted_choices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Numbers that stand for a choice written as text (`trainer.precision=32`): keys and the texts that are meant."""
+    for path, node in _nodes_below(cfg):
+        for key, parameter in _known_parameters(node).items() if path != HYDRA else ():
+            value = OmegaConf.select(node, key, throw_on_missing=False)
+            for kind in alternatives(parameter.kind):
+                if isinstance(kind, Choice) and (text := kind.spelled(value)):
+                    yield f"{path}.{key}", text
+
+
+def _known_parameters(node: DictConfig | ListConfig) -> Mapping[str, Parameter]:
+    try:
+        return read_schema(str(node[TARGET])).parameters if isinstance(node, DictConfig) and TARGET in node else {}
+    except UnknownTargetError:
+        return {}
 
 
 def _value_problems(
@@ -122,24 +187,35 @@ def _value_problems(
     for key in keys:
         kind = parameters[key].kind if key in parameters else None
         if OmegaConf.is_missing(node, key):
-            yield key, f"needs a value{f' (expected {kind})' if kind else ''}."
+            yield key, f"needs a value{f' (expected {bare(kind)})' if kind else ''}."
             continue
         try:
             value = _plain(node[key])
             if OmegaConf.is_config(node[key]) and OmegaConf.missing_keys(node[key]):
                 continue  # reported where it is missing
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, ValueError) as error:
             if OmegaConf.is_interpolation(node, key):
                 yield key, f"cannot be worked out: {_first_line(error)}."
             continue  # a problem further down is reported there
+        except RecursionError:
+            yield key, "leads back to itself."
+            continue
         if kind is not None and (wrong := _misfit(kind, value)):
-            yield key, wrong
+            yield key, _hide(wrong, node, key, kind)
+
+
+def _hide(wrong: str, node: DictConfig, key: str, kind: Kind) -> str:
+    """The complaint, without a value that comes from the environment."""
+    if not comes_from_environment(node, key):
+        return wrong
+    raw = node._get_node(key, validate_access=False)
+    return f"expected {kind}; what {raw._value() if isinstance(raw, Node) else key} gives is something else."
 
 
 def _misfit(kind: Kind, value: object) -> str | None:
     """Complain about a value; keys of a plain node that has its own schema are reported there."""
-    kinds = kind.kinds if isinstance(kind, OneOf) else (kind,)
-    if isinstance(value, Mapping) and "_target_" not in value and any(k in PLAIN_COMPONENTS for k in kinds):
+    plain = any(one in PLAIN_COMPONENTS for one in alternatives(kind))
+    if isinstance(value, Mapping) and TARGET not in value and plain:
         return None
     return kind.misfit(value)
 
@@ -156,8 +232,20 @@ def _children(node: DictConfig | ListConfig) -> Iterator[tuple[str, Any]]:
         yield from ((str(place), node._get_node(place)) for place in range(len(node)))
 
 
+def _nodes_below(node: DictConfig | ListConfig) -> Iterator[tuple[str, DictConfig | ListConfig]]:
+    """The nodes in a node; one that an interpolation leads to counts where it is used."""
+    for key, child in _children(node):
+        if isinstance(child, Node) and child._is_interpolation():
+            try:
+                child = node[int(key)] if isinstance(node, ListConfig) else node[key]
+            except (OmegaConfBaseException, ValueError, RecursionError):
+                continue  # the value is complained about
+        if isinstance(child, DictConfig | ListConfig) and not _is_special(child):
+            yield key, child
+
+
 def _is_special(node: DictConfig | ListConfig) -> bool:
-    """Null, missing, or an interpolation to another node, which is checked where it lies."""
+    """Null, missing, or an interpolation to another node."""
     return node._is_none() or node._is_missing() or node._is_interpolation()
 
 

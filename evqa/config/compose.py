@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config import identity
 from evqa.config.check import check
+from evqa.config.machinery import machinery_problems
 from evqa.config.paths import conf_folder
 from evqa.config.rules import Design, broken_rules
 from evqa.config.signature import Schema, UnknownTargetError, read_schema
@@ -97,10 +98,12 @@ class Composer:
 
     def check(self, cfg: DictConfig, *, sweep: bool = False) -> list[str]:
         """All problems of a composed configuration, with or without Hydra's node; of a sweep also its machinery's."""
-        findings = check(cfg, groups=tuple(self.groups), also=("hydra.launcher", "hydra.sweeper") if sweep else ())
+        also = ("hydra.launcher", "hydra.sweeper") if sweep else ()
+        findings = check(cfg, groups=tuple(self.groups), also=also, placed=True)
+        machinery = machinery_problems(cfg)
         unchosen = self._unchosen(cfg) if "hydra" in cfg else []
         design = Design(cfg=cfg, schemas=findings.schemas, alternatives=self.alternatives)
-        return unchosen + findings.problems + broken_rules(design)
+        return unchosen + machinery + findings.problems + broken_rules(design)
 
     def _unchosen(self, cfg: DictConfig) -> list[str]:
         """Groups that must be chosen (their default is not null) and were set to null."""

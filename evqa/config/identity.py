@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from evqa.config import environment
+from evqa.config.check import quoted_choices
+
 DEFAULT_EXPERIMENT = "default"
 
 # What does not change a run's results, or only where it lies and how it is watched.
@@ -57,13 +60,16 @@ class Difference(NamedTuple):
 def settle(cfg: DictConfig, choices: Mapping[str, object]) -> DictConfig:
     """The configuration resolved and read-only, with `run.experiment` and `run.name` filled in.
 
+    What comes from an environment variable stays as it was written, and is worked out whenever it is asked for.
     choices: the option of each group; the chosen `experiment` or else `sweep` names the experiment.
     """
-    settled = cfg.copy()
-    OmegaConf.resolve(settled)
+    settled: DictConfig = OmegaConf.create(environment.settled(cfg))
     with read_write(settled), open_dict(settled):
+        for key, text in quoted_choices(settled):
+            OmegaConf.update(settled, key, text)
         settled.run.experiment = experiment_name(settled.run.get("experiment"), choices)
         settled.run.name = run_name(settled)
+    OmegaConf.set_struct(settled, OmegaConf.is_struct(cfg))
     OmegaConf.set_readonly(settled, True)
     return settled
 
@@ -75,13 +81,22 @@ def experiment_name(given: str | None, choices: Mapping[str, object]) -> str:
 
 
 def run_name(cfg: DictConfig) -> str:
-    """`run.name`, or '<model>-<modal>-<head>-s<seed>-<8 hex digits of the configuration>'."""
+    """`run.name`, or '<model>-<modal>-<head>-s<seed>-<8 hex digits of the configuration>'.
+
+    A seed or modality that comes from the environment is left out; it counts among the digits.
+    """
     if cfg.run.get("name"):
         return str(cfg.run.name)
-    words = [_word(cfg.get("model")), OmegaConf.select(cfg, "modal.name"), _word(cfg.get("head"))]
-    seed = cfg.get("seed")
+    words = [_word(cfg.get("model")), _public(cfg.get("modal"), "name"), _word(cfg.get("head"))]
+    seed = _public(cfg, "seed")
     parts = [*(str(word) for word in words if word), *([f"s{seed}"] if seed is not None else [])]
     return "-".join([*parts, fingerprint(cfg)[:8]])
+
+
+def _public(node: DictConfig | None, key: str) -> Any:
+    if node is None or (key in node and environment.comes_from_environment(node, key)):
+        return None
+    return node.get(key)
 
 
 def folder(cfg: DictConfig) -> Path:
@@ -106,7 +121,8 @@ def difference(saved: DictConfig | Mapping[str, Any], wanted: DictConfig | Mappi
 
 
 def register_resolver() -> None:
-    """Make `${evqa.experiment:}` known, which names a sweep's folder in conf/train.yaml."""
+    """Make `${evqa.experiment:}` known, which names a sweep's folder in conf/train.yaml, and hide the environment."""
+    environment.register_resolvers()
     OmegaConf.register_new_resolver("evqa.experiment", _experiment_of, replace=True)
 
 

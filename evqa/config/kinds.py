@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from evqa.config.nearest import nearest
@@ -39,7 +41,8 @@ class Plain:
         """True and false are no numbers; a whole number is a float as well."""
         wrong_bool = isinstance(value, bool) and self.name in ("int", "float")
         if isinstance(value, PLAIN[self.name]) and not wrong_bool:
-            return None
+            endless = isinstance(value, float) and not math.isfinite(value)
+            return f"expected a finite {self}, got {value}." if endless and self.name != "Any" else None
         hint = f" Quote what is meant as text: '\"{value}\"'." if self.name == "str" and _is_scalar(value) else ""
         return f"expected {self}, got {_show(value)}.{hint}"
 
@@ -55,11 +58,16 @@ class Choice:
 
     def misfit(self, value: object) -> str | None:
         """Name all choices, and the nearest."""
-        if any(value == choice and type(value) is type(choice) for choice in self.values):
+        if any(value == choice and type(value) is type(choice) for choice in self.values) or self.spelled(value):
             return None
         near = nearest(value, [v for v in self.values if isinstance(v, str)]) if isinstance(value, str) else None
         hint = f" Did you mean '{near}'?" if near else ""
         return f"expected {self}, got {_show(value)}.{hint}"
+
+    def spelled(self, value: object) -> str | None:
+        """The choice that a number means which was written without quotes: '32' for 32."""
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return str(value) if is_number and str(value) in self.values and value not in self.values else None
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,10 @@ class DictOf:
 
 @dataclass(frozen=True)
 class Component:
-    """A nested node that builds an object, by its class's name."""
+    """A nested node that builds an object of a class or of one derived from it. path: the class with its module."""
 
     name: str
+    path: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"a {self.name} (a node with _target_)"
@@ -167,6 +176,28 @@ class OneOf:
 ANY = Plain("Any")
 
 
+def alternatives(kind: Kind) -> tuple[Kind, ...]:
+    """The kinds that a value may be of."""
+    return kind.kinds if isinstance(kind, OneOf) else (kind,)
+
+
+def bare(kind: Kind) -> str:
+    """A kind's name without its bounds, for where no value is judged."""
+    return " or ".join(str(one.kind if isinstance(one, Ranged) else one) for one in alternatives(kind))
+
+
+def item_kinds(kind: Kind, key: str) -> tuple[Kind, ...]:
+    """The kinds that the item of a list, or the value of a name, may be of; none where the kind holds no items."""
+    found: list[Kind] = []
+    for one in alternatives(kind):
+        match one:
+            case ListOf(item=item) | DictOf(value=item):
+                found += alternatives(item)
+            case TupleOf(items=items) if key.isdigit() and int(key) < len(items):
+                found += alternatives(items[int(key)])
+    return tuple(found)
+
+
 def _first_misfit(items: Iterable[tuple[object, object, Kind]]) -> str | None:
     for place, value, kind in items:
         if wrong := kind.misfit(value):
@@ -179,10 +210,10 @@ def _holds(rule: str, value: float) -> bool:
     if not isinstance(comparison, ast.Compare):
         raise TypeError(f"'{rule}' is no comparison")
     terms = [comparison.left, *comparison.comparators]
-    numbers = [value if isinstance(term, ast.Name) else float(ast.literal_eval(term)) for term in terms]
-    tests = {ast.Lt: float.__lt__, ast.LtE: float.__le__, ast.Gt: float.__gt__, ast.GtE: float.__ge__}
+    numbers = [value if isinstance(term, ast.Name) else ast.literal_eval(term) for term in terms]
+    tests = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
     pairs = zip(numbers, comparison.ops, numbers[1:], strict=False)
-    return all(tests[type(sign)](float(left), float(right)) for left, sign, right in pairs)
+    return all(tests[type(sign)](left, right) for left, sign, right in pairs)
 
 
 def _is_scalar(value: object) -> bool:

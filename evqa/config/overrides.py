@@ -24,7 +24,7 @@ class Reading:
     problems: list[str] = field(default_factory=list)
 
 
-def read_overrides(lines: Iterable[str], loader: ConfigLoader) -> Reading:
+def read_overrides(lines: Iterable[str], loader: ConfigLoader | None = None) -> Reading:
     """Parse each line on its own, so that one mistake does not hide the next."""
     parser = OverridesParser.create(config_loader=loader)
     reading = Reading()

@@ -30,7 +30,7 @@ class Modal:
 class Root:
     """The keys beside the groups. resume: auto continues a run of the same settings, never starts anew."""
 
-    seed: int = 0
+    seed: Annotated[int, "0 <= seed <= 4294967295"] = 0
     resume: Literal["auto", "never"] = "auto"
     dry_run: bool = False
     run: Run

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from evqa.config.signature import Schema
 
@@ -94,18 +94,61 @@ def names_are_folder_names(design: Design) -> Iterator[str]:
             yield f"{key}='{name}': it becomes a folder's name, so it must not be empty and has no slashes."
 
 
+def loss_has_pairs(design: Design) -> Iterator[str]:
+    """Correlation and order need two items: batches of one would train nothing."""
+    batch_size = design.value("data.batch_size")
+    if batch_size != 1 or design.fact("head", "takes_loss", True) is False or not _needs_pairs(design, "loss"):
+        return
+    yield (
+        f"data.batch_size=1: {design.schemas['loss'].name} compares the items of a batch, and one item trains nothing. "
+        "Write data.batch_size=2 or more, or choose a loss of single items (loss=mse)."
+    )
+
+
+def _needs_pairs(design: Design, path: str) -> bool:
+    """Whether nothing in a loss, or in the terms of a sum, says anything about one item."""
+    terms, weights = design.value(f"{path}.terms"), design.value(f"{path}.weights")
+    if not isinstance(terms, ListConfig) or not isinstance(weights, ListConfig):
+        return design.fact(path, "needs_pairs") is True
+    used = [place for place, weight in enumerate(weights) if place < len(terms) and weight]
+    return bool(used) and all(_needs_pairs(design, f"{path}.terms.{place}") for place in used)
+
+
+def validation_takes_place(design: Design) -> Iterator[str]:
+    """Validation is after a share of an epoch or after whole ones, and at least once in a run."""
+    every, epochs = design.value("trainer.validate_every"), design.value("trainer.epochs")
+    if not isinstance(every, int | float) or not isinstance(epochs, int):
+        return
+    if every > 1 and every != int(every):
+        yield f"trainer.validate_every={every}: above 1 it counts whole epochs. Write {int(every)} or {int(every) + 1}."
+    elif every > epochs:
+        yield (
+            f"trainer.validate_every={every}: the run has {epochs} epoch{'s' if epochs > 1 else ''} and would never be "
+            f"validated, so that no checkpoint is the best. Write trainer.validate_every={epochs} or less."
+        )
+
+
+def pixels_have_a_range(design: Design) -> Iterator[str]:
+    """A frame cannot be larger than the largest and smaller than the smallest."""
+    low, high = design.value("model.min_pixels"), design.value("model.max_pixels")
+    if isinstance(low, int) and isinstance(high, int) and low > high:
+        yield f"model.min_pixels={low}: is more than model.max_pixels={high}. Write the smaller number first."
+
+
 RULES: tuple[Callable[[Design], Iterator[str]], ...] = (
     model_has_the_modality,
     head_gets_its_logits,
     dropout_has_two_modalities,
     frames_fill_the_connector,
-    names_are_folder_names,
+    pixels_have_a_range,
 )
 
+TRAINING_RULES = (loss_has_pairs, validation_takes_place, names_are_folder_names)
 
-def broken_rules(design: Design) -> list[str]:
-    """Apply all rules."""
-    return [sentence for rule in RULES for sentence in rule(design)]
+
+def broken_rules(design: Design, *, training: bool = True) -> list[str]:
+    """Apply all rules; those of a training do not matter to what only scores."""
+    return [sentence for rule in (*RULES, *(TRAINING_RULES if training else ())) for sentence in rule(design)]
 
 
 def _names(value: object) -> tuple[object, ...]:

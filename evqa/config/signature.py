@@ -35,7 +35,9 @@ class Schema:
     """What a class takes and what it says about itself.
 
     parameters: the keys of its YAML. open: takes further keys that cannot be read from the source. facts: literal
-    class attributes, inherited ones included. lineage: names of the class and of its bases as far as readable.
+    class attributes, inherited ones included. lineage: names of the class and of its bases as far as readable; paths:
+    the same with the modules that define them; none for a function. abstract: methods that a subclass has to add.
+    positional: how many arguments the program has to give.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Schema:
     open: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
     lineage: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    abstract: frozenset[str] = frozenset()
+    positional: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +71,8 @@ def read_schema(target: str) -> Schema:
     Raises UnknownTargetError with a sentence where there is no such module or name.
     """
     module_name, _, name = target.rpartition(".")
-    module = read_module(module_name) if module_name else None
+    named = all(part.isidentifier() for part in target.split("."))
+    module = read_module(module_name) if module_name and named else None
     if module is None:
         raise UnknownTargetError(f"there is no module '{module_name or target}'.")
     found = find(module, name)
@@ -130,7 +136,24 @@ def _class_schema(module: Module, node: ast.ClassDef) -> Schema:
         open=more,
         facts=facts | dict(_literals(node)),
         lineage=(node.name, *(name for base in bases for name in base.lineage)),
+        paths=(f"{module.name}.{node.name}", *(path for base in bases for path in base.paths)),
+        abstract=_abstract_methods(node, bases),
+        positional=_num_positional(node, bases),
     )
+
+
+def _abstract_methods(node: ast.ClassDef, bases: list[Schema]) -> frozenset[str]:
+    methods = [statement for statement in node.body if isinstance(statement, ast.FunctionDef)]
+    own = {method.name for method in methods if any("abstract" in ast.unparse(d) for d in method.decorator_list)}
+    inherited = {name for base in bases for name in base.abstract}
+    return frozenset(own | (inherited - {method.name for method in methods}))
+
+
+def _num_positional(node: ast.ClassDef, bases: list[Schema]) -> int:
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return len(statement.args.args) - 1 - len(statement.args.defaults)
+    return bases[0].positional if bases else 0
 
 
 def _class_parameters(module: Module, node: ast.ClassDef, bases: list[Schema]) -> tuple[dict[str, Parameter], bool]:
@@ -152,10 +175,20 @@ def _is_foreign(module: Module) -> bool:
 
 def _bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.ClassDef]]:
     for base in node.bases:
-        expression = base.value if isinstance(base, ast.Subscript) else base
-        found = find(module, expression.id) if isinstance(expression, ast.Name) else None
+        found = None
+        match base.value if isinstance(base, ast.Subscript) else base:
+            case ast.Name(id=name):
+                found = find(module, name)
+            case ast.Attribute(value=ast.Name(id=package), attr=name) if _imports(module, package):
+                source = read_module(package)
+                found = find(source, name) if source else None
         if found is not None and isinstance(found[1], ast.ClassDef) and found[1] is not node:
             yield found[0], found[1]
+
+
+def _imports(module: Module, package: str) -> bool:
+    statements = [node for node in _statements(module.tree.body) if isinstance(node, ast.Import)]
+    return any(alias.name == package and not alias.asname for node in statements for alias in node.names)
 
 
 def _function_parameters(module: Module, node: ast.FunctionDef, *, foreign: bool) -> tuple[dict[str, Parameter], bool]:
@@ -230,7 +263,7 @@ def lookup_in(module: Module, depth: int = 8) -> Lookup:
         for node in _statements(module.tree.body):
             match node:
                 case ast.ClassDef(name=found) if found == name:
-                    return name
+                    return f"{module.name}.{name}"
                 case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
                     return value, lookup
                 case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value) if found == name:
@@ -246,7 +279,7 @@ def lookup_in(module: Module, depth: int = 8) -> Lookup:
 
 def _imported(module: Module, node: ast.ImportFrom, name: str, depth: int) -> tuple[ast.expr, Lookup] | str | None:
     source_name = _absolute(module, node)
-    if source_name.partition(".")[0] != module.name.partition(".")[0]:
+    if source_name.partition(".")[0] not in (module.name.partition(".")[0], "evqa"):
         return None
     source = read_module(source_name)
     return lookup_in(source, depth - 1)(name) if source else None

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from evqa.datasets import manifest
 from evqa.datasets.copies import alike
@@ -52,11 +52,11 @@ class Dataset(ABC):
     """
 
     label: LabelScale = field(default_factory=LabelScale)
-    val_fraction: float = 0.1
-    split_seed: int = 0
-    folds: int | None = None
-    fold: int | None = None
-    limit: int | None = None
+    val_fraction: Annotated[float, "0 <= val_fraction < 1"] = 0.1
+    split_seed: Annotated[int, "0 <= split_seed"] = 0
+    folds: Annotated[int, "2 <= folds"] | None = None
+    fold: Annotated[int, "0 <= fold"] | None = None
+    limit: Annotated[int, "2 <= limit"] | None = None
     overlap: Literal["error", "drop"] = "error"
     copies: Literal["exact", "near"] = "exact"
     prepared: str = "cache/prepared"
@@ -90,6 +90,10 @@ class Dataset(ABC):
             yield f"data.folds={self.folds}: give at least 2."
         if self.limit is not None and self.limit < 2:
             yield f"data.limit={self.limit}: give at least 2 (one to train on, one to validate on)."
+
+    def makes(self) -> Path | None:
+        """The folder that reading would make, where the data are not there yet; most data sets make nothing."""
+        return None
 
     def prepared_folder(self) -> Path:
         """The folder of this data set's manifest and rejects; another table or media folder has another one."""

@@ -80,13 +80,15 @@ def check_files(
     needs_picture: bool = False,
     hashed: bool = False,
     looked: bool = False,
+    remember: bool = True,
     num_workers: int | None = None,
 ) -> Checked:
     """Look into the file of every record, unless the manifest knows it and the file has not changed since.
 
     records: by split ("" where it is not known). manifest: read where it exists, and written back with what is new;
     its other rows stay. needs_picture: a file with sound alone is a failure. hashed: also read every file as a whole.
-    looked: also take the look by which copies are found. A file can neither hang nor kill the caller.
+    looked: also take the look by which copies are found. remember: write the manifest. A file can
+    neither hang nor kill the caller.
     """
     known = {facts.path: facts for facts in read_manifest(manifest)}
     wanted = [(split, record) for split, of in records.items() for record in of]
@@ -96,7 +98,7 @@ def check_files(
     inspect = partial(inspect_file, limits=limits or Limits(), hashed=hashed, looked=looked)
     found |= _inspect_all(inspect, todo, num_workers=num_workers or _num_processors())
     facts = tuple(_named(found[_place(record)], record.id, split) for split, record in wanted)
-    if todo:
+    if todo and remember:
         _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
     reasons = {path: one.error or _lack(one, needs_picture=needs_picture) for path, one in found.items()}
     return Checked(

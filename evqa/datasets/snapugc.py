@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from evqa.datasets.base import LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
@@ -42,7 +42,7 @@ class SnapUGC(Dataset):
     predict_csv: str | None = None
     format: Literal["csv", "tsv_ranks"] = "csv"
     rank_1_is: Literal["lowest", "highest"] = "lowest"
-    num_ranked: int | None = None
+    num_ranked: Annotated[int, "1 <= num_ranked"] | None = None
     group_column: str | None = None
     follow_links: bool = False
 

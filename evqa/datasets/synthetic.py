@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +45,17 @@ class Synthetic(Dataset):
     """
 
     folder: str = "cache/synthetic"
-    num_train: int = 512
-    num_val: int = 512
-    seed: int = 0
+    num_train: Annotated[int, "16 <= num_train"] = 512
+    num_val: Annotated[int, "16 <= num_val"] = 512
+    seed: Annotated[int, "0 <= seed"] = 0
 
     def home(self) -> Path:
         """The folder of exactly these clips."""
         return Path(self.folder) / f"v{VERSION}-seed{self.seed}-{self.num_train}-{self.num_val}"
+
+    def makes(self) -> Path | None:
+        """The folder with the clips, where it is not there yet."""
+        return None if self.home().is_dir() else self.home()
 
     def sources(self) -> tuple[str, ...]:
         """The folder with the clips."""

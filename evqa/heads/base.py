@@ -42,6 +42,7 @@ class Head(nn.Module, ABC):
     """Reads only an `Output`. `width` is the model's hidden size; keyword-only arguments come from the YAML."""
 
     needs_logits: ClassVar[bool] = False
+    takes_loss: ClassVar[bool] = True  # trained by the configured loss between scores and labels
     wording: Wording
 
     @abstractmethod

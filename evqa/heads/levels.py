@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class LevelsHead(Head):
         *,
         prefix: str = "The engagement of the video is",
         words: list[str] | None = None,
-        weights: list[float] | None = None,
+        weights: list[Annotated[float, "0 <= weight <= 1"]] | None = None,
     ) -> None:
         super().__init__()
         del width

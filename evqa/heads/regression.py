@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +48,11 @@ class RegressionHead(Head):
         self,
         width: int,
         *,
-        dropout: float = 0.1,
+        dropout: Annotated[float, "0 <= dropout < 1"] = 0.1,
         pooling: Literal["masked", "original"] = "masked",
-        scale: float = 1.0,
-        initial_score: float = 0.5,
-        hidden: int | None = None,
+        scale: Annotated[float, "0 < scale"] = 1.0,
+        initial_score: Annotated[float, "0 <= initial_score <= 1"] = 0.5,
+        hidden: Annotated[int, "1 <= hidden <= 1000000"] | None = None,
     ) -> None:
         super().__init__()
         self.pooling, self.scale, self.dropout = pooling, scale, dropout

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,16 +50,17 @@ class TextHead(Head):
     """Next-token loss on the number in training; greedy generation and strict parsing in scoring."""
 
     needs_logits: ClassVar[bool] = True
+    takes_loss: ClassVar[bool] = False  # it learns the words of the answer
 
     def __init__(
         self,
         width: int,
         *,
         prefix: str = "The engagement of the video is ",
-        scale: float = 100.0,
-        decimals: int = 0,
+        scale: Annotated[float, "0 < scale"] = 100.0,
+        decimals: Annotated[int, "0 <= decimals <= 17"] = 0,
         ending: str = "",
-        max_new_tokens: int = 12,
+        max_new_tokens: Annotated[int, "1 <= max_new_tokens <= 10000"] = 12,
     ) -> None:
         super().__init__()
         del width

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class AudioWindow:
     """
 
     policy: Literal["whole", "first_n_seconds", "clips_8x2"] = "first_n_seconds"
-    seconds: float = 8.0
+    seconds: Annotated[float, "0 < seconds"] = 8.0
 
     def __post_init__(self) -> None:
         if self.seconds <= 0:

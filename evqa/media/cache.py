@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from evqa.errors import EvqaError, MediaError
 from evqa.media.clip import ClipSpec, read_clip
@@ -34,11 +34,11 @@ class CacheSettings:
 
     folder: str | None = "cache/clips"
     codec: Literal["raw", "jpeg"] = "raw"
-    jpeg_quality: int = 95
-    max_gigabytes: float = 100.0
+    jpeg_quality: Annotated[int, "1 <= jpeg_quality <= 100"] = 95
+    max_gigabytes: Annotated[float, "0 < max_gigabytes"] = 100.0
     fill: Literal["auto", "never"] = "auto"
     verify: Literal["once", "always"] = "once"
-    shard_megabytes: float = 512.0
+    shard_megabytes: Annotated[float, "0 < shard_megabytes"] = 512.0
 
 
 class Stored(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 from evqa.errors import MediaError
 
@@ -24,11 +24,11 @@ class Limits:
         take four times as long. Checked at every packet, without signals: it works in threads and in workers.
     """
 
-    max_pixels: int = 4096 * 4096
-    max_seconds: float = 3600.0
-    max_packets: int = 1_000_000
-    max_bytes: int = 1 << 29
-    timeout_seconds: float = 15.0
+    max_pixels: Annotated[int, "1 <= max_pixels"] = 4096 * 4096
+    max_seconds: Annotated[float, "0 < max_seconds"] = 3600.0
+    max_packets: Annotated[int, "1 <= max_packets"] = 1_000_000
+    max_bytes: Annotated[int, "1 <= max_bytes"] = 1 << 29
+    timeout_seconds: Annotated[float, "0 < timeout_seconds"] = 15.0
 
 
 class Budget:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -41,9 +41,9 @@ class FrameSampling:
     """
 
     policy: Literal["first_n_seconds", "uniform", "fps", "fps_first_half"] = "first_n_seconds"
-    count: int = 8
-    seconds: float = 8.0
-    fps: float = 1.0
+    count: Annotated[int, "1 <= count <= 100000"] = 8
+    seconds: Annotated[float, "0 < seconds"] = 8.0
+    fps: Annotated[float, "0 < fps"] = 1.0
     exact: bool = False
 
     def __post_init__(self) -> None:

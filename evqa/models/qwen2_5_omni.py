@@ -9,7 +9,7 @@ frames and its sound need not cover the same seconds, and either may be missing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -126,9 +126,9 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
         gradient_checkpointing: bool = False,
-        min_pixels: int = 128 * 28 * 28,
-        max_pixels: int = 768 * 28 * 28,
-        seconds_per_grid: float | None = None,
+        min_pixels: Annotated[int, "1 <= min_pixels"] = 128 * 28 * 28,
+        max_pixels: Annotated[int, "1 <= max_pixels"] = 768 * 28 * 28,
+        seconds_per_grid: Annotated[float, "0 < seconds_per_grid"] | None = None,
         system: str | None = "You are a helpful assistant.",
         special_text: Literal["plain", "parsed"] = "plain",
         prompt: Prompt | None = None,

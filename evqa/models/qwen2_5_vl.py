@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -75,10 +75,10 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
         gradient_checkpointing: bool = False,
-        min_pixels: int = 128 * 28 * 28,
-        max_pixels: int = 768 * 28 * 28,
+        min_pixels: Annotated[int, "1 <= min_pixels"] = 128 * 28 * 28,
+        max_pixels: Annotated[int, "1 <= max_pixels"] = 768 * 28 * 28,
         exact_pixels: bool = False,
-        seconds_per_grid: float | None = None,
+        seconds_per_grid: Annotated[float, "0 < seconds_per_grid"] | None = None,
         system: str | None = "You are a helpful assistant.",
         special_text: Literal["plain", "parsed"] = "plain",
         prompt: Prompt | None = None,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -75,8 +75,8 @@ class Qwen3VL(PretrainedModel):
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
         gradient_checkpointing: bool = False,
-        min_pixels: int = 128 * 32 * 32,
-        max_pixels: int = 768 * 32 * 32,
+        min_pixels: Annotated[int, "1 <= min_pixels"] = 128 * 32 * 32,
+        max_pixels: Annotated[int, "1 <= max_pixels"] = 768 * 32 * 32,
         system: str | None = None,
         special_text: Literal["plain", "parsed"] = "plain",
         prompt: Prompt | None = None,

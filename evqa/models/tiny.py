@@ -8,7 +8,7 @@ It exists so that every head, modality and command works on a laptop CPU; it is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -198,16 +198,18 @@ class Tiny(Model):
         self,
         setting: Setting,
         *,
-        width: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        max_tokens: int = 4096,
-        max_bytes: int = 1024,
-        image_size: int = 64,
+        width: Annotated[int, "4 <= width <= 16384"] = 64,
+        num_layers: Annotated[int, "1 <= num_layers <= 256"] = 2,
+        num_heads: Annotated[int, "1 <= num_heads <= 256"] = 4,
+        max_tokens: Annotated[int, "1 <= max_tokens <= 1000000"] = 4096,
+        max_bytes: Annotated[int, "1 <= max_bytes"] = 1024,
+        image_size: Annotated[int, "4 <= image_size <= 4096"] = 64,
         resize: Literal["square", "pad"] = "pad",
         prompt: Prompt | None = None,
     ) -> None:
         super().__init__()
+        if width % num_heads:
+            raise ConfigError([f"model.width={width}: must be a multiple of model.num_heads={num_heads}."])
         self.width = width
         self.setting = setting
         spec = ClipSpec(

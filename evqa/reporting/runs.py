@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from evqa.config.reading import read_yaml
 from evqa.errors import AnnotationError, RunError
 from evqa.metrics.score_table import ID, read_labels, read_rows, read_scores
 
@@ -82,7 +81,7 @@ def _below(path: Path) -> Iterator[Path]:
 def read_run(path: Path, *, split: str) -> Run:
     """Read what there is; an unfinished run has no scores and a `problem`.
 
-    Raises RunError for a damaged config.yaml.
+    Raises RunError or FileError for a damaged config.yaml.
     """
     history = _history(path / "metrics.jsonl")
     predictions = path / "predictions"
@@ -98,8 +97,8 @@ def read_run(path: Path, *, split: str) -> Run:
     return Run(
         path=path,
         name="/".join(path.resolve().parts[-2:]),
-        config=_yaml(path / CONFIG, kind=dict),
-        overrides=tuple(map(str, _yaml(path / "overrides.yaml", kind=list))),
+        config=read_yaml(path / CONFIG, kind=dict),
+        overrides=_overrides(path / "overrides.yaml"),
         history=history,
         label=label,
         scores=scores,
@@ -117,6 +116,10 @@ def with_labels(run: Run, path: Path) -> Run:
     known = {id_: run.items.get(id_, Item()) for id_ in labels}
     items = {id_: Item(**{**vars(item), "label": labels[id_]}) for id_, item in known.items()}
     return Run(**{**vars(run), "items": items})
+
+
+def _overrides(path: Path) -> tuple[str, ...]:
+    return tuple(map(str, read_yaml(path, kind=list))) if path.exists() else ()
 
 
 def _missing(predictions: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> str:
@@ -172,18 +175,6 @@ def _history(path: Path) -> tuple[Mapping[str, Any], ...]:
         if isinstance(row, dict):
             rows.append(row)
     return tuple(rows)
-
-
-def _yaml(path: Path, *, kind: type) -> Any:
-    if not path.is_file():
-        return kind()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or kind()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: not readable as YAML ({error}).") from error
-    if not isinstance(content, kind):
-        raise RunError(f"{path}: a {kind.__name__} is expected.")
-    return content
 
 
 def _json(path: Path) -> Mapping[str, Any]:

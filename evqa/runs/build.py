@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from evqa.config.environment import hidden
 from evqa.config.signature import read_schema
 from evqa.datamodule import Loading, Reading, ScoreDataModule
 from evqa.errors import EvqaError
@@ -83,9 +84,9 @@ def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> Score
         optimizer=optimizer,
         schedule=build(config.schedule),
         metadata={
-            "config": OmegaConf.to_yaml(config, resolve=True),
+            "config": OmegaConf.to_yaml(config),
             "clip": dataclasses.asdict(scorer.model.preparer.clip),
-            "base": scorer.model.base_name(),
+            "base": hidden(scorer.model.base_name()),
         },
         max_failures=build_loading(config).max_failures,
     )

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evqa.errors import ConfigError
+from evqa.datasets.base import Dataset
+from evqa.errors import ConfigError, RunError
 from evqa.runs import show
 from evqa.runs.build import build_dataset
 from evqa.runs.fit import describe
-from evqa.runs.load import load_run
+from evqa.runs.load import LoadedRun, load_run
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.scoring import score_split, write_predictions
 
@@ -21,10 +22,13 @@ def evaluate_split(
 ) -> dict[str, object]:
     """Score, write `predictions/<split>[-<modal>][-<checkpoint>].csv` and `.json`, print; returns the record."""
     run = load_run(path, checkpoint=checkpoint, overrides=overrides)
-    annotations = build_dataset(run.config).load()
+    dataset: Dataset = build_dataset(run.config)
+    _refuse_to_make(dataset, run)
+    _stays_inside(run)
+    annotations = dataset.load()
     if split not in annotations.splits:
         raise ConfigError([f"--split {split}: the run's data has {', '.join(annotations.splits)}."])
-    records, unreadable = check_files(annotations.splits[split], run.config)
+    records, unreadable = check_files(annotations.splits[split], run.config, remember=run.may_write("data.prepared"))
     scored = score_split(run.trainer(), run.module, run.datamodule({split: records}, modal), split)
     words = [split, *([modal] if modal else []), *([run.checkpoint.stem] if checkpoint != "best" else [])]
     record = write_predictions(
@@ -42,3 +46,23 @@ def evaluate_split(
     console.print(show.metrics_table(record, title=title))
     console.print(f"Predictions: {run.folder.prediction('-'.join(words))}")
     return record
+
+
+def _refuse_to_make(dataset: Dataset, run: LoadedRun) -> None:
+    """A run folder may come from anybody, so it does not choose where clips are made."""
+    made = dataset.makes()
+    if made is not None and not run.may_write("data.folder"):
+        raise ConfigError(
+            [
+                f"data.folder={run.config.data.folder}: the run's clips are not there, and a place outside of the "
+                "working directory is written to only where you name it: --override data.folder=FOLDER"
+            ]
+        )
+
+
+def _stays_inside(run: LoadedRun) -> None:
+    """Predictions are written into the run's folder, and not to where a link in it leads."""
+    home, place = run.folder.path.resolve(), run.folder.prediction("val").parent
+    leaving = [path for path in (place, *place.glob("*")) if not path.resolve().is_relative_to(home)]
+    if leaving:
+        raise RunError(f"{leaving[0]}: a link that leads out of the run's folder. Remove it.")

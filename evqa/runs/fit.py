@@ -18,6 +18,7 @@ from evqa.callbacks.requeue import Stops
 from evqa.callbacks.speed import Speed
 from evqa.config import identity
 from evqa.config.application import running_overrides
+from evqa.config.environment import environment_keys
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import RunError
 from evqa.module import ScoreModule
@@ -43,6 +44,7 @@ def run(config: DictConfig) -> float | None:
     if config.dry_run:
         show.print_card(console, cost_card(config))
         return None
+    build(config.trainer).check_devices()
     folder = RunFolder(identity.folder(config))
     stops = Stops()
     with stops.listening():
@@ -63,6 +65,8 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     lightning.seed_everything(config.seed, verbose=False)
     folder.prepare(config, list(running_overrides()))
     console.print(f"Run: {folder.path}")
+    if keys := list(environment_keys(config)):
+        console.print(f"From the environment, and so not recorded with their values: {', '.join(keys)}.", markup=False)
     scorer = build_scorer(config)
     datamodule = load_data(config, scorer)
     module = build_module(config, scorer, build(config.data.label))
@@ -170,7 +174,7 @@ def describe(config: DictConfig, checkpoint: Path, split: str, modal: str | None
 def _loggers(config: DictConfig, folder: RunFolder) -> list[Any]:
     settings = build(config.logger)
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
+        plain = OmegaConf.to_container(config, resolve=False)
         return list(settings.build(folder.path, name=folder.path.name, group=folder.path.parent.name, config=plain))
     except (OSError, RuntimeError) as error:
         _warn(f"W&B is not used: {error}")

@@ -18,11 +18,14 @@ from typing import Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
-from evqa.config.identity import difference
+from evqa.config.environment import environment_keys
+from evqa.config.identity import difference, fingerprint
+from evqa.config.saved import read_saved
 from evqa.errors import RunError
 from evqa.files.whole import write_whole
 
 PACKAGES = ("evqa", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "scipy", "av", "decord")
+CONFIG_SHA256 = "config_sha256"  # in environment.json: tells whether values from the environment have changed
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,19 @@ class RunFolder:
         """Mark the run as finished; written after everything else."""
         (self.path / "predictions" / "finished").touch()
 
+    def check(self) -> None:
+        """Raise RunError where this is not a run folder."""
+        if not self.config.exists() and not self.config.is_symlink():
+            raise RunError(f"{self.path}: not a run (it has no config.yaml). A run is runs/<experiment>/<name>.")
+
     def read_config(self) -> DictConfig:
-        """Load the configuration that the run was made with.
+        """Load the configuration that the run was made with, unchecked: to compare with, not to build from.
 
         Raises:
-            RunError: this is not a run folder.
+            FileError, RunError: this is not a run folder, or its file is damaged.
         """
-        if not self.config.exists():
-            raise RunError(f"{self.path}: not a run (it has no config.yaml). A run is runs/<experiment>/<name>.")
-        config = OmegaConf.load(self.config)
-        assert isinstance(config, DictConfig)
-        return config
+        self.check()
+        return read_saved(self.config)
 
     def prepare(self, config: DictConfig, overrides: list[str]) -> None:
         """Write the settings, or check that the folder already belongs to the same ones.
@@ -73,7 +78,14 @@ class RunFolder:
             RunError: the folder holds a run with other settings.
         """
         if self.config.exists():
-            differing = difference(self.read_config(), config)
+            saved = self.read_config()
+            differing = difference(saved, config)
+            if not differing and any(environment_keys(saved)) and not self._same_environment(config):
+                keys = ", ".join(environment_keys(saved))
+                raise RunError(
+                    f"{self.path} holds a run that had other values from the environment ({keys}). Choose another "
+                    "run.name, or set the variables as they were."
+                )
             if differing:
                 listed = "; ".join(map(str, differing[:5]))
                 raise RunError(
@@ -83,8 +95,17 @@ class RunFolder:
             return
         (self.path / "predictions").mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
-        write_whole(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
-        write_whole(self.config, OmegaConf.to_yaml(config, resolve=True))
+        facts = environment() | {CONFIG_SHA256: fingerprint(config)}
+        write_whole(self.path / "environment.json", json.dumps(facts, indent=2) + "\n")
+        write_whole(self.config, OmegaConf.to_yaml(config))
+
+    def _same_environment(self, config: DictConfig) -> bool:
+        """Whether a configuration has the digest of the one that the run was made with; true where it is not known."""
+        try:
+            facts = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            return bool(facts.get(CONFIG_SHA256, "") in ("", fingerprint(config)))
+        except (OSError, ValueError, AttributeError):
+            return True
 
     @contextlib.contextmanager
     def lock(self, *, patience_s: float = 0.0) -> Iterator[None]:

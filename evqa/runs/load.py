@@ -12,7 +12,7 @@ import lightning
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.callbacks.checkpoints import read_checkpoint
-from evqa.config.nearest import suggestion
+from evqa.config.saved import checked_saved
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import CheckpointError, ConfigError, RunError
 from evqa.media.clip import ClipSpec
@@ -26,13 +26,22 @@ MOVABLE = ("data.", "trainer.accelerator", "trainer.precision", "model.checkpoin
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run that is ready to score, with the checkpoint that it scores with."""
+    """A run that is ready to score, with the checkpoint that it scores with.
+
+    Its configuration may come from anybody: it chooses what is read, but scoring writes only to places that the user
+    named, or that lie below the working directory.
+    """
 
     folder: RunFolder
     config: DictConfig
     scorer: Scorer
     module: ScoreModule
     checkpoint: Path
+    named: tuple[str, ...] = ()  # keys that the user has set for this command
+
+    def may_write(self, key: str) -> bool:
+        """Whether scoring may write to the place at a key of the configuration."""
+        return may_write(self.config, key, self.named)
 
     def clip(self, modal: str | None) -> ClipSpec:
         """Return what to read for a modality that the run was built for, or a part of it.
@@ -69,7 +78,11 @@ def load_run(
         RunError, CheckpointError, ConfigError: the folder, the weights or an override cannot be used.
     """
     folder = RunFolder(path)
-    config = _with_overrides(folder.read_config(), overrides)
+    folder.check()
+    config = checked_saved(folder.config, overrides, movable=MOVABLE)
+    build(config.trainer).check_devices(scoring=True)
+    named = tuple(override.partition("=")[0] for override in overrides)
+    _only_read_elsewhere(config, named)
     if full_precision and config.lora.method == "qlora":
         config.lora.method = "lora"
     file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
@@ -84,28 +97,21 @@ def load_run(
     _check_preprocessing(file, state, scorer)
     module = build_module(config, scorer, build(config.data.label))
     module.load_trained(state)
-    return LoadedRun(folder, config, scorer, module, file)
+    return LoadedRun(folder, config, scorer, module, file, named)
 
 
-def _with_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if not key.startswith(MOVABLE):
-            raise ConfigError(
-                [f"--override {override}: only places may change, not what was trained: {', '.join(MOVABLE)}."]
-            )
-        if OmegaConf.select(config, key, default=config) is config:
-            raise ConfigError([f"--override {override}: the run has no key '{key}'. {suggestion(key, _keys(config))}"])
-        OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value)
-    return config
+def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:
+    """Whether a place of the configuration was set by the user for this command, or lies below the working directory.
+
+    Links are followed: a run folder that came from elsewhere may hold some.
+    """
+    place = OmegaConf.select(config, key)
+    return key in named or (place is not None and Path(str(place)).resolve().is_relative_to(Path.cwd().resolve()))
 
 
-def _keys(config: DictConfig, prefix: str = "") -> list[str]:
-    keys = []
-    for name, child in config.items():
-        path = f"{prefix}{name!s}"
-        keys += _keys(child, f"{path}.") if isinstance(child, DictConfig) else [path]
-    return keys
+def _only_read_elsewhere(config: DictConfig, named: Sequence[str]) -> None:
+    if config.data.get("cache") and config.data.cache.folder and not may_write(config, "data.cache.folder", named):
+        config.data.cache.fill = "never"
 
 
 def _check_preprocessing(file: Path, state: dict[str, Any], scorer: Scorer) -> None:

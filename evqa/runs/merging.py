@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from evqa import __version__
+from evqa.config.environment import hidden
 from evqa.errors import RunError
 from evqa.heads.base import Head
 from evqa.models.hub import HEAD_FILE
@@ -80,12 +81,12 @@ def _published_head(head: Head) -> dict[str, Tensor]:
 
 def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
     """State what the weights need: architecture, base, preprocessing, prompt and scale; no places of this machine."""
-    config = {name: OmegaConf.to_container(run.config[name], resolve=True) for name in EXPORTED_NODES}
+    config = {name: OmegaConf.to_container(run.config[name], resolve=False) for name in EXPORTED_NODES}
     scorer = run.scorer
     return {
         "evqa": __version__,
         "form": form,
-        "base": _without_folders(scorer.model.base_name()),
+        "base": hidden(_without_folders(scorer.model.base_name())),
         "label": dataclasses.asdict(run.module.scale),
         "clip": dataclasses.asdict(scorer.model.preparer.clip),
         "prompt": dataclasses.asdict(scorer.prompt),
@@ -94,7 +95,7 @@ def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
 
 
 def _portable(node: DictConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=False)  # type: ignore[assignment]
     checkpoint = plain.get("checkpoint")
     return plain | ({"checkpoint": _without_folders(checkpoint)} if isinstance(checkpoint, str) else {})
 

@@ -50,12 +50,13 @@ def run(config: DictConfig) -> None:
         raise AnnotationError(f"Nothing can be used; the reasons are in {folder / 'rejects.csv'}.")
 
 
-def check_files(records: Records, config: DictConfig) -> tuple[Records, tuple[Failure, ...]]:
+def check_files(records: Records, config: DictConfig, *, remember: bool = True) -> tuple[Records, tuple[Failure, ...]]:
     """Divide records into those whose files open and failures with reasons.
 
     What `evqa.prepare` (or an earlier run) has seen, and has not changed since, is not opened again.
+    remember: write down what is found for the next time.
     """
-    checked = _check({"": records}, config, build_dataset(config), hashed=False)
+    checked = _check({"": records}, config, build_dataset(config), hashed=False, remember=remember)
     return checked.usable, checked.failures
 
 
@@ -64,13 +65,16 @@ def known_facts(config: DictConfig) -> dict[str, FileFacts]:
     return {one.id: one for one in manifest.read_manifest(build_dataset(config).prepared_folder() / "manifest.csv")}
 
 
-def _check(splits: Mapping[str, Records], config: DictConfig, dataset: Dataset, *, hashed: bool) -> Checked:
+def _check(
+    splits: Mapping[str, Records], config: DictConfig, dataset: Dataset, *, hashed: bool, remember: bool = True
+) -> Checked:
     return manifest.check_files(
         splits,
         manifest=dataset.prepared_folder() / "manifest.csv",
         limits=build_loading(config).limits,
         needs_picture="modal" in config and "v" in config.modal.name,
         hashed=hashed,
+        remember=remember,
         looked=hashed and dataset.copies == "near",
     )
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import lightning
 import torch.utils.deterministic
@@ -38,16 +38,16 @@ class TrainerSettings:
     between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
     """
 
-    epochs: int = 1
+    epochs: Annotated[int, "1 <= epochs"] = 1
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = 1
-    num_nodes: int = 1
+    devices: Annotated[int, "1 <= devices"] = 1
+    num_nodes: Annotated[int, "1 <= num_nodes"] = 1
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32", "bf16", "bf16-true"] = "32"
-    accumulate: int = 1
-    clip_norm: float | None = 1.0
-    validate_every: float = 1.0
-    log_every: int = 10
+    accumulate: Annotated[int, "1 <= accumulate"] = 1
+    clip_norm: Annotated[float, "0 < clip_norm"] | None = 1.0
+    validate_every: Annotated[float, "0 < validate_every"] = 1.0
+    log_every: Annotated[int, "1 <= log_every"] = 10
     deterministic: bool = True
     progress: bool = True
 
@@ -85,6 +85,21 @@ class TrainerSettings:
         # with exit status 0, and talk to the other processes while a step does.
         trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
         return trainer
+
+    def check_devices(self, *, scoring: bool = False) -> None:
+        """Refuse processors that this machine does not have; scoring takes one.
+
+        Raises:
+            ConfigError: there is no GPU, or there are fewer than `devices`.
+        """
+        found = torch.cuda.device_count() or int(torch.backends.mps.is_available())
+        wanted = 1 if scoring else self.devices
+        if self.accelerator == "gpu" and not found:
+            raise ConfigError(
+                ["trainer.accelerator=gpu: this machine has no GPU that torch can use. Write trainer.accelerator=cpu."]
+            )
+        if found and self.accelerator != "cpu" and wanted > found:
+            raise ConfigError([f"trainer.devices={wanted}: this machine has {found}. Write trainer.devices={found}."])
 
     @property
     def num_processes(self) -> int:

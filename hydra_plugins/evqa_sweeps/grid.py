@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -28,7 +29,12 @@ class GridSweeper(Sweeper):
     params: axes of a sweep file, `key: value,value`. max_batch_size: members handed to the launcher together.
     """
 
-    def __init__(self, *, params: Mapping[str, str] | None = None, max_batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        params: Mapping[str, str] | None = None,
+        max_batch_size: Annotated[int, "1 <= max_batch_size"] | None = None,
+    ) -> None:
         self.params, self.max_batch_size = params or {}, max_batch_size
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -12,6 +12,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from ._record import Outcome
+
+if TYPE_CHECKING:
+    from evqa.metrics.names import Monitored
 
 
 class OptunaSweeper(Sweeper):
@@ -27,16 +30,16 @@ class OptunaSweeper(Sweeper):
     def __init__(
         self,
         *,
-        n_trials: int,
-        n_jobs: int = 1,
+        n_trials: Annotated[int, "1 <= n_trials"],
+        n_jobs: Annotated[int, "1 <= n_jobs"] = 1,
         direction: Literal["maximize", "minimize"] = "maximize",
         sampler: Literal["tpe", "random"] = "tpe",
-        seed: int = 0,
+        seed: Annotated[int, "0 <= seed <= 4294967295"] = 0,
         params: Mapping[str, str] | None = None,
         prune: bool = False,
-        startup_trials: int = 5,
-        warmup: float = 0.3,
-        monitor: str = "val/challenge",
+        startup_trials: Annotated[int, "0 <= startup_trials"] = 5,
+        warmup: Annotated[float, "0 <= warmup <= 1"] = 0.3,
+        monitor: Monitored = "val/challenge",
     ) -> None:
         self.n_trials, self.n_jobs, self.direction, self.sampler = n_trials, n_jobs, direction, sampler
         self.seed, self.params = seed, params or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -33,18 +33,18 @@ class SlurmLauncher(Launcher):
         account: str | None = None,
         qos: str | None = None,
         constraint: str | None = None,
-        nodes: int = 1,
-        tasks_per_node: int = 1,
-        gpus_per_node: int | None = None,
-        cpus_per_task: int | None = None,
-        mem_gb: float | None = None,
-        timeout_min: int = 60,
-        max_num_timeout: int = 100,
-        signal_delay_s: int = 120,
-        array_parallelism: int = 256,
+        nodes: Annotated[int, "1 <= nodes"] = 1,
+        tasks_per_node: Annotated[int, "1 <= tasks_per_node"] = 1,
+        gpus_per_node: Annotated[int, "0 <= gpus_per_node"] | None = None,
+        cpus_per_task: Annotated[int, "1 <= cpus_per_task"] | None = None,
+        mem_gb: Annotated[float, "0 < mem_gb"] | None = None,
+        timeout_min: Annotated[int, "1 <= timeout_min"] = 60,
+        max_num_timeout: Annotated[int, "0 <= max_num_timeout"] = 100,
+        signal_delay_s: Annotated[int, "0 <= signal_delay_s"] = 120,
+        array_parallelism: Annotated[int, "1 <= array_parallelism"] = 256,
         setup: list[str] | None = None,
         additional_parameters: dict[str, Any] | None = None,
-        poll_seconds: float = 10.0,
+        poll_seconds: Annotated[float, "0 < poll_seconds"] = 10.0,
         cluster: Literal["slurm", "local"] = "slurm",
     ) -> None:
         self.folder, self.max_num_timeout = submitit_folder, max_num_timeout

@@ -12,7 +12,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import torch
 import torch.utils.checkpoint
@@ -76,13 +76,13 @@ class Videollama2(Model):
         checkpoint: str | None = None,
         revision: str | None = None,
         size: Literal["published", "tiny"] | None = None,
-        init_seed: int = 0,
+        init_seed: Annotated[int, "0 <= init_seed"] = 0,
         dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
         gradient_checkpointing: bool = True,
         exact: bool = False,
         resize: Literal["square", "pad"] = "square",
-        max_text_tokens: int | None = None,
+        max_text_tokens: Annotated[int, "1 <= max_text_tokens"] | None = None,
         prompt: Prompt | None = None,
     ) -> None:
         super().__init__()

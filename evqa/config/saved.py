@@ -1,0 +1,141 @@
+"""The configuration in a run folder: data that may come from anybody, read and checked before anything is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evqa.config import environment
+from evqa.config.check import check, quoted_choices
+from evqa.config.compose import CompositionError, open_configuration
+from evqa.config.examine import explain_failure
+from evqa.config.keys import must_be_added
+from evqa.config.nearest import suggestion
+from evqa.config.overrides import read_overrides
+from evqa.config.places import NEEDED
+from evqa.config.reading import one_line, read_yaml
+from evqa.config.rules import Design, broken_rules
+from evqa.errors import ConfigError, RunError
+
+DEEPEST = 20  # levels; a real one has 5
+_OTHER_INTERPOLATION = re.compile(r"(?<!\\)\$\{(?!oc\.(?:env|decode):)")
+
+
+def read_saved(path: Path) -> DictConfig:
+    """Read a run's configuration as it is, unchecked.
+
+    Raises:
+        FileError, RunError: as `read_yaml`, or values that no configuration can hold.
+    """
+    values = read_yaml(path, kind=dict)
+    for key, text in _texts(values, path):
+        if _OTHER_INTERPOLATION.search(text):
+            raise RunError(
+                f"{path}: {key} holds '{text[:80]}'; a run's file has plain values, and ${{oc.env:NAME}} for what came "
+                "from the environment."
+            )
+    environment.register_resolvers()
+    try:
+        return OmegaConf.create(values)
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be used ({one_line(error)}). Restore the run's file.") from error
+
+
+def checked_saved(path: Path, overrides: Sequence[str] = (), *, movable: Sequence[str] = ()) -> DictConfig:
+    """Read a run's configuration, set what may change, and check it like a command line's.
+
+    overrides: KEY=VALUE. movable: beginnings of the keys that may change.
+
+    Raises:
+        FileError, RunError, ConfigError: everything that is wrong, the keys of `overrides` named as such.
+    """
+    config = read_saved(path)
+    given = _override(config, overrides, movable)
+    for key, text in quoted_choices(config):
+        OmegaConf.update(config, key, text)
+    problems = [_where(problem, given, path) for problem in _problems(config)]
+    if problems:
+        raise ConfigError(problems)
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def _override(config: DictConfig, lines: Sequence[str], movable: Sequence[str]) -> tuple[str, ...]:
+    """Set overrides in place, read as on any command line; returns their keys."""
+    problems, keys = [], []
+    for line in lines:
+        reading = read_overrides([line])
+        if reading.problems:
+            problems.append(f"--override {line}: {reading.problems[0]}")
+            continue
+        problem = _set(config, reading.overrides[0], movable)
+        problems += [f"--override {line}: {problem}"] if problem else []
+        keys.append(reading.overrides[0].key_or_group)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(keys)
+
+
+def _set(config: DictConfig, override: Override, movable: Sequence[str]) -> str | None:
+    key = override.key_or_group
+    if not key.startswith(tuple(movable)):
+        return f"only places may change, not what was trained: {', '.join(movable)}."
+    if override.is_sweep_override() or override.is_delete() or override.package:
+        return "give one value for one key, as KEY=VALUE."
+    try:
+        known = OmegaConf.select(config, key, default=config, throw_on_missing=False) is not config
+        if not known and not must_be_added(config, override):
+            return f"the run has no key '{key}'. {suggestion(key, _keys(config))}"
+        OmegaConf.update(config, key, override.value(), force_add=True)
+    except CompositionError as error:
+        return explain_failure(error)
+    return None
+
+
+def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for name in config:
+        child = config._get_node(name)
+        path = f"{prefix}{name!s}"
+        keys += _keys(child, f"{path}.") if isinstance(child, DictConfig) and not child._is_none() else [path]
+    return keys
+
+
+def _problems(config: DictConfig) -> list[str]:
+    missing = [
+        f"{path}: it is not there, and every run has it."
+        for path in NEEDED
+        if not isinstance(OmegaConf.select(config, path, throw_on_missing=False), DictConfig)
+    ]
+    findings = check(config, groups=tuple(path.partition(".")[0] for path in NEEDED), placed=True)
+    if missing or findings.problems:
+        return [*missing, *findings.problems]
+    composer = open_configuration("train")
+    return broken_rules(
+        Design(cfg=config, schemas=findings.schemas, alternatives=composer.alternatives), training=False
+    )
+
+
+def _where(problem: str, given: Sequence[str], path: Path) -> str:
+    key = re.split(r"[:=]", problem, maxsplit=1)[0]
+    mine = any(key == one or key.startswith(f"{one}.") for one in given)
+    return f"--override {problem}" if mine else f"{path}: {problem}"
+
+
+def _texts(value: Any, path: Path, key: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    if depth > DEEPEST:
+        raise RunError(f"{path}: {key[:80]} is nested too deeply.")
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping | list):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, child in pairs:
+            if isinstance(name, str) and "${" in name:
+                raise RunError(f"{path}: '{name[:80]}' is no name of a setting.")
+            yield from _texts(child, path, f"{key}.{name}" if key else str(name), depth + 1)
