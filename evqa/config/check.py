@@ -131,11 +131,11 @@ class _Checker:
 
     def schema_of(self, node: DictConfig, path: str, kinds: tuple[Kind, ...]) -> Schema | None:
         """The node's schema; None for a node that only groups others, or whose class is unknown (a problem)."""
-        child = node._get_node(TARGET, validate_access=False)
-        if not isinstance(child, Node) or child._is_none():
+        target = _target(node)
+        if target is None:
             return read_schema(self.plain_nodes[path]) if path in self.plain_nodes else None
         try:
-            schema = self.fitting_schema(str(child._value()), path, kinds)
+            schema = self.fitting_schema(target, path, kinds)
         except UnknownTargetError as error:
             self.problems.append(f"{_join(path, TARGET)}: {error}")
             return None
@@ -146,7 +146,7 @@ class _Checker:
         """The schema of a class that may stand at a path. Raises UnknownTargetError where it may not."""
         place = place_at(path) if self.placed else None
         places = (place,) if place is not None else places_of(kinds)
-        if not places and (self.placed or kinds or path in self.plain_nodes):
+        if path in self.plain_nodes or (not places and (self.placed or kinds)):
             raise UnknownTargetError("nothing is built here; give plain values.")
         packages = {package for place in places for package in place.packages} or {"evqa"}
         if target.partition(".")[0] not in packages:
@@ -167,7 +167,8 @@ def quoted_choices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Numbers that stand for a choice written as text (`trainer.precision=32`): keys and the texts that are meant."""
     for path, node in _nodes_below(cfg):
         for key, parameter in _known_parameters(node).items() if path != HYDRA else ():
-            value = OmegaConf.select(node, key, throw_on_missing=False)
+            child = node._get_node(key, validate_access=False)  # type: ignore[arg-type]
+            value = child._value() if isinstance(child, Node) and not OmegaConf.is_config(child) else None
             for kind in alternatives(parameter.kind):
                 if isinstance(kind, Choice) and (text := kind.spelled(value)):
                     yield f"{path}.{key}", text
@@ -175,9 +176,16 @@ def quoted_choices(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 def _known_parameters(node: DictConfig | ListConfig) -> Mapping[str, Parameter]:
     try:
-        return read_schema(str(node[TARGET])).parameters if isinstance(node, DictConfig) and TARGET in node else {}
+        target = _target(node) if isinstance(node, DictConfig) else None
+        return {} if target is None else read_schema(target).parameters
     except UnknownTargetError:
         return {}
+
+
+def _target(node: DictConfig) -> str | None:
+    """The class that a node names, as it is written."""
+    child = node._get_node(TARGET, validate_access=False)
+    return str(child._value()) if isinstance(child, Node) and not child._is_none() else None
 
 
 def _value_problems(
@@ -227,7 +235,7 @@ def _children(node: DictConfig | ListConfig) -> Iterator[tuple[str, Any]]:
     if _is_special(node):
         return
     if isinstance(node, DictConfig):
-        yield from ((str(key), child) for key, child in node.items_ex(resolve=False))
+        yield from ((str(key), node._get_node(key)) for key in node)
     else:
         yield from ((str(place), node._get_node(place)) for place in range(len(node)))
 
@@ -240,6 +248,7 @@ def _nodes_below(node: DictConfig | ListConfig) -> Iterator[tuple[str, DictConfi
                 child = node[int(key)] if isinstance(node, ListConfig) else node[key]
             except (OmegaConfBaseException, ValueError, RecursionError):
                 continue  # the value is complained about
+            child = OmegaConf.create(child) if isinstance(child, dict | list) else child  # of oc.decode
         if isinstance(child, DictConfig | ListConfig) and not _is_special(child):
             yield key, child
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config import environment
-from evqa.config.check import check, quoted_choices
+from evqa.config.check import HYDRA, check, quoted_choices
 from evqa.config.compose import CompositionError, open_configuration
 from evqa.config.examine import explain_failure
 from evqa.config.keys import must_be_added
@@ -111,8 +111,9 @@ def _problems(config: DictConfig) -> list[str]:
     missing = [
         f"{path}: it is not there, and every run has it."
         for path in NEEDED
-        if not isinstance(OmegaConf.select(config, path, throw_on_missing=False), DictConfig)
+        if not isinstance(_selected(config, path), Mapping | DictConfig)
     ]
+    missing += [f"{HYDRA}: a run's configuration has no such key. Restore the run's file."] if HYDRA in config else []
     findings = check(config, groups=tuple(path.partition(".")[0] for path in NEEDED), placed=True)
     if missing or findings.problems:
         return [*missing, *findings.problems]
@@ -120,6 +121,13 @@ def _problems(config: DictConfig) -> list[str]:
     return broken_rules(
         Design(cfg=config, schemas=findings.schemas, alternatives=composer.alternatives), training=False
     )
+
+
+def _selected(config: DictConfig, path: str) -> Any:
+    try:
+        return OmegaConf.select(config, path, throw_on_missing=False)
+    except OmegaConfBaseException:
+        return {}  # what cannot be worked out is told of by the check
 
 
 def _where(problem: str, given: Sequence[str], path: Path) -> str:
@@ -136,6 +144,6 @@ def _texts(value: Any, path: Path, key: str = "", depth: int = 0) -> Iterator[tu
     elif isinstance(value, Mapping | list):
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         for name, child in pairs:
-            if isinstance(name, str) and "${" in name:
-                raise RunError(f"{path}: '{name[:80]}' is no name of a setting.")
+            if isinstance(value, Mapping) and (not isinstance(name, str) or "${" in name):
+                raise RunError(f"{path}: {key}: {str(name)[:80]!r} is no name of a setting.")
             yield from _texts(child, path, f"{key}.{name}" if key else str(name), depth + 1)
