@@ -121,7 +121,7 @@ def validation_takes_place(design: Design) -> Iterator[str]:
         return
     if every > 1 and every != int(every):
         yield f"trainer.validate_every={every}: above 1 it counts whole epochs. Write {int(every)} or {int(every) + 1}."
-    elif every > epochs:
+    elif every > epochs > 0:
         yield (
             f"trainer.validate_every={every}: the run has {epochs} epoch{'s' if epochs > 1 else ''} and would never be "
             f"validated, so that no checkpoint is the best. Write trainer.validate_every={epochs} or less."

@@ -20,20 +20,18 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from evqa.callbacks.checkpoints import WholeCheckpointIO
 from evqa.errors import ConfigError
+from evqa.runs.precision import Bfloat16Weights
 from evqa.runs.processes import cluster_environment
 
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "bf16-true"]] = {
-    "32": "32-true",
-    "bf16": "bf16-mixed",
-    "bf16-true": "bf16-true",
-}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
     """Where and how long to train.
 
-    precision: `bf16` computes in bfloat16 and keeps float32 weights; `bf16-true` keeps bfloat16 weights too.
+    precision: `bf16` computes in bfloat16 and keeps float32 weights; `bf16-true` keeps bfloat16 weights too, of which
+    small steps may get lost (8 bits of precision instead of 24).
     accumulate: batches an optimizer step. clip_norm: largest gradient norm, null for none. validate_every: epochs
     between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
     """
@@ -65,7 +63,7 @@ class TrainerSettings:
             devices=1 if scoring else self.devices,
             num_nodes=1 if scoring else self.num_nodes,
             strategy=("ddp" if self.strategy == "auto" else self.strategy) if many else "auto",
-            precision=PRECISIONS[self.precision],
+            precision=PRECISIONS.get(self.precision),
             accumulate_grad_batches=self.accumulate,
             gradient_clip_val=self.clip_norm,
             check_val_every_n_epoch=int(self.validate_every) if whole_epochs else 1,
@@ -79,7 +77,7 @@ class TrainerSettings:
             use_distributed_sampler=False,
             logger=loggers or False,
             callbacks=callbacks,
-            plugins=[WholeCheckpointIO(), environment],
+            plugins=[WholeCheckpointIO(), environment, *self._precision_plugins()],
         )
         # The run listens for signals itself. Lightning's handlers would let SIGTERM end it in the middle of an epoch
         # with exit status 0, and talk to the other processes while a step does.
@@ -100,6 +98,10 @@ class TrainerSettings:
             )
         if found and self.accelerator != "cpu" and wanted > found:
             raise ConfigError([f"trainer.devices={wanted}: this machine has {found}. Write trainer.devices={found}."])
+
+    def _precision_plugins(self) -> list[Bfloat16Weights]:
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        return [] if self.precision in PRECISIONS else [Bfloat16Weights("cuda" if on_gpu else "cpu")]
 
     @property
     def num_processes(self) -> int:

@@ -1,0 +1,29 @@
+"""How numbers are held and computed: the options of `trainer.precision`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.precision import HalfPrecision
+
+
+class Bfloat16Weights(HalfPrecision):
+    """Weights, gradients and optimizer state in bfloat16; operations as under `bf16`.
+
+    Lightning's own `bf16-true` converts a batch's tensors, labels included, and leaves the rest to chance: one float32
+    value in a model then fails beside bfloat16 weights. Autocasting brings the inputs of an operation together.
+    """
+
+    def __init__(self, device_type: str) -> None:
+        super().__init__("bf16-true")
+        self.device_type = device_type
+
+    def convert_input(self, data: Any) -> Any:
+        """Leave a batch as it is: labels stay exact."""
+        return data
+
+    def forward_context(self) -> AbstractContextManager[None]:
+        """Compute in bfloat16 where that is safe, in float32 elsewhere."""
+        return torch.autocast(self.device_type, dtype=torch.bfloat16)
