@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.errors import AnnotationError, RunError
-from evqa.metrics.score_table import ScoreTable, columns_of, listed, read_ids, read_labels, read_scores
+from evqa.files.names import listed
+from evqa.metrics.score_table import ScoreTable, columns_of, read_ids, read_labels, read_scores
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -46,7 +47,7 @@ class Members:
         if self.labels_N is None:
             return None
         rows = sorted(f"{id_}\t{label!r}" for id_, label in zip(self.ids, map(float, self.labels_N), strict=True))
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_members(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from evqa.ensembling.members import Vector
 from evqa.errors import AnnotationError
-from evqa.metrics.score_table import listed, read_scores, write_scores
+from evqa.files.names import listed
+from evqa.metrics.score_table import read_scores, write_scores
 
 
 def write_submission(path: Path, ids: Sequence[str], scores_N: Vector, *, label: str, zipped: bool) -> list[Path]:

@@ -1,0 +1,38 @@
+"""What commands print: nothing of the user's steers the terminal or is markup, and no encoding stops a command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from evqa.files.names import shown_lines
+
+
+class Terminal(Console):
+    """A console that shows every text as it is; style comes from `style=` and `rich.text.Text` alone."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a printable text of a string, without reading brackets or colons in it as commands."""
+        return super().render_str(shown_lines(text), **(options | {"markup": False, "emoji": False}))
+
+
+def terminal(*, stderr: bool = False, soft_wrap: bool = True, width: int | None = None) -> Terminal:
+    """Make the console of a command. soft_wrap: leave long lines to the terminal, so that paths can be copied."""
+    accept_all_characters()
+    return Terminal(stderr=stderr, soft_wrap=soft_wrap, width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(text: object, stream: TextIO) -> None:
+    """Write sentences as lines: errors of a command, before or without a console."""
+    accept_all_characters()
+    stream.write(f"{shown_lines(text)}\n")
+
+
+def accept_all_characters() -> None:
+    r"""Let standard output and error write what their encoding lacks as an escape (\u0142) instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) not in (None, "backslashreplace") and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
