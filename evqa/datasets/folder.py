@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evqa.errors import AnnotationError, MediaError
+from evqa.files.names import from_system
 from evqa.media.suffixes import AUDIO, VIDEO
 
 EXTENSIONS = VIDEO + AUDIO
@@ -82,7 +83,7 @@ class MediaFolder:
         if folder not in self._listings:
             self._listings[folder] = _list_folder(folder) if self._holds(folder) else {}
         found = [entry for _, entry in self._listings[folder].get(unicodedata.normalize("NFC", name), ())]
-        return sorted(found, key=lambda entry: not entry.name.startswith(name))
+        return sorted(found, key=lambda entry: not from_system(entry.name).startswith(name))
 
     def _checked(self, entry: os.DirEntry[str]) -> Path:
         if entry.is_symlink() and not self._holds(entry.path):
@@ -104,7 +105,7 @@ def _list_folder(folder: str) -> _Listing:
     listing = defaultdict[str, list[tuple[tuple[int, str], os.DirEntry[str]]]](list)
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = unicodedata.normalize("NFC", entry.name)
+            name = unicodedata.normalize("NFC", from_system(entry.name))
             stem, dot, extension = name.rpartition(".")
             order = _ORDER.get((dot + extension).lower())
             listing[name].append(((-1 if order is not None else len(_ORDER), entry.name), entry))

@@ -84,7 +84,8 @@ class SnapUGC(Dataset):
             splits[name], failures = self._read_records(table, folder, read_label, split=name)
             rejects += failures
         notes = tuple(note for table in tables.values() for note in table.notes)
-        return Annotations(splits=splits, rejects=tuple(rejects), notes=notes)
+        ids = {name: table.ids("Id") for name, table in tables.items()}
+        return Annotations(splits=splits, rejects=tuple(rejects), ids=ids, notes=notes)
 
     @property
     def _label_column(self) -> str:

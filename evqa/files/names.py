@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 NUM_SHOWN = 5
@@ -18,6 +19,11 @@ def shown(text: object) -> str:
 def shown_lines(text: object) -> str:
     """Return a text of several lines for a terminal; each line is `shown`."""
     return "\n".join(shown(line) for line in str(text).split("\n"))
+
+
+def from_system(name: str) -> str:
+    """Return a name or argument that the system gave as UTF-8 text, whatever the locale; other bytes stay escaped."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def is_text(text: str, *, or_bytes: bool = False) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from evqa.datasets.base import Annotations, Dataset
 from evqa.datasets.copies import alike
 from evqa.datasets.manifest import Checked, FileFacts, write_rows
 from evqa.datasets.splits import Records
-from evqa.errors import AnnotationError
+from evqa.errors import AnnotationError, FileError
 from evqa.media.cache import CachedReader
 from evqa.media.filling import fill
 from evqa.runs.build import build_dataset, build_loading, build_scorer
@@ -100,8 +99,8 @@ def write_rejects(dataset: Dataset, failures: Sequence[Failure]) -> None:
     rows = [[failure.id, failure.row or "", failure.reason, failure.table or ""] for failure in failures]
     try:
         write_rows(dataset.prepared_folder() / "rejects.csv", ["id", "row", "reason", "table"], rows)
-    except OSError as error:
-        raise AnnotationError(f"data.prepared={dataset.prepared}: cannot be written ({error.strerror}).") from error
+    except FileError as error:
+        raise AnnotationError(f"data.prepared={dataset.prepared}: {error.reason}.") from error
 
 
 def print_summary(
@@ -175,12 +174,6 @@ def _group_lines(title: str, groups: Sequence[Sequence[FileFacts]]) -> list[str]
 
 def _reasons_table(failures: Sequence[Failure]) -> Table:
     table = Table("rejected", "reason", title="Not usable", title_justify="left")
-    for kind, count in Counter(map(_kind, failures)).most_common():
-        table.add_row(str(count), kind.replace("[", "\\["))
+    for kind, count in Counter(failure.kind for failure in failures).most_common():
+        table.add_row(str(count), kind)
     return table
-
-
-def _kind(failure: Failure) -> str:
-    """The rule without the values of one item, so that like reasons count together."""
-    text = failure.reason.replace(failure.id, "<Id>") if failure.id else failure.reason
-    return re.sub(r"'[^']*'|(?<![\w.])-?\d[\w.]*", "...", text.partition(";")[0].partition(" (line ")[0])
