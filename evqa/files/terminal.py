@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from evqa.files.names import shown_lines
+from evqa.files.streams import accept_all_characters
 
 
 class Terminal(Console):
@@ -23,16 +23,3 @@ def terminal(*, stderr: bool = False, soft_wrap: bool = True, width: int | None 
     """Make the console of a command. soft_wrap: leave long lines to the terminal, so that paths can be copied."""
     accept_all_characters()
     return Terminal(stderr=stderr, soft_wrap=soft_wrap, width=width, highlight=False, markup=False, emoji=False)
-
-
-def say(text: object, stream: TextIO) -> None:
-    """Write sentences as lines: errors of a command, before or without a console."""
-    accept_all_characters()
-    stream.write(f"{shown_lines(text)}\n")
-
-
-def accept_all_characters() -> None:
-    r"""Let standard output and error write what their encoding lacks as an escape (\u0142) instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, "errors", None) not in (None, "backslashreplace") and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from evqa.errors import ConfigError
+from evqa.files.terminal import terminal
 from evqa.runs import show
 from evqa.runs.build import build_dataset
 from evqa.runs.fit import describe
@@ -37,7 +36,7 @@ def evaluate_split(
         about=describe(run.config, run.checkpoint, split, modal),
         facts=known_facts(run.config),
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     title = f"{'-'.join(words)}: n={record['n']}, {record['num_failed']} failed"
     console.print(show.metrics_table(record, title=title))
     console.print(f"Predictions: {run.folder.prediction('-'.join(words))}")

@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from evqa.datasets import manifest
@@ -17,13 +16,14 @@ from evqa.datasets.copies import alike
 from evqa.datasets.manifest import Checked, FileFacts, write_rows
 from evqa.datasets.splits import Records
 from evqa.errors import AnnotationError, FileError
+from evqa.files.terminal import terminal
 from evqa.media.cache import CachedReader
 from evqa.media.filling import fill
 from evqa.runs.build import build_dataset, build_loading, build_scorer
 from evqa.types import Failure
 
 SHOWN = 20  # rejects that are printed; all are written
-console = Console(highlight=False, soft_wrap=True)
+console = terminal()
 
 
 def run(config: DictConfig) -> None:
@@ -109,16 +109,16 @@ def print_summary(
     """Print how much is usable, what the files are like, equal files, and why things are rejected."""
     console.print(_sizes_table(annotations, usable))
     for line in _file_lines(usable):
-        console.print(line, markup=False)
+        console.print(line)
     for line in (*annotations.notes, *_twin_lines(usable)):
-        console.print(line, markup=False)
+        console.print(line)
     if failures:
         console.print(_reasons_table(failures))
     for failure in failures[:SHOWN]:
-        console.print(f"  {failure}", markup=False)
+        console.print(f"  {failure}")
     if len(failures) > SHOWN:
         console.print(f"  and {len(failures) - SHOWN} more in rejects.csv")
-    console.print(f"Manifest and rejects: {folder}", markup=False)
+    console.print(f"Manifest and rejects: {folder}")
 
 
 def _sizes_table(annotations: Annotations, usable: Sequence[FileFacts]) -> Table:
