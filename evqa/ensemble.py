@@ -89,7 +89,7 @@ def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judg
 
     method: Method = flags.method or "mean"
     if len(members.names) < 2:
-        raise AnnotationError("One prediction is no ensemble; give at least two.")
+        raise AnnotationError(" ".join(["One prediction is no ensemble; give at least two.", *members.left_out]))
     if members.labels_N is None:
         if method in ("weights", "stack"):
             raise AnnotationError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from evqa.config.paths import is_unfinished
 from evqa.errors import AnnotationError, RunError
 from evqa.metrics.score_table import ID, read_labels, read_rows, read_scores
 
@@ -88,8 +89,8 @@ def read_run(path: Path, *, split: str) -> Run:
     predictions = path / "predictions"
     label, scores, items, problem = None, None, {}, None
     try:
-        if not (predictions / f"{split}.csv").is_file():
-            raise AnnotationError(_missing(predictions, split=split, history=history))
+        if is_unfinished(path) or not (predictions / f"{split}.csv").is_file():
+            raise AnnotationError(_missing(path, split=split, history=history))
         table = read_scores(predictions / f"{split}.csv")
         label, scores = table.label, table.values
         items = _items(predictions / f"{split}.targets.csv", label=label)
@@ -119,11 +120,15 @@ def with_labels(run: Run, path: Path) -> Run:
     return Run(**{**vars(run), "items": items})
 
 
-def _missing(predictions: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> str:
+def _missing(run: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> str:
+    """Say why a run is not ranked: what an unfinished one has scored are not the scores of its end."""
     steps = [row["step"] for row in history if isinstance(row.get("step"), int)]
     reached = f"stopped or still running at step {max(steps)}" if steps else "nothing logged yet"
-    others = sorted(path.stem for path in predictions.glob("*.csv") if not path.name.endswith(".targets.csv"))
-    has = f"; it has {', '.join(others)}" if others else ""
+    files = (run / "predictions").glob("*.csv")
+    scored = sorted(path.stem for path in files if not path.name.endswith(".targets.csv"))
+    if split in scored:
+        return f"the run is not finished ({reached}); its predictions/{split}.csv is left out"
+    has = f"; it has {', '.join(scored)}" if scored else ""
     return f"no predictions/{split}.csv{has} ({reached})"
 
 
@@ -164,7 +169,7 @@ def _truth(text: str | None) -> bool | None:
 def _history(path: Path) -> tuple[Mapping[str, Any], ...]:
     """Lines of metrics.jsonl; one that a kill cut short is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
         except ValueError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +12,18 @@ from evqa.files.terminal import terminal
 from evqa.runs import show
 from evqa.runs.build import build_dataset
 from evqa.runs.fit import describe
+from evqa.runs.folder import RunFolder
 from evqa.runs.load import load_run
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.scoring import score_split, write_predictions
+
+OVERRIDES = "overrides"  # key of an evaluation's record; training's own records do not have it
 
 
 def evaluate_split(
     path: Path, *, split: str, modal: str | None, checkpoint: str, overrides: Sequence[str]
 ) -> dict[str, object]:
-    """Score, write `predictions/<split>[-<modal>][-<checkpoint>].csv` and `.json`, print; returns the record."""
+    """Score, write `predictions/NAME.csv` and `.json` (see `_name`), print; returns the record."""
     run = load_run(path, checkpoint=checkpoint, overrides=overrides)
     annotations = build_dataset(run.config).load()
     if split not in annotations.splits:
@@ -26,18 +31,40 @@ def evaluate_split(
     records, unreadable = check_files(annotations.splits[split], run.config)
     scored = score_split(run.trainer(), run.module, run.datamodule({split: records}, modal), split)
     words = [split, *([modal] if modal else []), *([run.checkpoint.stem] if checkpoint != "best" else [])]
+    name = _name(run.folder, words, overrides)
     record = write_predictions(
         run.folder,
-        "-".join(words),
+        name,
         scored,
         records=records,
         rejects=[*annotations.rejects, *unreadable],
         scale=run.module.scale,
-        about=describe(run.config, run.checkpoint, split, modal),
+        about=describe(run.config, run.checkpoint, split, modal) | {OVERRIDES: list(overrides)},
         facts=known_facts(run.config),
     )
     console = terminal()
-    title = f"{'-'.join(words)}: n={record['n']}, {record['num_failed']} failed"
+    title = f"{name}: n={record['n']}, {record['num_failed']} failed"
     console.print(show.metrics_table(record, title=title))
-    console.print(f"Predictions: {run.folder.prediction('-'.join(words))}")
+    console.print(f"Predictions: {run.folder.prediction(name)}")
     return record
+
+
+def _name(folder: RunFolder, words: Sequence[str], overrides: Sequence[str]) -> str:
+    """Name the files of an evaluation: `<split>[-<modal>][-<checkpoint>]`; what training wrote is never replaced.
+
+    A split with overrides is `<split>-override-<digest>`, and `<split>-eval` where training has scored it already.
+    """
+    if len(words) > 1:
+        return "-".join(words)
+    if overrides:
+        digest = hashlib.sha256("\n".join(sorted(overrides)).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{words[0]}-override-{digest[:8]}"
+    return f"{words[0]}-eval" if _is_of_training(folder, words[0]) else words[0]
+
+
+def _is_of_training(folder: RunFolder, split: str) -> bool:
+    """Whether the scores of a split are those that training left, and not an evaluation's."""
+    try:
+        return OVERRIDES not in json.loads(folder.prediction(split, "json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return folder.prediction(split).exists()

@@ -19,7 +19,9 @@ from typing import Any, TextIO
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.identity import difference
+from evqa.config.paths import finished_mark
 from evqa.errors import RunError
+from evqa.files.regular import check_readable
 from evqa.files.whole import write_whole
 
 PACKAGES = ("evqa", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "scipy", "av", "decord")
@@ -48,11 +50,11 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether the run was fitted and evaluated to the end."""
-        return (self.path / "predictions" / "finished").exists()
+        return finished_mark(self.path).exists()
 
     def finish(self) -> None:
         """Mark the run as finished; written after everything else."""
-        (self.path / "predictions" / "finished").touch()
+        finished_mark(self.path).touch()
 
     def read_config(self) -> DictConfig:
         """Load the configuration that the run was made with.
@@ -62,6 +64,7 @@ class RunFolder:
         """
         if not self.config.exists():
             raise RunError(f"{self.path}: not a run (it has no config.yaml). A run is runs/<experiment>/<name>.")
+        check_readable(self.config)
         config = OmegaConf.load(self.config)
         assert isinstance(config, DictConfig)
         return config
