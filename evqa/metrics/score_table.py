@@ -52,13 +52,25 @@ def read_labels(path: Path, *, label: str) -> ScoreTable:
 
 def read_ids(path: Path) -> list[str]:
     """Read the ids of a table of items, for instance of a test set without labels. Raises AnnotationError."""
+    ids = _ids(path)
+    _check_unique(path, ids)
+    return ids
+
+
+def ids_of(path: Path) -> list[str]:
+    """Name the items of a table, each once, in its order, whatever else is wrong with it. Raises AnnotationError."""
+    ids = dict.fromkeys(id_ for id_ in _ids(path) if id_.strip())
+    if not ids:
+        raise AnnotationError(f"{path}: the file has column names and no ids.")
+    return list(ids)
+
+
+def _ids(path: Path) -> list[str]:
     grid = _grid(path)
     if ID not in grid.columns:
         raise AnnotationError(f"{path}: no column '{ID}'; the file has {listed(grid.columns)}.")
     at = grid.columns.index(ID)
-    ids = [row.values[at] for row in grid.rows if len(row.values) > at]
-    _check_unique(path, ids)
-    return ids
+    return [row.values[at] for row in grid.rows if len(row.values) > at]
 
 
 def columns_of(path: Path) -> list[str]:

@@ -16,6 +16,7 @@ import yaml
 
 from evqa.config.paths import is_unfinished
 from evqa.errors import AnnotationError, RunError
+from evqa.files.names import shown
 from evqa.metrics.score_table import ID, read_labels, read_rows, read_scores
 
 CONFIG = "config.yaml"
@@ -98,7 +99,7 @@ def read_run(path: Path, *, split: str) -> Run:
         problem = str(error)
     return Run(
         path=path,
-        name="/".join(path.resolve().parts[-2:]),
+        name=shown("/".join(path.resolve().parts[-2:])),
         config=_yaml(path / CONFIG, kind=dict),
         overrides=tuple(map(str, _yaml(path / "overrides.yaml", kind=list))),
         history=history,
