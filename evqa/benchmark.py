@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evqa.cli import command
+from evqa.cli import Flags, command
 from evqa.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the flags."""
-    flags = argparse.ArgumentParser(
+    flags = Flags(
         prog="evqa benchmark",
         description=ABOUT,
         epilog=EXAMPLES,
@@ -59,11 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print tables, write what was asked for."""
     flags = parser().parse_intermixed_args(arguments)
     _check(flags)
-    from rich.console import Console
-
     from evqa.benchmarking import show
+    from evqa.files.terminal import terminal
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = terminal(soft_wrap=False, width=None if sys.stdout.isatty() else 120)
     report = _measure_data(flags, console) if flags.mode == "data" else _measure_steps(flags)
     show.print_report(console, report)
     if flags.json:

@@ -6,18 +6,30 @@ files, so that nothing heavy is imported for a list or a typo.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from evqa import __version__
 from evqa.config.nearest import suggestion
 from evqa.errors import EvqaError
+from evqa.files.names import shown_lines
+from evqa.files.streams import accept_all_characters, say
 
 PACKAGE = Path(__file__).parent
+
+
+class Flags(argparse.ArgumentParser):
+    """The flags of a command; what was typed is shown as text in its messages."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and end with 2."""
+        super().error(shown_lines(message))
 
 
 def command(function: Callable[[list[str] | None], object]) -> Callable[..., None]:
@@ -25,6 +37,7 @@ def command(function: Callable[[list[str] | None], object]) -> Callable[..., Non
 
     @functools.wraps(function)
     def main(arguments: list[str] | None = None) -> None:
+        accept_all_characters()
         try:
             function(arguments)
         except KeyboardInterrupt:
@@ -32,7 +45,7 @@ def command(function: Callable[[list[str] | None], object]) -> Callable[..., Non
         except EvqaError as error:
             from evqa.config.environment import hidden
 
-            sys.stderr.write(f"{hidden(error)}\n")
+            say(hidden(error), sys.stderr)
             raise SystemExit(2) from None
 
     return main
@@ -50,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     known = commands()
     if name not in known:
-        sys.stderr.write(f"evqa {name}: there is no such command. {suggestion(name, known)}\n")
+        say(f"evqa {name}: there is no such command. {suggestion(name, known)}", sys.stderr)
         return 2
     return int(importlib.import_module(f"evqa.{name}").main(rest) or 0)
 

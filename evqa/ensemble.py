@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evqa.cli import Flags
 from evqa.errors import AnnotationError, EvqaError
+from evqa.files.streams import say
 
 if TYPE_CHECKING:
     from evqa.ensembling import Combination, Judgement, Members, Method
@@ -21,7 +23,7 @@ METHODS = ("mean", "rank_mean", "weights", "stack")
 
 def parser() -> argparse.ArgumentParser:
     """The flags of the command."""
-    flags = argparse.ArgumentParser(
+    flags = Flags(
         prog="evqa ensemble",
         description="Combine predictions. Members are run folders or files with the columns 'Id,<label>'.",
         epilog="With labels the ensemble is judged: weights and stack by nested cross-validation, so that the score "
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(flags)
     except EvqaError as error:
-        sys.stderr.write(f"{error}\n")
+        say(error, sys.stderr)
         return 2
     return 0
 
@@ -82,13 +84,12 @@ def run(flags: argparse.Namespace) -> None:
 
 
 def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judgement | None, list[str]]:
-    from rich.console import Console
-
     from evqa.ensembling import equal, judge
+    from evqa.files.terminal import terminal
 
     method: Method = flags.method or "mean"
     if len(members.names) < 2:
-        raise AnnotationError("One prediction is no ensemble; give at least two.")
+        raise AnnotationError(" ".join(["One prediction is no ensemble; give at least two.", *members.left_out]))
     if members.labels_N is None:
         if method in ("weights", "stack"):
             raise AnnotationError(
@@ -97,7 +98,7 @@ def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judg
             )
         return equal(method, members.names), None, []
     scores_KM, labels_K = members.labelled()
-    with Console(stderr=True).status(f"Judging {method} of {len(members.names)} members on {len(labels_K)} labels"):
+    with terminal(stderr=True).status(f"Judging {method} of {len(members.names)} members on {len(labels_K)} labels"):
         found = judge(method, scores_KM, labels_K, names=members.names, num_folds=flags.folds, seed=flags.seed)
     return *found, []
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evqa.cli import command
+from evqa.cli import Flags, command
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the flags."""
-    flags = argparse.ArgumentParser(prog="evqa eval", description="Score a split with a finished run.")
+    flags = Flags(prog="evqa eval", description="Score a split with a finished run.")
     flags.add_argument("run", metavar="RUN", type=Path, help="run folder: runs/<experiment>/<name>")
     flags.add_argument("--split", default="val", help="split of the run's data (default: val)")
     flags.add_argument("--modal", choices=("a", "v", "av"), help="score with a part of the run's modalities")

@@ -30,7 +30,7 @@ Place = tuple[int, int]  # (epoch, index of the record)
 def seed_of(*words: object) -> int:
     """Derive a 63-bit seed from what it shall depend on."""
     text = "/".join(str(word) for word in words)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "little") >> 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evqa.cli import command
+from evqa.cli import Flags, command
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the flags."""
-    flags = argparse.ArgumentParser(
+    flags = Flags(
         prog="evqa merge",
         description="Export a finished run: a Hugging Face folder, VideoLLaMA2's published layout, or a peft adapter.",
     )

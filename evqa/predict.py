@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evqa.cli import command
+from evqa.cli import Flags, command
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the flags."""
-    flags = argparse.ArgumentParser(prog="evqa predict", description="Score new videos with a finished run.")
+    flags = Flags(prog="evqa predict", description="Score new videos with a finished run.")
     flags.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="video files, folders, or one CSV")
     flags.add_argument("--run", required=True, type=Path, help="run folder: runs/<experiment>/<name>")
     flags.add_argument("--title", help="title of the video")

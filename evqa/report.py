@@ -10,12 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from evqa.cli import Flags
 from evqa.errors import EvqaError, RunError
+from evqa.files.streams import say
 
 
 def parser() -> argparse.ArgumentParser:
     """The flags of the command."""
-    flags = argparse.ArgumentParser(
+    flags = Flags(
         prog="evqa report",
         description="Tables, paired tests and pictures of a set of runs, as Markdown and as one HTML file.",
         epilog="Runs are grouped by the settings they differ in; seeds are pooled. Unfinished runs are listed.",
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(flags)
     except EvqaError as error:
-        sys.stderr.write(f"{error}\n")
+        say(error, sys.stderr)
         return 2
     return 0
 
@@ -56,15 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(flags: argparse.Namespace) -> None:
     """Read the runs, compare, write, show. Raises EvqaError."""
     baseline = _baseline(flags.baseline)
-    from rich.console import Console
-
+    from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
     from evqa.reporting.runs import find_runs, read_run, with_labels
     from evqa.reporting.show import show
     from evqa.reporting.study import pool
     from evqa.reporting.writing import write_report
 
-    with Console(stderr=True).status("Reading, resampling, drawing"):
+    with terminal(stderr=True).status("Reading, resampling, drawing"):
         runs = [read_run(path, split=flags.split) for path in find_runs(flags.runs)]
         if flags.labels:
             runs = [with_labels(one, flags.labels) for one in runs]

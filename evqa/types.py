@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -79,6 +80,12 @@ class Failure:
     reason: str
     row: int | None = None  # 1-based data row of the table, where the failure is the row's
     table: str | None = None  # file name of that table
+
+    @property
+    def kind(self) -> str:
+        """The reason without the values of one item, so that like reasons count together."""
+        text = self.reason.replace(self.id, "<Id>") if self.id else self.reason
+        return re.sub(r"'[^']*'|(?<![\w.])-?\d[\w.]*", "...", text.partition(";")[0].partition(" (line ")[0])
 
     def __str__(self) -> str:
         place = " ".join(filter(None, (self.table, f"row {self.row}" if self.row else "")))

@@ -12,7 +12,7 @@ FLOORS = {
     2: ("models", "heads", "datasets", "ensembling", "reporting"),
     3: ("loading", "module", "datamodule", "callbacks", "tuning", "optimization"),
     4: ("runs", "benchmarking"),
-    5: ("train", "prepare", "eval", "predict", "ensemble", "report", "benchmark", "merge", "cli", "__main__"),
+    5: ("train", "prepare", "eval", "predict", "ensemble", "report", "submit", "benchmark", "merge", "cli", "__main__"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms of one floor that may see each other in this order (left sees right), because they are one story.

@@ -49,7 +49,7 @@ def _is_readable(path: Path, spec: ClipSpec, console: Console) -> bool:
     except MediaError as error:
         reason = error.reason
     if reason:
-        console.print(f"Left out: {path}: {reason}", style="yellow", markup=False)
+        console.print(f"Left out: {path}: {reason}", style="yellow")
     return not reason
 
 

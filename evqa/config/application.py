@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from evqa.errors import ConfigError, EvqaError
+from evqa.files.streams import accept_all_characters, say
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -48,13 +49,14 @@ class Application:
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Run with a command line (without the program's name); returns the exit code."""
         arguments = list(sys.argv[1:] if argv is None else argv)
+        accept_all_characters()
         gc.disable()  # composing makes much and drops little: a tenth of the time until an answer
         try:
             return self._run(arguments)
         except KeyboardInterrupt:
             return 130
         except EvqaError as error:
-            _say(_sentence(error), sys.stderr)
+            say(_sentence(error), sys.stderr)
             return 2
         finally:
             gc.enable()
@@ -137,7 +139,7 @@ class JobFailedError(BaseException):
 def report_failure(error: Exception) -> int:
     """Print a sentence (2) for what the user can mend, a traceback (1) for everything else."""
     if isinstance(error, EvqaError):
-        _say(_sentence(error), sys.stderr)
+        say(_sentence(error), sys.stderr)
         return 2
     traceback.print_exception(type(error), error, _from_the_job(error.__traceback__))
     return 1
@@ -202,7 +204,7 @@ def _show(hydra: Hydra, composer: Composer, flags: argparse.Namespace) -> int:
     else:
         hydra.show_info(flags.info, composer.config_name, plan.lines)
     if plan.problems:
-        _say("\n".join(plan.problems), sys.stderr)
+        say("\n".join(plan.problems), sys.stderr)
     return 0
 
 

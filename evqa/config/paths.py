@@ -22,6 +22,16 @@ def conf_folder() -> Path:
     raise ConfigError([f"The configuration files are neither in {places}. Install evqa again, or run from a checkout."])
 
 
+def finished_mark(run: Path) -> Path:
+    """The file that a run writes last: where it lies, the run was fitted and evaluated to its end."""
+    return run / "predictions" / "finished"
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is that of a run (it has settings) that has not come to its end."""
+    return (folder / "config.yaml").exists() and not finished_mark(folder).exists()
+
+
 def group_folders(conf: Path) -> dict[str, Path]:
     """Every group below a configuration folder by name ('model', 'hydra/launcher'); a group holds YAML files."""
     found = {}

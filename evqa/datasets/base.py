@@ -25,11 +25,13 @@ class Annotations:
     """Records by split, and the rows that could not be used.
 
     splits: "train" and "val", "test" and "predict" where such tables are given, "holdout" (the given validation table)
-        in training by folds. Only records of "test" and "predict" may lack a label. notes: sentences worth telling.
+        in training by folds. Only records of "test" and "predict" may lack a label. ids: all that a table names, also
+        those of rejects, each once in the table's order (as `read` gives them). notes: sentences worth telling.
     """
 
     splits: Mapping[str, Records]
     rejects: tuple[Failure, ...] = ()
+    ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -98,7 +100,7 @@ class Dataset(ABC):
     def prepared_folder(self) -> Path:
         """The folder of this data set's manifest and rejects; another table or media folder has another one."""
         places = [str(Path(source).absolute()) for source in self.sources()]
-        name = hashlib.sha256("\n".join(places).encode()).hexdigest()[:8]
+        name = hashlib.sha256("\n".join(places).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return Path(self.prepared) / f"{type(self).__module__.rpartition('.')[2]}-{name}"
 
     def load(self) -> Annotations:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import os
-import uuid
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evqa.datasets.copies import NO_LOOK, look_of
 from evqa.datasets.isolated import map_isolated
 from evqa.datasets.splits import Records
-from evqa.errors import MediaError
+from evqa.errors import FileError, MediaError
+from evqa.files.names import shown
+from evqa.files.regular import check_readable
+from evqa.files.terminal import terminal
+from evqa.files.whole import whole_text
 from evqa.media.limits import Limits
 from evqa.media.probe import content_hash, probe
 from evqa.types import Failure, Record
@@ -111,7 +113,8 @@ def check_files(
 def read_manifest(path: Path) -> list[FileFacts]:
     """Read a manifest; a missing or damaged one holds nothing, it is only a memory of what can be looked at again."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        check_readable(path)
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return [_parse(row) for row in csv.DictReader(file, strict=True)]
     except (OSError, ValueError, TypeError, KeyError, csv.Error):
         return []
@@ -124,17 +127,11 @@ def write_manifest(path: Path, facts: Iterable[FileFacts]) -> None:
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> None:
-    """Write a CSV file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        with draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(header)
-            table.writerows(rows)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """Write a CSV file whole or not at all. Raises FileError."""
+    with whole_text(path) as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
 
 
 def inspect_file(path: str, *, limits: Limits, hashed: bool = False, looked: bool = False) -> FileFacts:
@@ -172,10 +169,8 @@ def _named(facts: FileFacts, name: str, split: str) -> FileFacts:
 def _remember(path: Path, facts: Sequence[FileFacts]) -> None:
     try:
         write_manifest(path, facts)
-    except OSError as error:
-        warnings.warn(
-            f"{path} cannot be written ({error.strerror}); all files will be looked into again next time", stacklevel=3
-        )
+    except FileError as error:
+        warnings.warn(f"{shown(error)}; all files will be looked into again next time", stacklevel=3)
 
 
 def _inspect_all(inspect: partial[FileFacts], paths: Sequence[str], *, num_workers: int) -> dict[str, FileFacts]:
@@ -195,8 +190,8 @@ def _inspect_all(inspect: partial[FileFacts], paths: Sequence[str], *, num_worke
 
 def progress_bar() -> Progress:
     """Make a bar on the standard error stream; it shows nothing where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = terminal(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 

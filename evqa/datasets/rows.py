@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.tables import Row, Table
 from evqa.errors import MediaError
+from evqa.files.names import is_text
 from evqa.types import Failure, LabelScale, Record
 
 ReadLabel = Callable[[str], float]  # text of a cell -> label in the annotation's scale; ValueError with a sentence
@@ -37,7 +38,8 @@ def number_in(text: str, name: str) -> float:
     if cell.lower().lstrip("+-") in ("nan", "inf", "infinity"):
         raise ValueError(f"{name} is {cell}, not a finite number")
     if not _NUMBER.fullmatch(cell):
-        raise ValueError(f"{name} is {cell!r}, not a number" if cell else f"{name} is empty")
+        mend = "; decimals have a point, thousands nothing" if "," in cell else ""
+        raise ValueError(f"{name} is {cell[:40]!r}, not a number{mend}" if cell else f"{name} is empty")
     return float(cell)
 
 
@@ -111,9 +113,11 @@ def _read_row(
         path = folder.find(row.values[columns.path] if columns.path else name)
     except MediaError as error:
         faults.append(error.reason)
-    if path is None or faults:
-        return None, faults
     title, description, group = (
         row.values[column] or None if column else None for column in (columns.title, columns.description, columns.group)
     )
+    if not all(is_text(text) for text in (title, description, group) if text):
+        faults.append("its texts hold a byte that is not UTF-8")
+    if path is None or faults:
+        return None, faults
     return Record(id=name, path=path, title=title, description=description, label=label, group=group), []

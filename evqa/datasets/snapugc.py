@@ -14,8 +14,9 @@ from evqa.datasets.base import LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, ReadLabel, number_in, read_records, scale_reader
 from evqa.datasets.splits import Records
-from evqa.datasets.tables import Quoting, Table, read_table
+from evqa.datasets.tables import Table, read_table
 from evqa.errors import AnnotationError
+from evqa.files.grid import Quoting
 from evqa.types import Failure
 
 
@@ -82,7 +83,9 @@ class SnapUGC(Dataset):
             folder = MediaFolder(Path(given[name][1] or self.videos), follow_links=self.follow_links)
             splits[name], failures = self._read_records(table, folder, read_label, split=name)
             rejects += failures
-        return Annotations(splits=splits, rejects=tuple(rejects))
+        notes = tuple(note for table in tables.values() for note in table.notes)
+        ids = {name: table.ids("Id") for name, table in tables.items()}
+        return Annotations(splits=splits, rejects=tuple(rejects), ids=ids, notes=notes)
 
     @property
     def _label_column(self) -> str:
@@ -95,7 +98,7 @@ class SnapUGC(Dataset):
         table = read_table(path, format="tsv" if has_tabs else "csv", id_column="Id", quoting=quoting)
         needed = [self._label_column] if split in LABELLED else []
         table.require("Id", "Title", "Description", *needed, *filter(None, [self.group_column]))
-        return table
+        return table.with_decimal_points(self.label.name)
 
     def _read_records(
         self, table: Table, folder: MediaFolder, read_label: ReadLabel, *, split: str
@@ -114,7 +117,8 @@ class SnapUGC(Dataset):
         name = self._label_column
         cells = [row.values[name] for table in tables if name in table.columns for row in table.rows]
         num_ranked = self.num_ranked or max(
-            (int(cell) for cell in cells if cell.isascii() and cell.isdigit()), default=0
+            (int(cell) for cell in cells if len(cell) < 19 and cell.isascii() and cell.isdigit()),
+            default=0,
         )
         if not num_ranked:
             raise AnnotationError(f"{self.csv}: column {name!r} holds no rank (a whole number from 1).")

@@ -165,4 +165,4 @@ def _key(unit: _Unit) -> str:
 
 
 def _digest(*words: object) -> str:
-    return hashlib.sha256("/".join(map(str, words)).encode()).hexdigest()
+    return hashlib.sha256("/".join(map(str, words)).encode("utf-8", "surrogateescape")).hexdigest()

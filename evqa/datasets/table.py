@@ -10,6 +10,7 @@ from evqa.datasets.base import LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, read_records, scale_reader
 from evqa.datasets.splits import Records
+from evqa.datasets.tables import Table as FileTable
 from evqa.datasets.tables import format_of, read_table
 from evqa.types import Failure
 
@@ -44,15 +45,21 @@ class Table(Dataset):
         """Read the given tables; raises AnnotationError where one cannot be used."""
         folder = MediaFolder(Path(self.root), follow_links=self.follow_links)
         files = {"train": self.path, "val": self.val_path, "test": self.test_path}
+        tables = {name: self._read_table(Path(file)) for name, file in files.items() if file}
         splits, rejects = dict[str, Records](), list[Failure]()
-        for name, file in files.items():
-            if file:
-                splits[name], failures = self._read_one(Path(file), folder, split=name)
-                rejects += failures
-        return Annotations(splits=splits, rejects=tuple(rejects))
+        for name, table in tables.items():
+            splits[name], failures = self._read_records(table, folder, split=name)
+            rejects += failures
+        notes = tuple(note for table in tables.values() for note in table.notes)
+        return Annotations(splits=splits, rejects=tuple(rejects), notes=notes)
 
-    def _read_one(self, path: Path, folder: MediaFolder, *, split: str) -> tuple[Records, tuple[Failure, ...]]:
+    def _read_table(self, path: Path) -> FileTable:
         table = read_table(path, format=format_of(path), id_column=self.id_column, quoting=self.quoting)
+        return table.with_decimal_points(self.label.name)
+
+    def _read_records(
+        self, table: FileTable, folder: MediaFolder, *, split: str
+    ) -> tuple[Records, tuple[Failure, ...]]:
         others = (self.path_column, self.title_column, self.description_column, self.group_column)
         table.require(self.id_column, *filter(None, others), *([self.label.name] if split in LABELLED else []))
         columns = Columns(

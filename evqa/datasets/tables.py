@@ -6,20 +6,23 @@ with leading zeros as numbers.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from evqa.errors import AnnotationError
+from evqa.files.grid import Quoting, read_grid, read_text
+from evqa.files.names import is_text, listed
 from evqa.types import Failure
 
 Format = Literal["csv", "tsv", "jsonl"]
-Quoting = Literal["rfc4180", "none"]
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)\s*", re.ASCII)
+MOST_EMPTY = 100  # empty cells for each filled one that a JSONL table may have; they need memory
+NUM_COMPARED = 1000  # names among which the nearest is looked for
 FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -34,19 +37,39 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it was read; `rejects` are rows that do not have the form of the table."""
+    """A table as it was read; `rejects` are rows that do not have the form of the table, `notes` are worth telling."""
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     rejects: tuple[Failure, ...]
+    notes: tuple[str, ...] = ()
+
+    def ids(self, column: str) -> tuple[str, ...]:
+        """Every id that the table names, once, in its order; those of rejected rows too, where they reach that far."""
+        named = [(row.number, row.values[column]) for row in self.rows]
+        named += [(reject.row or 0, reject.id) for reject in self.rejects]
+        return tuple(dict.fromkeys(name for _, name in sorted(named) if name.strip()))
+
+    def with_decimal_points(self, column: str) -> Table:
+        """Read `0,5` as 0.5 where the whole column leaves no doubt: no points, and not all could be thousands."""
+        cells = [row.values.get(column, "") for row in self.rows]
+        found = [match for match in map(_DECIMAL_COMMA.fullmatch, cells) if match]
+        if any("." in cell for cell in cells) or all(len(match[2]) == 3 and match[1] != "0" for match in found):
+            return self
+        note = f"{self.path.name}: {column} is written with decimal commas ({found[0][0].strip()}); read as points."
+        rows = (
+            replace(row, values=row.values | {column: _with_point(row.values.get(column, ""))}) for row in self.rows
+        )
+        return replace(self, rows=tuple(rows), notes=(*self.notes, note))
 
     def require(self, *names: str) -> None:
         """Raise AnnotationError, with the nearest names, unless all columns exist."""
         missing = [name for name in names if name not in self.columns]
         if missing:
             sentences = [f"no column {name!r}{_nearest(name, self.columns)}" for name in missing]
-            raise AnnotationError(f"{self.path}: {'; '.join(sentences)}. Its columns are: {', '.join(self.columns)}.")
+            has = listed(self.columns, shown=20)
+            raise AnnotationError(f"{self.path}: {'; '.join(sentences)}. Its columns are: {has}.")
 
 
 def format_of(path: Path) -> Format:
@@ -62,7 +85,7 @@ def format_of(path: Path) -> Format:
 
 
 def read_table(path: Path, *, format: Format, id_column: str, quoting: Quoting = "rfc4180") -> Table:  # noqa: A002
-    """Read a table with a header line (or JSON objects, one a line); UTF-8, with or without byte order mark.
+    """Read a table with a header line (or JSON objects, one a line).
 
     id_column: names rejected rows, where they reach that far. quoting: rfc4180, or none where a quote is a character
     like any other.
@@ -70,82 +93,31 @@ def read_table(path: Path, *, format: Format, id_column: str, quoting: Quoting =
     Raises:
         AnnotationError: the file as a whole cannot be used.
     """
-    text = _read_text(path)
+    _check_exists(path)
     if format == "jsonl":
-        return _read_jsonl(path, text, id_column=id_column)
-    records = _split_records(text, delimiter="\t" if format == "tsv" else ",", quoting=quoting)
-    header = next(records, None)
-    if header is None or header.fault:
-        raise AnnotationError(f"{path} is empty." if header is None else f"{path}: bad header: {header.fault}.")
-    columns = tuple(name.strip() for name in header.fields)
-    doubled = sorted({name for name in columns if columns.count(name) > 1})
-    if doubled:
-        raise AnnotationError(f"{path}: column {', '.join(map(repr, doubled))} occurs more than once in the header.")
+        return _read_jsonl(path, read_text(path), id_column=id_column)
+    separator = "\t" if format == "tsv" else ","
+    grid = read_grid(path, separator=separator, id_column=id_column, quoting=quoting)
+    if not grid.columns:
+        raise AnnotationError(f"{path} is empty.")
+    at = grid.columns.index(id_column) if id_column in grid.columns else len(grid.columns)
     rows, rejects = list[Row](), list[Failure]()
-    for number, record in enumerate(records, 1):
-        fault = record.fault or _count_fault(record.fields, columns, format=format)
+    for cells in grid.rows:
+        fault = cells.fault or _lack(cells.values, grid.columns)
         if fault:
-            at = columns.index(id_column) if id_column in columns else len(record.fields)
-            name = record.fields[at] if at < len(record.fields) else ""
-            rejects.append(Failure(id=name, reason=f"{fault} (line {record.line})", row=number, table=path.name))
+            name = cells.values[at] if at < len(cells.values) else ""
+            rejects.append(Failure(id=name, reason=f"{fault} (line {cells.line})", row=cells.number, table=path.name))
         else:
-            rows.append(Row(number, record.line, dict(zip(columns, record.fields, strict=True))))
-    return Table(path, columns, tuple(rows), tuple(rejects))
+            rows.append(Row(cells.number, cells.line, dict(zip(grid.columns, cells.values, strict=True))))
+    return Table(path, grid.columns, tuple(rows), tuple(rejects), grid.notes)
 
 
-@dataclass(frozen=True)
-class _Record:
-    line: int
-    fields: list[str]
-    fault: str = ""
+def _with_point(cell: str) -> str:
+    return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
 
 
-class _Lines:
-    """Lines of a text that can be read again from an earlier one."""
-
-    def __init__(self, text: str) -> None:
-        self.lines = list(io.StringIO(text, newline=""))
-        self.next = 0
-
-    def __iter__(self) -> Iterator[str]:
-        while self.next < len(self.lines):
-            self.next += 1
-            yield self.lines[self.next - 1]
-
-
-def _split_records(text: str, *, delimiter: str, quoting: Quoting) -> Iterator[_Record]:
-    """Split into records; a quote that never closes costs its own line only, not all lines up to the next quote."""
-    lines = _Lines(text)
-
-    def parse() -> Iterator[list[str]]:
-        return csv.reader(
-            iter(lines),
-            delimiter=delimiter,
-            quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL,
-            strict=True,
-        )
-
-    reader = parse()
-    while lines.next < len(lines.lines):
-        begin = lines.next
-        try:
-            fields = next(reader, [])
-        except csv.Error as error:
-            first = lines.lines[begin].split(delimiter)
-            yield _Record(begin + 1, first, f"its quotes do not follow RFC 4180: {error}")
-            lines.next = begin + 1
-            reader = parse()
-            continue
-        if fields:  # blank lines are no rows
-            yield _Record(begin + 1, fields)
-
-
-def _count_fault(fields: list[str], columns: tuple[str, ...], *, format: Format) -> str:  # noqa: A002
-    if len(fields) == len(columns):
-        return ""
-    mend = "a comma inside a text needs quotes around the text" if format == "csv" else "a tab may not stand in a text"
-    mend = f"; {mend}" if len(fields) > len(columns) else ""
-    return f"has {len(fields)} fields where the header has {len(columns)}{mend}"
+def _lack(values: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    return f"has {len(values)} fields where the header has {len(columns)}" if len(values) < len(columns) else ""
 
 
 def _read_jsonl(path: Path, text: str, *, id_column: str) -> Table:
@@ -161,6 +133,9 @@ def _read_jsonl(path: Path, text: str, *, id_column: str) -> Table:
             continue
         columns.update(dict.fromkeys(values))
         rows.append(Row(number, line, values))
+    num_cells = sum(len(row.values) for row in rows)
+    if len(columns) * len(rows) > MOST_EMPTY * num_cells + 1_000_000:
+        raise AnnotationError(f"{path}: its {len(rows)} objects have {len(columns)} names, hardly one in common.")
     rows = [Row(row.number, row.line, dict.fromkeys(columns, "") | row.values) for row in rows]
     if id_column not in columns and not rows:
         raise AnnotationError(f"{path}: no line is a JSON object; the first fault: {rejects[0].reason}.")
@@ -178,25 +153,18 @@ def _parse_object(content: str) -> dict[str, str]:
     nested = [name for name, cell in value.items() if isinstance(cell, dict | list)]
     if nested:
         raise ValueError(f"holds a list or an object in {', '.join(map(repr, nested))}; cells are texts or numbers")
+    if not all(is_text(str(text), or_bytes=True) for pair in value.items() for text in pair):
+        raise ValueError("holds one half of a character (a lone surrogate)")
     return {name: "" if cell is None else str(cell) for name, cell in value.items()}
 
 
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+def _check_exists(path: Path) -> None:
+    if not path.exists():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise AnnotationError(f"{path}: no such table{_nearest(path.name, siblings)}.") from None
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror}).") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = data[: error.start].count(b"\n") + 1, data[error.start]
-        raise AnnotationError(f"{path}: line {line} is not UTF-8 (byte 0x{byte:02x}); save it as UTF-8.") from None
+        raise AnnotationError(f"{path}: no such table{_nearest(path.name, siblings)}.")
 
 
 def _nearest(name: str, choices: tuple[str, ...] | list[str]) -> str:
-    lowered = {choice.lower(): choice for choice in choices}
+    lowered = {choice.lower(): choice for choice in choices[:NUM_COMPARED]}
     found = difflib.get_close_matches(name.lower(), lowered, n=1)
     return f" (did you mean {lowered[found[0]]!r}?)" if found else ""

@@ -16,6 +16,7 @@ from scipy import stats
 
 from evqa.ensembling.members import Matrix, Vector
 from evqa.errors import AnnotationError
+from evqa.files.regular import check_readable
 
 Method = Literal["mean", "rank_mean", "weights", "stack"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -86,6 +87,7 @@ def save(path: Path, combination: Combination, *, about: dict[str, Any]) -> None
 def load(path: Path) -> tuple[Combination, dict[str, Any]]:
     """Read what `save` wrote. Raises AnnotationError."""
     try:
+        check_readable(path)
         content = json.loads(path.read_text(encoding="utf-8"))
         fields = content.pop("combination")
         lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}

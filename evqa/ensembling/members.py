@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evqa.config.paths import is_unfinished
 from evqa.errors import AnnotationError, RunError
-from evqa.metrics.score_table import ScoreTable, columns_of, listed, read_ids, read_labels, read_scores
+from evqa.files.names import listed
+from evqa.metrics.score_table import ScoreTable, columns_of, read_ids, read_labels, read_scores
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -25,7 +27,7 @@ class Members:
     """Predictions of the same items, and their labels where known.
 
     scores_NM: in each member's own scale. labels_N: NaN where unknown; None where the table of targets has none.
-    left_out: sentences about items that not all had, where the user allowed that.
+    left_out: sentences about runs that are not finished, and about items that not all had, where the user allowed that.
     """
 
     names: tuple[str, ...]
@@ -46,7 +48,7 @@ class Members:
         if self.labels_N is None:
             return None
         rows = sorted(f"{id_}\t{label!r}" for id_, label in zip(self.ids, map(float, self.labels_N), strict=True))
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_members(
@@ -57,6 +59,10 @@ def read_members(
     Without `targets`, the labels are those that runs keep beside their predictions. `common` keeps the ids that all
     have; otherwise any difference is an error that lists it. Raises AnnotationError or RunError.
     """
+    unfinished = [source for source in sources if is_unfinished(_place(source)[1])]
+    sources = [source for source in sources if source not in unfinished]
+    if not sources:
+        raise RunError(f"Not one of the runs is finished ({listed(unfinished)}); run them to their end first.")
     files = [_locate(source, split=split) for source in sources]
     names = _distinct([name for name, _ in files], sources)
     tables = [read_scores(path) for _, path in files]
@@ -79,18 +85,20 @@ def read_members(
         ids=tuple(ids),
         scores_NM=np.array([[table.values[id_] for table in tables] for id_ in ids]),
         labels_N=None if labels is None else np.array([labels.get(id_, np.nan) for id_ in ids]),
-        left_out=tuple(left_out),
+        left_out=(*(f"{source} is not finished and left out." for source in unfinished), *left_out),
     )
 
 
-def _locate(source: str, *, split: str) -> tuple[str, Path]:
-    """Name and file of a source; a path that exists is never taken apart at its '='."""
+def _place(source: str) -> tuple[str, Path]:
+    """Name (may be empty) and path of a source; a path that exists is never taken apart at its '='."""
     name, separator, rest = source.partition("=")
     path = Path(source)
-    if separator and not path.exists() and "/" not in name:
-        path = Path(rest)
-    else:
-        name = ""
+    return (name, Path(rest)) if separator and not path.exists() and "/" not in name else ("", path)
+
+
+def _locate(source: str, *, split: str) -> tuple[str, Path]:
+    """Name of a member and the file of its scores. Raises RunError."""
+    name, path = _place(source)
     if path.is_dir():
         file = path / "predictions" / f"{split}.csv"
         if not file.exists():

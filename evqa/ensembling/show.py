@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from evqa.ensembling.combination import Combination
 from evqa.ensembling.judgement import Judgement
 from evqa.ensembling.members import Members
+from evqa.files.terminal import terminal
 from evqa.metrics import Difference, Estimate, Evaluation, holm
 
 SPREAD_RATIO = 3.0  # members whose scores spread this much more than others' dominate a plain mean
@@ -30,7 +31,7 @@ def show(
     console: Console | None = None,
 ) -> None:
     """Print tables and what was written."""
-    console = console or Console()
+    console = console or terminal(soft_wrap=False)
     if judgement is not None:
         console.print(_headline(combination, judgement))
         console.print(_members(combination, judgement))
@@ -40,26 +41,26 @@ def show(
             f"{len(members.ids)} items, {len(members.names)} members, {combination.method}; no labels to judge by."
         )
     for note in [*notes, *_warnings(members, combination)]:
-        console.print(f"Note: {escape(note)}")
+        console.print(f"Note: {note}")
     for path in written:
-        console.print(f"Wrote {escape(str(path))}", soft_wrap=True)
-    console.print(f"Checked: {len(members.ids)} ids, each once, every score finite, column '{escape(members.label)}'.")
+        console.print(f"Wrote {path}", soft_wrap=True)
+    console.print(f"Checked: {len(members.ids)} ids, each once, every score finite, column '{members.label}'.")
 
 
 def _headline(combination: Combination, judgement: Judgement) -> Group:
     best = judgement.members[combination.members.index(judgement.best)]
     table = _table("", "challenge", "95 % interval", "p", "SROCC", "PLCC")
     table.title = f"Ensemble '{combination.method}' of {len(combination.members)}, n = {judgement.ensemble.n}"
-    table.add_row("[bold]ensemble", *_numbers(judgement.ensemble))
+    table.add_row(Text("ensemble", "bold"), *_numbers(judgement.ensemble))
     table.add_row("best member", *_numbers(best))
-    table.add_row("[bold]gain over best member", *_difference(judgement.gain))
+    table.add_row(Text("gain over best member", "bold"), *_difference(judgement.gain))
     table.add_row("gain, best chosen anew", *_difference(judgement.gain_reselected))
     said = [
-        f"Ensemble: {judgement.honest}. Best member: {escape(judgement.best)}; chosen anew in each resample.",
+        f"Ensemble: {judgement.honest}. Best member: {judgement.best}; chosen anew in each resample.",
         "challenge: 0.6 SROCC + 0.4 PLCC.",
     ]
     if judgement.fitted is not None:
-        table.add_row("[dim]too good", *_numbers(judgement.fitted))
+        table.add_row(Text("too good", "dim"), *_numbers(judgement.fitted))
         said.insert(1, "Too good: scored on the labels that the weights were fitted on.")
     return Group(table, "", " ".join(said))
 
@@ -70,9 +71,7 @@ def _members(combination: Combination, judgement: Judgement) -> Table:
     adjusted = holm([added.p for added in judgement.added])
     rows = zip(combination.members, combination.shares(), judgement.members, judgement.added, adjusted, strict=True)
     for number, (name, share, evaluation, added, p) in enumerate(rows, start=1):
-        table.add_row(
-            f"{number} {escape(name)}", f"{share:.3f}", _numbers(evaluation)[0], *_difference(replace(added, p=p))
-        )
+        table.add_row(f"{number} {name}", f"{share:.3f}", _numbers(evaluation)[0], *_difference(replace(added, p=p)))
     return table
 
 

@@ -70,6 +70,23 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def check_place(path: Path) -> None:
+    """Find out before long work whether a file can be written at a path; its folder may be missing yet.
+
+    Raises:
+        FileError: as `write_whole` would.
+    """
+    check_writable(path)
+    target = Path(os.path.realpath(path))
+    folder = next(parent for parent in target.parents if os.path.lexists(parent))  # the root at the latest
+    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    try:
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise FileError(path, why(error, "written")) from error
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what killed processes of this machine left behind while they wrote this file."""
     for other in path.parent.glob(f".{glob_escape(path.name)}.*.tmp"):

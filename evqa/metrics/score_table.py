@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evqa.errors import AnnotationError
+from evqa.files.grid import Grid, Quoting, read_grid
+from evqa.files.names import listed
+from evqa.files.whole import whole_text
 
 ID = "Id"
-NUM_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ def read_scores(path: Path) -> ScoreTable:
     columns, rows = read_rows(path)
     if len(columns) != 2 or columns[0] != ID:
         raise AnnotationError(
-            f"{path}: the columns are {', '.join(columns)}; a file of scores has exactly 'Id' and the label's name."
+            f"{path}: the columns are {listed(columns)}; a file of scores has exactly 'Id' and the label's name."
         )
     table = _table(path, rows, label=columns[1])
     bad = [id_ for id_, value in table.values.items() if not math.isfinite(value)]
@@ -44,59 +46,64 @@ def read_labels(path: Path, *, label: str) -> ScoreTable:
     columns, rows = read_rows(path)
     for needed in (ID, label):
         if needed not in columns:
-            raise AnnotationError(f"{path}: no column '{needed}'; the file has {', '.join(columns)}.")
+            raise AnnotationError(f"{path}: no column '{needed}'; the file has {listed(columns)}.")
     return _table(path, rows, label=label)
 
 
 def read_ids(path: Path) -> list[str]:
     """Read the ids of a table of items, for instance of a test set without labels. Raises AnnotationError."""
-    columns, rows = read_rows(path)
-    if ID not in columns:
-        raise AnnotationError(f"{path}: no column '{ID}'; the file has {', '.join(columns)}.")
-    ids = [row[ID] for row in rows]
+    ids = _ids(path)
     _check_unique(path, ids)
     return ids
 
 
+def ids_of(path: Path) -> list[str]:
+    """Name the items of a table, each once, in its order, whatever else is wrong with it. Raises AnnotationError."""
+    ids = dict.fromkeys(id_ for id_ in _ids(path) if id_.strip())
+    if not ids:
+        raise AnnotationError(f"{path}: the file has column names and no ids.")
+    return list(ids)
+
+
+def _ids(path: Path) -> list[str]:
+    grid = _grid(path)
+    if ID not in grid.columns:
+        raise AnnotationError(f"{path}: no column '{ID}'; the file has {listed(grid.columns)}.")
+    at = grid.columns.index(ID)
+    return [row.values[at] for row in grid.rows if len(row.values) > at]
+
+
 def columns_of(path: Path) -> list[str]:
     """Names of the columns of a CSV or TSV file. Raises AnnotationError."""
-    return read_rows(path)[0]
+    return list(_grid(path).columns)
 
 
 def write_scores(path: Path, values: Mapping[str, float], *, label: str) -> None:
-    """Write `Id,<label>` with full precision, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    """Write `Id,<label>` with full precision, whole or not at all. Raises FileError."""
+    with whole_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([ID, label])
         writer.writerows([id_, repr(float(value))] for id_, value in values.items())
-    partial.replace(path)
-
-
-def listed(names: Iterable[str], *, shown: int = NUM_SHOWN) -> str:
-    """The first few of many names: `a, b, c and 12 more`."""
-    names = list(names)
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and rows of a CSV or TSV file, every field as text. Raises AnnotationError."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = _reader(path, file)
-            columns, rows = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AnnotationError(f"{path}: cannot be read as a table ({error}).") from error
-    if not columns:
+    grid = _grid(path)
+    for row in grid.rows:
+        if row.fault:
+            raise AnnotationError(f"{path}, row {row.number}: {row.fault} (line {row.line}).")
+    blank = dict.fromkeys(grid.columns, "")
+    return list(grid.columns), [blank | dict(zip(grid.columns, row.values, strict=False)) for row in grid.rows]
+
+
+def _grid(path: Path) -> Grid:
+    """Read a table; bytes that are not UTF-8 stay, because predictions name files."""
+    has_tabs = path.suffix.lower() == ".tsv"  # published with bare quotes inside fields
+    quoting: Quoting = "none" if has_tabs else "rfc4180"
+    grid = read_grid(path, separator="\t" if has_tabs else ",", id_column=ID, quoting=quoting, any_bytes=True)
+    if not grid.columns:
         raise AnnotationError(f"{path}: the file is empty; a first line with column names is expected.")
-    return columns, rows
-
-
-def _reader(path: Path, lines: Iterable[str]) -> csv.DictReader[str]:
-    if path.suffix.lower() == ".tsv":  # published with bare quotes inside fields
-        return csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.DictReader(lines)
+    return grid
 
 
 def _table(path: Path, rows: Sequence[dict[str, str]], *, label: str) -> ScoreTable:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from evqa.config.identity import IRRELEVANT
+from evqa.files.names import shown
 from evqa.reporting.runs import Run
 
 # Pooled (seed), or not a setting of the result (where a run lies, how it was launched).
@@ -31,7 +32,7 @@ def axes(runs: Sequence[Run]) -> list[Values]:
     for key in _left_over(values, leaves):
         for run_values, run_leaves in zip(values, leaves, strict=True):
             run_values[key] = _text(run_leaves.get(key, ABSENT))
-    return values
+    return [{shown(key): shown(value) for key, value in run_values.items()} for run_values in values]
 
 
 def setting_name(values: Values) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+
+from evqa.files.names import shown, shown_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,11 @@ class Picture:
 Block = Heading | Paragraph | Bullets | Table | Picture
 
 
+def escape(text: str) -> str:
+    """Text that HTML shows as it is."""
+    return html.escape(shown_lines(text))
+
+
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
     """GitHub-flavoured Markdown; pictures are links to the PNG files."""
     return "\n\n".join([f"# {_inline(title)}", *(_markdown(block) for block in blocks)]) + "\n"
@@ -84,9 +91,10 @@ def _markdown_table(table: Table) -> str:
 
 def _inline(text: str) -> str:
     """Text that Markdown shows as it is."""
-    for mark in "\\|*_`<[":
+    text = shown(text.replace("\n", " "))
+    for mark in "\\|*_`<[&~$":
         text = text.replace(mark, "\\" + mark)
-    return text.replace("\n", " ")
+    return text
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:

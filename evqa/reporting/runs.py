@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evqa.config.paths import is_unfinished
 from evqa.config.reading import read_yaml
 from evqa.errors import AnnotationError, RunError
+from evqa.files.names import shown
 from evqa.metrics.score_table import ID, read_labels, read_rows, read_scores
 
 CONFIG = "config.yaml"
@@ -87,8 +89,8 @@ def read_run(path: Path, *, split: str) -> Run:
     predictions = path / "predictions"
     label, scores, items, problem = None, None, {}, None
     try:
-        if not (predictions / f"{split}.csv").is_file():
-            raise AnnotationError(_missing(predictions, split=split, history=history))
+        if is_unfinished(path) or not (predictions / f"{split}.csv").is_file():
+            raise AnnotationError(_missing(path, split=split, history=history))
         table = read_scores(predictions / f"{split}.csv")
         label, scores = table.label, table.values
         items = _items(predictions / f"{split}.targets.csv", label=label)
@@ -96,7 +98,7 @@ def read_run(path: Path, *, split: str) -> Run:
         problem = str(error)
     return Run(
         path=path,
-        name="/".join(path.resolve().parts[-2:]),
+        name=shown("/".join(path.resolve().parts[-2:])),
         config=read_yaml(path / CONFIG, kind=dict),
         overrides=_overrides(path / "overrides.yaml"),
         history=history,
@@ -122,11 +124,15 @@ def _overrides(path: Path) -> tuple[str, ...]:
     return tuple(map(str, read_yaml(path, kind=list))) if path.exists() else ()
 
 
-def _missing(predictions: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> str:
+def _missing(run: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> str:
+    """Say why a run is not ranked: what an unfinished one has scored are not the scores of its end."""
     steps = [row["step"] for row in history if isinstance(row.get("step"), int)]
     reached = f"stopped or still running at step {max(steps)}" if steps else "nothing logged yet"
-    others = sorted(path.stem for path in predictions.glob("*.csv") if not path.name.endswith(".targets.csv"))
-    has = f"; it has {', '.join(others)}" if others else ""
+    files = (run / "predictions").glob("*.csv")
+    scored = sorted(path.stem for path in files if not path.name.endswith(".targets.csv"))
+    if split in scored:
+        return f"the run is not finished ({reached}); its predictions/{split}.csv is left out"
+    has = f"; it has {', '.join(scored)}" if scored else ""
     return f"no predictions/{split}.csv{has} ({reached})"
 
 
@@ -167,7 +173,7 @@ def _truth(text: str | None) -> bool | None:
 def _history(path: Path) -> tuple[Mapping[str, Any], ...]:
     """Lines of metrics.jsonl; one that a kill cut short is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
         except ValueError:

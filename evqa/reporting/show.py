@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from evqa.files.terminal import terminal
 from evqa.reporting.document import Table as Rows
 from evqa.reporting.pages import settings_table
 from evqa.reporting.sentences import verdicts
@@ -20,26 +20,26 @@ HEADER_WIDTH = 10  # characters a line
 
 def show(study: Study, *, folder: Path, console: Console | None = None) -> None:
     """Print the table, the sentences and what is missing."""
-    console = console or Console()
+    console = console or terminal(soft_wrap=False)
     settings = settings_table(study)
-    console.print(escape(settings.caption), _table(settings), sep="\n\n")
+    console.print(settings.caption, _table(settings), sep="\n\n")
     console.print()
     for sentence in verdicts(study):
-        console.print(f"- {escape(sentence)}")
+        console.print(f"- {sentence}")
     for run in study.unfinished:
-        console.print(f"  missing: {escape(run.name)}: {escape(run.problem or '')}")
+        console.print(f"  missing: {run.name}: {run.problem or ''}")
     for note in study.notes:
-        console.print(f"Note: {escape(note)}")
-    console.print(f"Wrote {escape(str(folder / 'report.html'))}, report.md, report.json and pictures", soft_wrap=True)
+        console.print(f"Note: {note}")
+    console.print(f"Wrote {folder / 'report.html'}, report.md, report.json and pictures", soft_wrap=True)
 
 
 def _table(rows: Rows) -> Table:
     table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)  # fits into 80 columns
     for place, name in enumerate(rows.columns):
         if place < rows.left:
-            table.add_column(escape(name))
+            table.add_column(name)
         else:
-            table.add_column(escape(textwrap.fill(name, HEADER_WIDTH)), justify="right", no_wrap=True)
+            table.add_column(textwrap.fill(name, HEADER_WIDTH), justify="right", no_wrap=True)
     for row in rows.rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     return table

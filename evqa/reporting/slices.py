@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evqa.files.whole import whole_text
 from evqa.metrics import Interval, bootstrap, interval, srocc
 from evqa.metrics.correlation import Vector
 from evqa.reporting.runs import Item
@@ -122,7 +123,7 @@ def by_error(study: Study, setting: Setting) -> list[ScoredItem]:
 def write_items(path: Path, study: Study) -> None:
     """Write a CSV file of all items with their label and every setting's mean score."""
     means = [setting.scores_SN.mean(axis=0) for setting in study.settings]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["Id", study.label, *(setting.name for setting in study.settings)])
         for id_, *numbers in zip(study.ids, study.labels_N, *means, strict=True):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.errors import RunError
+from evqa.files.names import shown
 from evqa.metrics import METRICS, Difference, Interval, bootstrap, interval
 from evqa.metrics.correlation import Vector
 from evqa.metrics.resampling import NUM_RESAMPLES
@@ -118,7 +119,7 @@ def pool(runs: Sequence[Run], *, split: str, metric: str = "challenge", num_resa
     return Study(
         split=split,
         metric=metric,
-        label=labels[0],
+        label=shown(labels[0]),
         ids=ids,
         items=items,
         labels_N=labels_N,

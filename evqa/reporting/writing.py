@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from evqa.files.whole import write_whole
 from evqa.reporting.document import to_html, to_markdown
 from evqa.reporting.pages import compose, settings_table
 from evqa.reporting.plots import Drawn, draw_all
@@ -21,10 +22,10 @@ def write_report(study: Study, folder: Path, *, title: str) -> dict[str, Drawn]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_all(study, folder)
     blocks = compose(study, drawn)
-    (folder / "report.md").write_text(to_markdown(title, blocks), encoding="utf-8")
-    (folder / "report.html").write_text(to_html(title, blocks), encoding="utf-8")
+    write_whole(folder / "report.md", to_markdown(title, blocks))
+    write_whole(folder / "report.html", to_html(title, blocks))
     text = json.dumps(_plain(to_json(study)), indent=2, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / "report.json", text + "\n")
     if study.ids:
         write_items(folder / "items.csv", study)
     return drawn

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from evqa.datasets.base import Dataset
 from evqa.errors import ConfigError, RunError
+from evqa.files.terminal import terminal
 from evqa.runs import show
 from evqa.runs.build import build_dataset
 from evqa.runs.fit import describe
+from evqa.runs.folder import RunFolder
 from evqa.runs.load import LoadedRun, load_run
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.scoring import score_split, write_predictions
+
+OVERRIDES = "overrides"  # key of an evaluation's record; training's own records do not have it
 
 
 def evaluate_split(
     path: Path, *, split: str, modal: str | None, checkpoint: str, overrides: Sequence[str]
 ) -> dict[str, object]:
-    """Score, write `predictions/<split>[-<modal>][-<checkpoint>].csv` and `.json`, print; returns the record."""
+    """Score, write `predictions/NAME.csv` and `.json` (see `_name`), print; returns the record."""
     run = load_run(path, checkpoint=checkpoint, overrides=overrides)
     dataset: Dataset = build_dataset(run.config)
     _refuse_to_make(dataset, run)
@@ -31,20 +35,21 @@ def evaluate_split(
     records, unreadable = check_files(annotations.splits[split], run.config, remember=run.may_write("data.prepared"))
     scored = score_split(run.trainer(), run.module, run.datamodule({split: records}, modal), split)
     words = [split, *([modal] if modal else []), *([run.checkpoint.stem] if checkpoint != "best" else [])]
+    name = _name(run.folder, words, overrides)
     record = write_predictions(
         run.folder,
-        "-".join(words),
+        name,
         scored,
         records=records,
         rejects=[*annotations.rejects, *unreadable],
         scale=run.module.scale,
-        about=describe(run.config, run.checkpoint, split, modal),
+        about=describe(run.config, run.checkpoint, split, modal) | {OVERRIDES: list(overrides)},
         facts=known_facts(run.config),
     )
-    console = Console(highlight=False, soft_wrap=True)
-    title = f"{'-'.join(words)}: n={record['n']}, {record['num_failed']} failed"
+    console = terminal()
+    title = f"{name}: n={record['n']}, {record['num_failed']} failed"
     console.print(show.metrics_table(record, title=title))
-    console.print(f"Predictions: {run.folder.prediction('-'.join(words))}")
+    console.print(f"Predictions: {run.folder.prediction(name)}")
     return record
 
 
@@ -66,3 +71,24 @@ def _stays_inside(run: LoadedRun) -> None:
     leaving = [path for path in (place, *place.glob("*")) if not path.resolve().is_relative_to(home)]
     if leaving:
         raise RunError(f"{leaving[0]}: a link that leads out of the run's folder. Remove it.")
+
+
+def _name(folder: RunFolder, words: Sequence[str], overrides: Sequence[str]) -> str:
+    """Name the files of an evaluation: `<split>[-<modal>][-<checkpoint>]`; what training wrote is never replaced.
+
+    A split with overrides is `<split>-override-<digest>`, and `<split>-eval` where training has scored it already.
+    """
+    if len(words) > 1:
+        return "-".join(words)
+    if overrides:
+        digest = hashlib.sha256("\n".join(sorted(overrides)).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{words[0]}-override-{digest[:8]}"
+    return f"{words[0]}-eval" if _is_of_training(folder, words[0]) else words[0]
+
+
+def _is_of_training(folder: RunFolder, split: str) -> bool:
+    """Whether the scores of a split are those that training left, and not an evaluation's."""
+    try:
+        return OVERRIDES not in json.loads(folder.prediction(split, "json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return folder.prediction(split).exists()

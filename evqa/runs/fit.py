@@ -9,7 +9,7 @@ from typing import Any
 import lightning
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
+from rich.text import Text
 
 from evqa.callbacks.checkpoints import Checkpoints, checksum, newest_whole, read_checkpoint
 from evqa.callbacks.randomness import StatelessRandomness
@@ -21,6 +21,7 @@ from evqa.config.application import running_overrides
 from evqa.config.environment import environment_keys
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import RunError
+from evqa.files.terminal import terminal
 from evqa.module import ScoreModule
 from evqa.runs import show
 from evqa.runs.build import build, build_datamodule, build_dataset, build_loading, build_module, build_scorer
@@ -33,7 +34,7 @@ from evqa.runs.settings import ended_logs
 from evqa.tuning import trained_parts
 
 REQUEUED_PATIENCE_SECONDS = 120.0  # on a lost node the job's last life may not have noticed yet
-console = Console(highlight=False, soft_wrap=True)
+console = terminal()
 
 
 def run(config: DictConfig) -> float | None:
@@ -182,4 +183,4 @@ def _loggers(config: DictConfig, folder: RunFolder) -> list[Any]:
 
 
 def _warn(sentence: str) -> None:
-    Console(stderr=True, highlight=False).print(f"[yellow]Warning:[/] {sentence}")
+    terminal(stderr=True).print(Text("Warning:", "yellow"), sentence)

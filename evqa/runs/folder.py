@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.environment import environment_keys
 from evqa.config.identity import difference, fingerprint
+from evqa.config.paths import finished_mark
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
 from evqa.files.whole import write_whole
@@ -51,11 +52,11 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether the run was fitted and evaluated to the end."""
-        return (self.path / "predictions" / "finished").exists()
+        return finished_mark(self.path).exists()
 
     def finish(self) -> None:
         """Mark the run as finished; written after everything else."""
-        (self.path / "predictions" / "finished").touch()
+        finished_mark(self.path).touch()
 
     def check(self) -> None:
         """Raise RunError where this is not a run folder."""

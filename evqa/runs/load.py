@@ -15,6 +15,7 @@ from evqa.callbacks.checkpoints import read_checkpoint
 from evqa.config.saved import checked_saved
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import CheckpointError, ConfigError, RunError
+from evqa.files.regular import check_readable
 from evqa.media.clip import ClipSpec
 from evqa.module import METADATA, ScoreModule
 from evqa.runs.build import Scorer, build, build_datamodule, build_module, build_scorer
@@ -92,6 +93,7 @@ def load_run(
         raise RunError(
             f"{path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt."
         )
+    check_readable(file)
     state = read_checkpoint(file)
     scorer = build_scorer(config)
     _check_preprocessing(file, state, scorer)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from torch import Tensor
 
 from evqa import __version__
 from evqa.config.environment import hidden
 from evqa.errors import RunError
+from evqa.files.terminal import terminal
 from evqa.heads.base import Head
 from evqa.models.hub import HEAD_FILE
 from evqa.runs.build import build
@@ -52,7 +52,7 @@ def export_run(
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    Console(highlight=False, soft_wrap=True).print(f"Exported: {out}")
+    terminal().print(f"Exported: {out}")
     return out
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from evqa.datasets import manifest
@@ -17,14 +15,15 @@ from evqa.datasets.base import Annotations, Dataset
 from evqa.datasets.copies import alike
 from evqa.datasets.manifest import Checked, FileFacts, write_rows
 from evqa.datasets.splits import Records
-from evqa.errors import AnnotationError
+from evqa.errors import AnnotationError, FileError
+from evqa.files.terminal import terminal
 from evqa.media.cache import CachedReader
 from evqa.media.filling import fill
 from evqa.runs.build import build_dataset, build_loading, build_scorer
 from evqa.types import Failure
 
 SHOWN = 20  # rejects that are printed; all are written
-console = Console(highlight=False, soft_wrap=True)
+console = terminal()
 
 
 def run(config: DictConfig) -> None:
@@ -104,8 +103,8 @@ def write_rejects(dataset: Dataset, failures: Sequence[Failure]) -> None:
     rows = [[failure.id, failure.row or "", failure.reason, failure.table or ""] for failure in failures]
     try:
         write_rows(dataset.prepared_folder() / "rejects.csv", ["id", "row", "reason", "table"], rows)
-    except OSError as error:
-        raise AnnotationError(f"data.prepared={dataset.prepared}: cannot be written ({error.strerror}).") from error
+    except FileError as error:
+        raise AnnotationError(f"data.prepared={dataset.prepared}: {error.reason}.") from error
 
 
 def print_summary(
@@ -114,16 +113,16 @@ def print_summary(
     """Print how much is usable, what the files are like, equal files, and why things are rejected."""
     console.print(_sizes_table(annotations, usable))
     for line in _file_lines(usable):
-        console.print(line, markup=False)
+        console.print(line)
     for line in (*annotations.notes, *_twin_lines(usable)):
-        console.print(line, markup=False)
+        console.print(line)
     if failures:
         console.print(_reasons_table(failures))
     for failure in failures[:SHOWN]:
-        console.print(f"  {failure}", markup=False)
+        console.print(f"  {failure}")
     if len(failures) > SHOWN:
         console.print(f"  and {len(failures) - SHOWN} more in rejects.csv")
-    console.print(f"Manifest and rejects: {folder}", markup=False)
+    console.print(f"Manifest and rejects: {folder}")
 
 
 def _sizes_table(annotations: Annotations, usable: Sequence[FileFacts]) -> Table:
@@ -179,12 +178,6 @@ def _group_lines(title: str, groups: Sequence[Sequence[FileFacts]]) -> list[str]
 
 def _reasons_table(failures: Sequence[Failure]) -> Table:
     table = Table("rejected", "reason", title="Not usable", title_justify="left")
-    for kind, count in Counter(map(_kind, failures)).most_common():
-        table.add_row(str(count), kind.replace("[", "\\["))
+    for kind, count in Counter(failure.kind for failure in failures).most_common():
+        table.add_row(str(count), kind)
     return table
-
-
-def _kind(failure: Failure) -> str:
-    """The rule without the values of one item, so that like reasons count together."""
-    text = failure.reason.replace(failure.id, "<Id>") if failure.id else failure.reason
-    return re.sub(r"'[^']*'|(?<![\w.])-?\d[\w.]*", "...", text.partition(";")[0].partition(" (line ")[0])

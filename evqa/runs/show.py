@@ -10,7 +10,6 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from evqa.optimization import AdamW
@@ -45,7 +44,7 @@ def print_data(console: Console, splits: dict[str, tuple[Record, ...]], failures
     sizes = ", ".join(f"{len(records)} {name}" for name, records in splits.items())
     console.print(f"Data: {sizes}; {len(failures)} left out.")
     for failure in failures[:20]:
-        console.print(f"  left out: {failure}", markup=False)
+        console.print(f"  left out: {failure}")
     if len(failures) > 20:
         console.print(f"  ... and {len(failures) - 20} more; python -m evqa.prepare writes them all.")
 
@@ -60,7 +59,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
             challenge = record["metrics"]["challenge"]["value"]
         reasons = Counter(failure["reason"] for failure in record["failures"])
         for reason, count in reasons.most_common(5):
-            console.print(f"  {count} x {escape(reason)}")
+            console.print(f"  {count} x {reason}")
     console.print(f"Predictions: {folder.path}/predictions")
     return challenge
 

@@ -160,7 +160,10 @@ def test_a_command_line_cannot_name_other_code(composer, argument, sentence):
     ("text", "sentence"),
     [
         ("_target_: evqa.models.tiny.Tiny\nprompt: ${loss}", "model.prompt._target_: evqa.losses.Mse is no Prompt"),
-        ("_target_: evqa.models.tiny.Tiny\nprompt: ${model}", "model.prompt: cannot be worked out: Interpolation to parent"),
+        (
+            "_target_: evqa.models.tiny.Tiny\nprompt: ${model}",
+            "model.prompt: cannot be worked out: Interpolation to parent",
+        ),
         ("# @package _global_\nmodel: ${loss}", "model._target_: evqa.losses.Mse is no Model"),
         ("# @package _global_\nhydra: {job_logging: {filters: {x: {(): os.getcwd}}}}", "logging would call it; name a"),
         ("# @package _global_\nhydra: {callbacks: '${loss}'}", "hydra.callbacks._target_=evqa.losses.Mse: only a"),

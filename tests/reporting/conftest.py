@@ -52,6 +52,7 @@ def write_run(
     _write_history(folder, modal=modal, training=training, num_steps=200 if finished else 70)
     if finished:
         _write_predictions(folder, scores, label, targets=targets)
+        (folder / "predictions" / "finished").touch()
     return folder
 
 
