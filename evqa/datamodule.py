@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, Literal
 
 import lightning
@@ -13,28 +11,25 @@ import torch
 
 from evqa.heads.base import Wording
 from evqa.loading import Collate, Loader, Order, Samples
+from evqa.machine.cores import num_cores
 from evqa.media.cache import CachedReader, CacheSettings
 from evqa.media.limits import Limits
 from evqa.models.base import Preparer
 from evqa.prompts import Prompt
 from evqa.types import Failure, LabelScale, Record
 
-LOOKED_AT = 256  # files that tell whether the cache is filled
-
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
     """How records become batches.
 
-    batch_size: samples a step and device. workers: null takes the processor's cores, at most 8. kind: threads suit a
-    filled cache, processes suit decoding; auto looks each epoch at how much is in the cache. bucket: batches of records
-    with texts of like length. max_failures: share of unreadable items (0-1) above which a run stops. reader and
-    limits: see evqa.media.
+    batch_size: samples a step and device. workers: files read at a time; null takes the processor's cores, at most 8.
+    bucket: batches of records with texts of like length. max_failures: share of unreadable items (0-1) above which a
+    run stops. reader and limits: see evqa.media.
     """
 
     batch_size: Annotated[int, "1 <= batch_size"] = 8
     workers: Annotated[int, "0 <= workers"] | None = None
-    kind: Literal["auto", "threads", "processes"] = "auto"
     bucket: bool = False
     max_failures: Annotated[float, "0 <= max_failures <= 1"] = 0.1
     reader: Literal["packets", "decord"] = "packets"
@@ -42,8 +37,8 @@ class Loading:
     cache: CacheSettings = field(default_factory=CacheSettings)
 
     def num_workers(self) -> int:
-        """Return the number of threads or processes that load."""
-        return min(8, len(os.sched_getaffinity(0))) if self.workers is None else self.workers
+        """Return the number of files that are read at a time."""
+        return min(8, num_cores()) if self.workers is None else self.workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +110,8 @@ class ScoreDataModule(lightning.LightningDataModule):
             order,
             Collate(shared.preparer),
             workers=self.loading.num_workers(),
-            processes=partial(self._in_processes, records),
             pin=self.pin and torch.cuda.is_available(),
         )
-
-    def _in_processes(self, records: Sequence[Record]) -> bool:
-        if self.loading.kind != "auto":
-            return self.loading.kind == "processes"
-        some = records[:: max(1, len(records) // LOOKED_AT)]
-        return self.reading.read.known_share([record.path for record in some]) < 0.5
 
 
 def text_length(record: Record) -> float:

@@ -1,12 +1,11 @@
 """Samples, and loaders whose order depends on (seed, epoch) alone.
 
-Threads serve a decoded cache, processes serve decoding; the same code runs in both.
+Threads load: what the cache holds they read, what it does not hold is decoded in processes meanwhile.
 """
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import random
 import time
 from collections import deque
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from evqa.errors import MediaError
 from evqa.heads.base import Wording
@@ -157,23 +156,13 @@ class Order:
 class Loader:
     """An iterable of batches that Lightning can resume in the middle of an epoch.
 
-    workers: 0 loads in the calling thread. processes: asked at the beginning of each epoch, whether the workers shall
-    be processes rather than threads. pin: put inputs where a GPU can fetch them while it computes.
-    waited_s: time that the consumer has spent waiting for batches since the epoch began.
+    workers: threads that load; 0 loads in the calling one. pin: put inputs where a GPU can fetch them while it
+    computes. waited_s: time that the consumer has spent waiting for batches since the epoch began.
     """
 
-    def __init__(
-        self,
-        samples: Samples,
-        order: Order,
-        collate: Collate,
-        *,
-        workers: int,
-        processes: Callable[[], bool],
-        pin: bool = False,
-    ) -> None:
+    def __init__(self, samples: Samples, order: Order, collate: Collate, *, workers: int, pin: bool = False) -> None:
         self.samples, self.order, self.collate = samples, order, collate
-        self.workers, self.processes, self.pin = workers, processes, pin
+        self.workers, self.pin = workers, pin
         self.epoch = self.start = self.done = 0
         self.waited_s = 0.0
         self.sampler = self  # Lightning calls loader.sampler.set_epoch, and looks at batch_sampler first
@@ -211,21 +200,7 @@ class Loader:
     def _batches(self, places: list[list[Place]]) -> Iterator[Batch]:
         if not self.workers:
             return map(self._load, places)
-        return self._from_processes(places) if self.processes() else self._threaded(places)
-
-    def _from_processes(self, places: list[list[Place]]) -> Iterator[Batch]:
-        context = multiprocessing.get_context("forkserver")
-        preparer = type(self.samples.preparer).__module__
-        context.set_forkserver_preload([__name__, preparer])  # what takes seconds to import is imported once a run
-        loader = DataLoader(
-            self.samples,
-            batch_sampler=places,
-            collate_fn=self.collate,
-            num_workers=self.workers,
-            multiprocessing_context=context,
-            pin_memory=self.pin,
-        )
-        return iter(loader)
+        return self._threaded(places)
 
     def _threaded(self, places: list[list[Place]]) -> Iterator[Batch]:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="load") as pool:

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "evqa"
 FLOORS = {
     0: ("types", "errors", "__init__"),
-    1: ("files", "media", "metrics", "losses", "prompts", "config"),
+    1: ("files", "machine", "media", "metrics", "losses", "prompts", "config"),
     2: ("models", "heads", "datasets", "ensembling", "reporting"),
     3: ("loading", "module", "datamodule", "callbacks", "tuning", "optimization"),
     4: ("runs", "benchmarking"),
@@ -18,7 +18,9 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms of one floor that may see each other in this order (left sees right), because they are one story.
 STAIRS = [
     ("types", "errors"),
+    ("__init__", "machine"),
     ("media", "files"),
+    ("media", "machine"),
     ("metrics", "files"),
     ("config", "files"),
     ("module", "datamodule", "loading"),

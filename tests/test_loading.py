@@ -1,19 +1,13 @@
 import itertools
-import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from evqa.datamodule import Loading, Reading, ScoreDataModule
 from evqa.errors import MediaError
 from evqa.heads.text import NumberWording
 from evqa.loading import Collate, Loader, Order, Samples
-from evqa.media.audio import AudioWindow
-from evqa.media.cache import CachedReader, CacheSettings
-from evqa.media.clip import ClipSpec
 from evqa.models.base import Preparer
 from evqa.prompts import Prompt
 from evqa.types import Clip, LabelScale, Record
@@ -52,10 +46,10 @@ def samples(num_records=20, **more):
     )
 
 
-def loader(*, workers=0, processes=False, shuffle=True, **order):
+def loader(*, workers=0, shuffle=True, **order):
     data = samples()
     order = Order(num_records=len(data), batch_size=3, shuffle=shuffle, seed=5, **order)
-    return Loader(data, order, Collate(data.preparer), workers=workers, processes=lambda: processes)
+    return Loader(data, order, Collate(data.preparer), workers=workers)
 
 
 def ids(batches):
@@ -77,9 +71,9 @@ def test_labels_are_exact_in_their_own_scale_and_0_to_1_for_the_loss():
     assert batch.missing == (("a",),) * 3
 
 
-@pytest.mark.parametrize(("workers", "processes"), [(1, False), (3, False), (2, True)])
-def test_the_order_does_not_depend_on_the_workers(workers, processes):
-    plain, other = loader(), loader(workers=workers, processes=processes)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_order_does_not_depend_on_the_workers(workers):
+    plain, other = loader(), loader(workers=workers)
     for epoch in (0, 1):
         plain.set_epoch(epoch)
         other.set_epoch(epoch)
@@ -118,24 +112,6 @@ def test_a_resumed_loader_gives_exactly_the_rest_of_the_epoch(place):
     whole.set_epoch(3)
     assert seen + ids(second) == ids(whole)
     assert len(ids(second)) == len(whole)  # only the resumed epoch is cut
-
-
-@pytest.mark.parametrize(("folder", "then"), [("cache", [True, False]), (None, [True, True])])
-def test_processes_decode_until_the_cache_is_filled(tmp_path, folder, then):
-    cache = CachedReader(CacheSettings(folder=folder and str(tmp_path / folder)), ClipSpec(audio=AudioWindow()))
-    files = [tmp_path / f"{number}.mp4" for number in range(5)]
-    for file in files:
-        file.write_text(file.name)  # no video: that, too, is remembered
-        os.utime(file, (0, 0))  # a file that was written just now may change again
-    data = samples()
-    reading = Reading(read=cache, preparer=data.preparer, wording=data.wording, prompt=data.prompt, scale=data.scale)
-    records = tuple(Record(id=file.stem, path=file) for file in files)
-    module = ScoreDataModule({"val": records}, (), reading, Loading(workers=2), seed=0)
-    val = module.val_dataloader()
-    answers = [val.processes()]
-    list(val)
-    time.sleep(1.1)  # the cache's index is read once a second at most
-    assert [*answers, val.processes()] == then
 
 
 def test_leaving_a_threaded_epoch_early_ends_its_threads():

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evqa.machine.cores import cpu_name, num_cores
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -119,8 +121,8 @@ def interleaved_rounds(
 def machine(packages: Sequence[str]) -> dict[str, Any]:
     """State where and with what something was measured."""
     return {
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu": cpu_name(),
+        "cores": num_cores(),
         "load_average": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "versions": {name: version for name in packages if (version := _version(name))},
@@ -132,11 +134,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -13,13 +13,14 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evqa.datasets.copies import NO_LOOK, look_of
-from evqa.datasets.isolated import map_isolated
 from evqa.datasets.splits import Records
 from evqa.errors import FileError, MediaError
 from evqa.files.names import shown
 from evqa.files.regular import check_readable
 from evqa.files.terminal import terminal
 from evqa.files.whole import whole_text
+from evqa.machine.cores import num_cores
+from evqa.machine.isolated import map_isolated
 from evqa.media.limits import Limits
 from evqa.media.probe import content_hash, probe
 from evqa.types import Failure, Record
@@ -98,7 +99,7 @@ def check_files(
     found = {path: facts for path, facts in found.items() if facts.is_fresh(hashed=hashed, looked=looked)}
     todo = sorted({_place(record) for _, record in wanted} - found.keys())
     inspect = partial(inspect_file, limits=limits or Limits(), hashed=hashed, looked=looked)
-    found |= _inspect_all(inspect, todo, num_workers=num_workers or _num_processors())
+    found |= _inspect_all(inspect, todo, num_workers=num_workers or num_cores())
     facts = tuple(_named(found[_place(record)], record.id, split) for split, record in wanted)
     if todo and remember:
         _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
@@ -205,10 +206,6 @@ def _stat(path: str) -> FileFacts:
 
 def _place(record: Record) -> str:
     return str(record.path.absolute())
-
-
-def _num_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cell(value: str | int | float | None) -> str:

@@ -11,7 +11,6 @@ with picture or with sound, .93 for all three, in every split and not only on av
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,11 +25,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from evqa.datasets.base import Annotations, Dataset
-from evqa.datasets.isolated import map_isolated
 from evqa.datasets.scenes import GRADED_WORDS, Scene, choose_words, write_scene
 from evqa.datasets.snapugc import SnapUGC
 from evqa.errors import AnnotationError
 from evqa.files.terminal import terminal
+from evqa.machine.cores import num_cores
+from evqa.machine.isolated import map_isolated
 
 VERSION = 1  # part of the folder's name: raise it when the clips change
 SHARES = {"visual": 0.31, "acoustic": 0.31, "textual": 0.25, "noise": 0.13}
@@ -131,8 +131,8 @@ def scenes_of(factors: NDArray[np.float64], numbers: range, *, seed: int) -> lis
 
 
 def _render(scenes: Sequence[Scene], folder: Path) -> None:
-    processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    outcomes = map_isolated(partial(write_scene, folder=folder), scenes, num_workers=min(8, processes), seconds=60.0)
+    workers = min(8, num_cores())
+    outcomes = map_isolated(partial(write_scene, folder=folder), scenes, num_workers=workers, seconds=60.0)
     console = terminal(stderr=True)
     quiet = not console.is_terminal
     for outcome in track(outcomes, "Making synthetic clips", total=len(scenes), console=console, disable=quiet):

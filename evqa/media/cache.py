@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from evqa.errors import EvqaError, MediaError
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec
+from evqa.media.decoding import decode_isolated
 from evqa.media.store.disk import Disk
 from evqa.media.store.hashes import FileHash
 from evqa.media.store.record import Content
@@ -55,7 +54,8 @@ class Stored(NamedTuple):
 class CachedReader:
     """`read_clip` for one specification, through the cache; also where settings.folder is null.
 
-    Threads may share one; a copy that is sent or forked to another process starts afresh there.
+    What is not in the cache is decoded in a process of its own. Threads may share one reader; a copy that is sent or
+    forked to another process starts afresh there.
     """
 
     def __init__(self, settings: CacheSettings, spec: ClipSpec) -> None:
@@ -77,31 +77,23 @@ class CachedReader:
             MediaError: the file cannot be read; from the cache it is the same sentence.
         """
         disk = self.disk
-        if disk is None:
-            return read_clip(path, self.spec)
-        try:
-            file = disk.hashes.of(path)
-            content = disk.read(file)
-            if content is None:
-                content = self._decode(path, file, disk)
-        except OSError:  # of the video, and then this says what is wrong; or of the cache, which must not stop anybody
-            return read_clip(path, self.spec)
+        content = decode_isolated(path, self.spec) if disk is None else self._through(disk, path)
         if isinstance(content, str):
             raise MediaError(path, content)
         return content
+
+    def _through(self, disk: Disk, path: Path) -> Content:
+        try:
+            file = disk.hashes.of(path)
+            content = disk.read(file)
+            return self._decode(path, file, disk) if content is None else content
+        except OSError:  # of the video, and then this says what is wrong; or of the cache, which must not stop anybody
+            return decode_isolated(path, self.spec)
 
     def contains(self, path: Path) -> bool:
         """Return whether the clip, or the reason why there is none, is in the cache. Raises OSError."""
         disk = self.disk
         return disk is not None and disk.shards.find(disk.hashes.of(path).key) is not None
-
-    def known_share(self, paths: Sequence[Path]) -> float:
-        """Return the share (0-1) of files that are in the cache, as far as can be said without reading any.
-
-        Threads serve a filled cache best, processes decoding; this tells which it will be.
-        """
-        disk = self.disk
-        return 0.0 if disk is None or not paths else sum(map(disk.is_known, paths)) / len(paths)
 
     def store(self, path: Path) -> Stored:
         """Bring one file into the cache; `evqa.media.filling` does many.
@@ -134,7 +126,7 @@ class CachedReader:
         with claim:
             if disk.shards.find(file.key, fresh=True) is not None:
                 return Stored("found", disk.reason(file))
-            content = _content(path, self.spec)
+            content = decode_isolated(path, self.spec)
             reason = content if isinstance(content, str) else None
             return Stored("stored", reason, disk.add(path, file, content, claim))
 
@@ -143,31 +135,20 @@ class CachedReader:
         disk = self.disk
         assert disk is not None
         try:
-            content = _content(path, self.spec)
+            content = decode_isolated(path, self.spec)
         except MediaError as error:
             content = error.reason
         return sum(piece.nbytes for piece in disk.encode(bytes(32), content))
-
-    def store_failure(self, path: Path, reason: str) -> Stored:
-        """Remember that a file gives no clip, for what `read_clip` cannot survive to say."""
-        disk = self.disk
-        assert disk is not None
-        file = disk.hashes.of(path)
-        claim = disk.try_claim(file)
-        if claim is not None:
-            with claim:
-                disk.try_add(path, file, reason, claim)
-        return Stored("stored", reason)
 
     def _decode(self, path: Path, file: FileHash, disk: Disk) -> Content:
         """Decode a clip that the cache lacks, and store it where that is possible and nobody else is at it."""
         claim = None if self.settings.fill == "never" else disk.try_claim(file)
         if claim is None:
-            return _content(path, self.spec)
+            return decode_isolated(path, self.spec)
         with claim:
             content = disk.read(file) if disk.shards.find(file.key, fresh=True) else None
             if content is None:
-                content = _content(path, self.spec)
+                content = decode_isolated(path, self.spec)
                 disk.try_add(path, file, content, claim)
         return content
 
@@ -183,16 +164,3 @@ class CachedReader:
             self._disk = None if self.settings.folder is None else Disk(self.settings, self.spec)
             self._process = os.getpid()
         return self._disk
-
-
-def _content(path: Path, spec: ClipSpec) -> Content:
-    """Read a clip, or say why the file has none. Raises MediaError where that is not the file's fault."""
-    wall, cpu = time.monotonic(), time.thread_time()
-    try:
-        return read_clip(path, spec)
-    except MediaError as error:
-        limit = spec.limits.timeout_seconds
-        stalled = time.monotonic() - wall > 2 * limit and time.thread_time() - cpu < limit
-        if stalled or isinstance(error.__cause__, OSError | MemoryError):  # the machine, its disk, a permission
-            raise
-        return error.reason

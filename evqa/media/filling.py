@@ -1,29 +1,19 @@
-"""Filling a cache: how much it will take, then all files, by several processes, as often interrupted as you like."""
+"""Filling a cache: how much it will take, then all files, several at a time, as often interrupted as you like."""
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
-import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing.util import Finalize
+from itertools import islice
 from pathlib import Path
 
-import torch
-
 from evqa.errors import MediaError
-from evqa.media.cache import CachedReader, CacheError, CacheSettings, Stored
-from evqa.media.clip import ClipSpec
+from evqa.media.cache import CachedReader, CacheError, Stored
 from evqa.media.store.disk import GIGA
 
 SAMPLED = 8  # files that are decoded to learn how large a clip is
-CRASHED = "the process that decoded it died (a crash of the decoder, or not enough memory)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +95,7 @@ def fill(
 ) -> Filled:
     """Bring all files into the cache. Other processes may fill it at the same time; what is there is not done again.
 
-    workers: processes that decode; 0 decodes here. progress: called with (files done, files).
+    workers: files at a time (0 is 1). progress: called with (files done, files).
 
     Raises:
         CacheError: it will not fit, or cannot be written.
@@ -130,92 +120,27 @@ def fill(
 
 
 def _each(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
-    """Say what is known to be there, then store the rest; processes take seconds to start, so few are done here."""
-    left = []
-    for path in paths:
-        if reader.known_share([path]):
-            yield path, reader.store(path)
-        else:
-            left.append(path)
-    yield from _until_nobody_is_busy(reader, left, workers if len(left) > 4 * workers else 0)
-
-
-def _until_nobody_is_busy(reader: CachedReader, left: list[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
     """Store all; then wait for the clips that other processes were decoding, or do them when those died."""
-    store = functools.partial(_in_processes, workers=workers) if workers else _here
+    left = list(paths)
     while left:
         busy = []
-        for path, result in store(reader, left):
+        for path, result in _stored(reader, left, max(1, workers)):
             if result.state == "busy":
                 busy.append(path)
             else:
                 yield path, result
         if len(busy) == len(left):
             time.sleep(0.1)
-        left, store = busy, _here
+        left = busy
 
 
-def _here(reader: CachedReader, paths: Sequence[Path]) -> Iterator[tuple[Path, Stored]]:
-    for path in paths:
-        yield path, reader.store(path)
-
-
-def _in_processes(reader: CachedReader, paths: Sequence[Path], *, workers: int) -> Iterator[tuple[Path, Stored]]:
-    """Store in worker processes; a file whose decoding kills its process is tried alone, then stored as a failure."""
-    left, running = deque(paths), dict[Future[Stored], Path]()
-    while left:
-        try:
-            with _pool(workers) as pool:
-                while left or running:
-                    while left and len(running) < 2 * workers:
-                        running[pool.submit(_there, reader.settings, reader.spec, left[0])] = left[0]
-                        left.popleft()
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        result = future.result()
-                        yield running.pop(future), result
-        except BrokenProcessPool:
-            yield from _one_by_one(reader, deque(running.values()))
-            running.clear()
-
-
-def _one_by_one(reader: CachedReader, suspects: deque[Path]) -> Iterator[tuple[Path, Stored]]:
-    """Store the files among which one has killed its process; which one, is seen now."""
-    while suspects:
-        with _pool(1) as pool:
-            try:
-                while suspects:
-                    result = pool.submit(_there, reader.settings, reader.spec, suspects[0]).result()
-                    yield suspects.popleft(), result
-            except BrokenProcessPool:
-                path = suspects.popleft()
-                yield path, reader.store_failure(path, CRASHED)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is imported once, not once a worker
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
-
-
-def _begin_worker() -> None:
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # a killed parent leaves nobody to ask for more
-
-
-def _there(settings: CacheSettings, spec: ClipSpec, path: Path) -> Stored:
-    return _reader(settings, spec).store(path)
-
-
-@functools.cache
-def _reader(settings: CacheSettings, spec: ClipSpec) -> CachedReader:
-    """Keep one reader a process, so that the index is read once."""
-    reader = CachedReader(settings, spec)
-    Finalize(None, reader.close, exitpriority=0)  # worker processes end without running exit handlers
-    return reader
+def _stored(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
+    """Store files, so many at a time; each thread waits for a process that decodes."""
+    todo, running = iter(paths), dict[Future[Stored], Path]()
+    with ThreadPoolExecutor(workers, thread_name_prefix="fill") as pool:
+        while True:
+            running |= {pool.submit(reader.store, path): path for path in islice(todo, 2 * workers - len(running))}
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()

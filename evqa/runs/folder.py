@@ -24,6 +24,7 @@ from evqa.config.paths import finished_mark
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
 from evqa.files.whole import write_whole
+from evqa.machine.cores import cpu_name, num_cores
 
 PACKAGES = ("evqa", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "scipy", "av", "decord")
 CONFIG_SHA256 = "config_sha256"  # in environment.json: tells whether values from the environment have changed
@@ -147,8 +148,8 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
-        "cpu": _cpu_model(),
-        "num_cpus": len(os.sched_getaffinity(0)),
+        "cpu": cpu_name(),
+        "num_cpus": num_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
@@ -172,9 +173,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return sha.strip() + ("+changes" if changes else "")
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()

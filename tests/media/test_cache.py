@@ -20,6 +20,7 @@ from evqa.media import cache
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheError, CacheSettings
 from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.decoding import decode_isolated
 from evqa.media.encode import write_clip
 from evqa.media.filling import estimate, fill
 from evqa.media.resize import Resize
@@ -64,14 +65,14 @@ def settings(tmp_path: Path) -> CacheSettings:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were decoded (in this process)."""
+    """The files that were decoded."""
     paths: list[Path] = []
 
-    def spy(path: Path, spec: ClipSpec) -> Clip:
+    def spy(path: Path, spec: ClipSpec) -> Clip | str:
         paths.append(path)
-        return read_clip(path, spec)
+        return decode_isolated(path, spec)
 
-    monkeypatch.setattr(cache, "read_clip", spy)
+    monkeypatch.setattr(cache, "decode_isolated", spy)
     return paths
 
 
@@ -244,7 +245,7 @@ def test_a_failure_that_is_not_the_files_fault_is_not_remembered(
         raise MediaError(path, "cannot be opened (Input/output error)") from OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "read_clip", fail)
+        patch.setattr(cache, "decode_isolated", fail)
         with pytest.raises(MediaError, match="Input/output error"):
             CachedReader(settings, SPEC).read(videos[0])
     assert_same(CachedReader(settings, SPEC).read(videos[0]), read_clip(videos[0], SPEC))

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 import torch
 
+from evqa.media import cache
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheSettings
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.encode import write_clip
-from evqa.media.filling import CRASHED, fill
+from evqa.media.filling import fill
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 from evqa.media.store.claims import try_claim
@@ -48,7 +49,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Clip]:
 @pytest.fixture(scope="module")
 def context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["evqa.media.filling"])
+    context.set_forkserver_preload([__name__])
     return context
 
 
@@ -57,8 +58,14 @@ def settings(tmp_path: Path) -> CacheSettings:
     return CacheSettings(folder=str(tmp_path / "cache"), shard_megabytes=0.5)
 
 
+def fill_here(reader: CachedReader, paths: list[Path]) -> None:
+    """Fill a cache, decoding in this process, which starts sooner."""
+    cache.decode_isolated = read_clip
+    fill(reader, paths)
+
+
 def start(context: ForkServerContext, settings: CacheSettings, paths: list[Path]) -> ForkServerProcess:
-    process = context.Process(target=fill, args=(CachedReader(settings, SPEC), paths))
+    process = context.Process(target=fill_here, args=(CachedReader(settings, SPEC), paths))
     process.start()
     return process
 
@@ -173,7 +180,9 @@ def test_a_file_that_kills_its_decoder_becomes_a_failure_and_the_rest_is_stored(
     deadly = tmp_path / "deadly.mp4"
     deadly.write_bytes(b"deadly")
     filled = fill(CachedReader(settings, SPEC), [*paths[:2], Deadly(deadly), *paths[2:]], workers=2)
-    assert [(str(failure.path), failure.reason) for failure in filled.failures] == [(str(deadly), CRASHED)]
+    assert [(str(failure.path), failure.reason) for failure in filled.failures] == [
+        (str(deadly), "killed the process that read it (exit status 9)")
+    ]
     assert filled.num_stored + filled.num_found == 10
     assert CachedReader(settings, SPEC).contains(deadly)
     assert num_wrong(settings, {path: expected[path] for path in paths}) == 0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evqa.datasets.isolated import map_isolated
 from evqa.errors import MediaError
+from evqa.machine.isolated import map_isolated
 
 
 def act(order: str) -> str:

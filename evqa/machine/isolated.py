@@ -1,0 +1,216 @@
+"""Call functions in processes that may hang or die without harm to the caller.
+
+`concurrent.futures` gives up all work when one process dies and cannot end one that hangs; a hostile video does both.
+Here each process has a connection of its own, so that a death has one culprit. A nursery, which is a plain interpreter
+that does not import the caller's main module again, imports what is needed once and forks the processes (see
+nursery.py). They stay until this process ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import pickle
+import select
+import signal
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from evqa.machine.messages import receive, send
+from evqa.machine.nursery import STARTUP_SECONDS, Nursery, StartError
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+_SIGNALS = {int(one): one.name for one in signal.Signals}
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Value]):
+    """What became of item number `index`: a value, or a sentence that says why there is none.
+
+    exit_status: of the process, where it died of the item (negative: a signal).
+    """
+
+    index: int
+    value: Value | None = None
+    error: str | None = None
+    exit_status: int | None = None
+
+
+def call_isolated(function: Callable[[Item], Value], item: Item, *, seconds: float) -> Outcome[Value]:
+    """Call a function in a process of its own; threads may do so at the same time.
+
+    function: importable by name. seconds: wall-clock time for one item, after which its process is ended. A MediaError
+    becomes its reason, any other error its type and text. A process that had served other items may die of what those
+    did to its memory; the item is tried once more, alone.
+
+    Raises:
+        StartError: no process can be started.
+    """
+    return _Caller().call(function, item, seconds=seconds)
+
+
+def map_isolated(
+    function: Callable[[Item], Value], items: Sequence[Item], *, num_workers: int, seconds: float
+) -> Iterator[Outcome[Value]]:
+    """Yield one outcome of `call_isolated` for every item, in the order in which they are ready.
+
+    Raises:
+        StartError: no process can be started.
+    """
+    caller, todo = _Caller(), iter(enumerate(items))
+
+    def outcome(index: int, item: Item) -> Outcome[Value]:
+        return replace(caller.call(function, item, seconds=seconds), index=index)
+
+    with ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="isolated") as pool:
+        running = {pool.submit(outcome, *one) for one in islice(todo, max(1, num_workers))}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(outcome, *one) for one in islice(todo, len(done))}
+                for future in done:
+                    yield future.result()
+        finally:
+            caller.stop()
+
+
+class _Caller:
+    """Calls functions for somebody who may lose interest in all that is in progress."""
+
+    def __init__(self) -> None:
+        self._busy = set[_Worker]()
+        self._stopped = False
+
+    def call(self, function: Callable[[Any], Any], item: Any, *, seconds: float) -> Outcome[Any]:
+        """See `call_isolated`."""
+        module = getattr(function, "func", function).__module__
+        call = (pickle.dumps(function), item, seconds)
+        with self._lent(module) as worker:
+            is_fresh = worker.num_served == 0
+            outcome = worker.serve(*call)
+        if outcome.exit_status is not None and not is_fresh and not self._stopped:
+            with self._lent(module, fresh=True) as worker:
+                outcome = worker.serve(*call)
+        return outcome
+
+    def stop(self) -> None:
+        """End the calls in progress."""
+        self._stopped = True
+        for worker in list(self._busy):
+            worker.kill()
+
+    @contextlib.contextmanager
+    def _lent(self, module: str, *, fresh: bool = False) -> Iterator[_Worker]:
+        idle = _idle[os.getpid(), module]
+        try:
+            worker = _Worker(module) if fresh else idle.pop()
+        except IndexError:
+            worker = _Worker(module)
+        self._busy.add(worker)
+        try:
+            if self._stopped:
+                worker.kill()
+            yield worker
+        except BaseException:
+            worker.end()
+            raise
+        finally:
+            self._busy.discard(worker)
+        if worker.is_alive:
+            idle.append(worker)
+
+
+class _Worker:
+    """A process and the connection to it; it serves one item at a time, for one thread."""
+
+    def __init__(self, module: str) -> None:
+        self._end, theirs = socket.socketpair()
+        self._status, status = os.pipe()
+        try:
+            self._process = _nursery().fork(module, theirs.fileno(), status)
+        except BaseException:
+            self._end.close()
+            os.close(self._status)
+            raise
+        finally:
+            theirs.close()
+            os.close(status)
+        self._function = b""
+        self.num_served, self.is_alive = 0, True
+
+    def serve(self, function: bytes, item: Any, seconds: float) -> Outcome[Any]:
+        """Return what became of the item; ends a process that hangs."""
+        try:
+            self._learn(function)
+            send(self._end, ("item", item))
+            value, error = receive(self._end, seconds)
+        except TimeoutError:
+            self.end()
+            return Outcome(0, error=f"took longer than {seconds:g} s")
+        except (EOFError, OSError):
+            status = self.end(patience_seconds=5.0)
+            cause = _SIGNALS.get(-status, f"signal {-status}") if status < 0 else f"exit status {status}"
+            return Outcome(0, error=f"killed the process that read it ({cause})", exit_status=status)
+        self.num_served += 1
+        return Outcome(0, value=value, error=error)
+
+    def _learn(self, function: bytes) -> None:
+        """Let the process import a function; the time for it is nobody's fault."""
+        if function == self._function:
+            return
+        send(self._end, ("function", function))
+        try:
+            problem = receive(self._end, STARTUP_SECONDS)
+        except TimeoutError:
+            problem = f"no answer in {STARTUP_SECONDS:g} s"
+        if problem:
+            raise StartError(f"A process that reads files cannot be started: {problem}.")
+        self._function = function
+
+    def kill(self) -> None:
+        """End the process; the thread that waits for it will notice."""
+        if self.is_alive and not select.select([self._status], [], [], 0.0)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process, signal.SIGKILL)
+
+    def end(self, *, patience_seconds: float = 0.0) -> int:
+        """Wait for the end of the process, then kill it; returns its exit status (negative: a signal)."""
+        select.select([self._status], [], [], patience_seconds)
+        self.kill()
+        self.is_alive = False
+        status = os.read(self._status, 8)
+        os.close(self._status)
+        self._end.close()
+        return int(status or -signal.SIGKILL)
+
+
+_idle: defaultdict[tuple[int, str], list[_Worker]] = defaultdict(list)  # by process (a fork has none) and module
+_nurseries: dict[int, Nursery] = {}
+_lock = threading.Lock()
+
+
+def _nursery() -> Nursery:
+    with _lock:
+        nursery = _nurseries.get(os.getpid())
+        if nursery is None or not nursery.is_alive:
+            nursery = _nurseries[os.getpid()] = Nursery()
+        return nursery
+
+
+@atexit.register
+def _end_all() -> None:
+    for (process, _), workers in _idle.items():
+        while process == os.getpid() and workers:
+            workers.pop().end()
+    if nursery := _nurseries.pop(os.getpid(), None):
+        nursery.end()

@@ -1,0 +1,26 @@
+"""What makes this process a command: before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+from evqa.machine.children import leave_current_folder
+
+
+def begin() -> None:
+    """Import nothing from the current folder, here and in children; end Ctrl-C with 130 and without a traceback.
+
+    Ctrl-C may come before the command's own `main` runs, while modules are imported.
+    """
+    if os.name == "nt":
+        sys.exit("evqa runs on Linux and macOS; on Windows, install it in WSL (Windows Subsystem for Linux).")
+    leave_current_folder()
+    sys.excepthook = _end_quietly
+
+
+def _end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(130)
+    sys.__excepthook__(kind, error, trace)

@@ -1,0 +1,43 @@
+"""Files that do to their decoder what their name says, in whichever process decodes them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from evqa.datasets import manifest
+from evqa.media import decoding
+
+decode, inspect = decoding._decode, manifest.inspect_file
+SENTENCES = {
+    "segv": "killed the process that read it (SIGSEGV)",
+    "abort": "killed the process that read it (SIGABRT)",
+    "oom": "killed the process that read it (SIGKILL)",
+    "exit": "killed the process that read it (exit status 7)",
+    "bug": "RuntimeError: a fault in the decoder",
+}
+
+
+def act(name):
+    if "segv" in name:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif "abort" in name:
+        os.abort()
+    elif "oom" in name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif "exit" in name:
+        os._exit(7)
+    elif "bug" in name:
+        raise RuntimeError("a fault in the decoder")
+    elif "hang" in name:
+        time.sleep(600)
+
+
+def deadly_decode(path, *, spec):
+    act(path.name)
+    return decode(path, spec=spec)
+
+
+def deadly_inspect(path, **options):
+    act(Path(path).name)
+    return inspect(path, **options)
