@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
+from evqa.files.whole import write_whole
 
 if TYPE_CHECKING:
     from evqa.benchmarking.reports import DataReport, StepReport
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     report = _measure_data(flags, console) if flags.mode == "data" else _measure_steps(flags)
     show.print_report(console, report)
     if flags.json:
-        flags.json.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+        write_whole(flags.json, json.dumps(dataclasses.asdict(report), indent=2) + "\n")
     if flags.plot:
         show.plot_report(report, flags.plot)
 

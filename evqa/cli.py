@@ -17,9 +17,10 @@ from typing import NoReturn
 
 from evqa import __version__
 from evqa.config.nearest import suggestion
-from evqa.errors import EvqaError
 from evqa.files.names import shown_lines
+from evqa.files.refusals import told
 from evqa.files.streams import accept_all_characters, say
+from evqa.machine.program import end_of_pipe
 
 PACKAGE = Path(__file__).parent
 
@@ -33,22 +34,38 @@ class Flags(argparse.ArgumentParser):
 
 
 def command(function: Callable[[list[str] | None], object]) -> Callable[..., None]:
-    """Make a command's `main`: what the user can mend ends with a sentence and exit code 2, Ctrl-C with 130."""
+    """Make a command's `main`: what the user can mend ends with a sentence and exit code 2."""
 
     @functools.wraps(function)
     def main(arguments: list[str] | None = None) -> None:
-        accept_all_characters()
-        try:
-            function(arguments)
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
-        except EvqaError as error:
-            from evqa.config.environment import hidden
-
-            say(hidden(error), sys.stderr)
-            raise SystemExit(2) from None
+        if code := exit_code(functools.partial(function, arguments)):
+            raise SystemExit(code)
 
     return main
+
+
+def exit_code(run: Callable[[], object]) -> int:
+    """Run a command and return its exit code: 2 after a sentence, 130 after Ctrl-C, 141 where nobody reads on.
+
+    A fault of the program is let out.
+    """
+    accept_all_characters()
+    try:
+        run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return end_of_pipe()
+    except Exception as error:
+        known = told(error)
+        if known is None:
+            raise
+        from evqa.config.environment import hidden
+
+        say(hidden(known), sys.stderr)
+        return 2
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

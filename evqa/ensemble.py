@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evqa.cli import Flags
-from evqa.errors import AnnotationError, EvqaError
-from evqa.files.streams import say
+from evqa.cli import Flags, exit_code
+from evqa.errors import AnnotationError
 
 if TYPE_CHECKING:
     from evqa.ensembling import Combination, Judgement, Members, Method
@@ -54,12 +53,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 and a sentence where the user can mend something."""
     flags = parser().parse_args(arguments)
-    try:
-        run(flags)
-    except EvqaError as error:
-        say(error, sys.stderr)
-        return 2
-    return 0
+    return exit_code(partial(run, flags))
 
 
 def run(flags: argparse.Namespace) -> None:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from evqa.cli import Flags
-from evqa.errors import EvqaError, RunError
-from evqa.files.streams import say
+from evqa.cli import Flags, exit_code
+from evqa.errors import RunError
+from evqa.files.refusals import placed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,12 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 and a sentence where the user can mend something."""
     flags = parser().parse_args(arguments)
-    try:
-        run(flags)
-    except EvqaError as error:
-        say(error, sys.stderr)
-        return 2
-    return 0
+    return exit_code(partial(run, flags))
 
 
 def run(flags: argparse.Namespace) -> None:
@@ -71,7 +66,8 @@ def run(flags: argparse.Namespace) -> None:
             runs = [with_labels(one, flags.labels) for one in runs]
         study = compare(pool(runs, split=flags.split, metric=flags.metric), baseline=baseline)
         title = flags.title or f"Report on {len(runs)} runs"
-        drawn = write_report(study, flags.out, title=title)
+        with placed(flags.out):
+            drawn = write_report(study, flags.out, title=title)
     show(study, folder=flags.out)
     if flags.wandb:
         from evqa.reporting.writing import log_to_wandb

@@ -23,6 +23,7 @@ STAIRS = [
     ("media", "machine"),
     ("metrics", "files"),
     ("config", "files"),
+    ("config", "machine"),
     ("module", "datamodule", "loading"),
     ("module", "tuning", "optimization"),
     ("callbacks", "loading"),

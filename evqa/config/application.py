@@ -21,7 +21,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from evqa.errors import ConfigError, EvqaError
+from evqa.files.refusals import told
 from evqa.files.streams import accept_all_characters, say
+from evqa.machine.program import end_of_pipe
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -55,9 +57,10 @@ class Application:
             return self._run(arguments)
         except KeyboardInterrupt:
             return 130
-        except EvqaError as error:
-            say(_sentence(error), sys.stderr)
-            return 2
+        except BrokenPipeError:
+            return end_of_pipe()
+        except Exception as error:  # noqa: BLE001 (told with its traceback, where it is a fault of the program)
+            return report_failure(error)
         finally:
             gc.enable()
 
@@ -123,9 +126,10 @@ class Job:
             with _alone(self.command, list(hydra.overrides.task)):
                 return self.run(settled)
         except Exception as error:
+            known = told(error) or error
             if self.raises:
-                raise JobFailedError(error) from error
-            raise
+                raise JobFailedError(known) from error
+            raise known from error
 
 
 class JobFailedError(BaseException):
@@ -138,8 +142,10 @@ class JobFailedError(BaseException):
 
 def report_failure(error: Exception) -> int:
     """Print a sentence (2) for what the user can mend, a traceback (1) for everything else."""
-    if isinstance(error, EvqaError):
-        say(_sentence(error), sys.stderr)
+    if isinstance(error, BrokenPipeError):
+        return end_of_pipe()
+    if known := told(error):
+        say(_sentence(known), sys.stderr)
         return 2
     traceback.print_exception(type(error), error, _from_the_job(error.__traceback__))
     return 1

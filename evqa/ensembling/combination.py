@@ -17,6 +17,7 @@ from scipy import stats
 from evqa.ensembling.members import Matrix, Vector
 from evqa.errors import AnnotationError
 from evqa.files.regular import check_readable
+from evqa.files.whole import write_whole
 
 Method = Literal["mean", "rank_mean", "weights", "stack"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -81,7 +82,7 @@ def equal(method: Method, names: Sequence[str]) -> Combination:
 def save(path: Path, combination: Combination, *, about: dict[str, Any]) -> None:
     """Write the weights and what is known about them (`about`) as JSON."""
     text = json.dumps({"combination": asdict(combination), **about}, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
 
 
 def load(path: Path) -> tuple[Combination, dict[str, Any]]:

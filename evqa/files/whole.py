@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from evqa.errors import FileError
+from evqa.files.refusals import refusal
 from evqa.files.regular import check_writable, why
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.tmp")
@@ -63,8 +64,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(target)
         sync_folder(target.parent)
-    except OSError as error:
-        raise FileError(path, why(error, "written")) from error
+    except Exception as error:
+        refused = error if isinstance(error, OSError) else refusal(error)
+        if refused is None:
+            raise
+        raise FileError(path, why(refused, "written")) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -20,6 +20,13 @@ def begin() -> None:
     sys.excepthook = _end_quietly
 
 
+def end_of_pipe() -> int:
+    """End writing to a pipe that nobody reads any more (`| head`); returns the exit code that a shell expects."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, sys.stdout.fileno())  # else Python complains when it flushes at its end
+    return 128 + 13  # SIGPIPE
+
+
 def _end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         os._exit(130)

@@ -16,6 +16,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evqa.files.whole import whole_file
 from evqa.reporting.study import Setting
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -47,7 +48,8 @@ STYLE: dict[Any, Any] = {
 
 def save(figure: Figure, path: Path) -> str:
     """Write the PNG and return an SVG for a page: no prolog, no addresses, ids of its own, the page's ink."""
-    figure.savefig(path, facecolor="white", metadata={"Software": None})
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", facecolor="white", metadata={"Software": None})
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()

@@ -56,7 +56,7 @@ def run(config: DictConfig) -> float | None:
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
-                folder.prepare(config, list(running_overrides()))
+                folder.check_free(config)
                 console.print(f"{folder.path} is finished already; nothing to do.")
                 return show.print_result(console, folder)
             return _run(config, folder, stops)
@@ -64,7 +64,7 @@ def run(config: DictConfig) -> float | None:
 
 def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     lightning.seed_everything(config.seed, verbose=False)
-    folder.prepare(config, list(running_overrides()))
+    folder.check_free(config)
     console.print(f"Run: {folder.path}")
     if keys := list(environment_keys(config)):
         console.print(f"From the environment, and so not recorded with their values: {', '.join(keys)}.", markup=False)
@@ -74,6 +74,8 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
     checkpoint = _place_to_continue(config, folder)
     trainer = _trainer(config, folder, checkpoint, stops)
+    if stops.first_process:  # and not before all that may refuse the run
+        folder.prepare(config, list(running_overrides()))
     with ended_together(trainer), ended_logs(trainer.loggers), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         return evaluate_run(config, folder, module, datamodule)

@@ -23,6 +23,7 @@ from evqa.config.identity import difference, fingerprint
 from evqa.config.paths import finished_mark
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
+from evqa.files.refusals import placed
 from evqa.files.whole import write_whole
 from evqa.machine.cores import cpu_name, num_cores
 
@@ -73,27 +74,36 @@ class RunFolder:
         self.check()
         return read_saved(self.config)
 
-    def prepare(self, config: DictConfig, overrides: list[str]) -> None:
-        """Write the settings, or check that the folder already belongs to the same ones.
+    @property
+    def has_trained(self) -> bool:
+        """Whether there is anything to continue or to lose; a run that ended before its first step left nothing."""
+        return any(self.checkpoints.glob("*.ckpt")) or any((self.path / "predictions").glob("*"))
+
+    def check_free(self, config: DictConfig) -> None:
+        """Check that the folder is free for these settings.
 
         Raises:
             RunError: the folder holds a run with other settings.
         """
-        if self.config.exists():
-            saved = self.read_config()
-            differing = difference(saved, config)
-            if not differing and any(environment_keys(saved)) and not self._same_environment(config):
-                keys = ", ".join(environment_keys(saved))
-                raise RunError(
-                    f"{self.path} holds a run that had other values from the environment ({keys}). Choose another "
-                    "run.name, or set the variables as they were."
-                )
-            if differing:
-                listed = "; ".join(map(str, differing[:5]))
-                raise RunError(
-                    f"{self.path} holds a run with other settings: {listed}. Choose another run.name, or remove the "
-                    "folder."
-                )
+        if not self.has_trained:
+            return
+        saved = self.read_config()
+        differing = difference(saved, config)
+        if not differing and any(environment_keys(saved)) and not self._same_environment(config):
+            keys = ", ".join(environment_keys(saved))
+            raise RunError(
+                f"{self.path} holds a run that had other values from the environment ({keys}). Choose another "
+                "run.name, or set the variables as they were."
+            )
+        if differing:
+            listed = "; ".join(map(str, differing[:5]))
+            raise RunError(
+                f"{self.path} holds a run with other settings: {listed}. Choose another run.name, or remove the folder."
+            )
+
+    def prepare(self, config: DictConfig, overrides: list[str]) -> None:
+        """Write the settings, where the folder does not hold a run of them already."""
+        if self.has_trained:
             return
         (self.path / "predictions").mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
@@ -118,17 +128,18 @@ class RunFolder:
         Raises:
             RunError: another process is running here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a") as file:
-            until = time.monotonic() + patience_s
-            while not _locked(file):
-                if time.monotonic() >= until:
-                    raise RunError(
-                        f"{self.path}: the same run is going on in another process. Wait for it, or change seed or "
-                        "run.name."
-                    )
-                time.sleep(0.5)
-            yield
+        until = time.monotonic() + patience_s
+        with placed(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / ".lock").open("a") as file:
+                while not _locked(file):
+                    if time.monotonic() >= until:
+                        raise RunError(
+                            f"{self.path}: the same run is going on in another process. Wait for it, or change seed "
+                            "or run.name."
+                        )
+                    time.sleep(0.5)
+                yield
 
 
 def _locked(file: TextIO) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from omegaconf import DictConfig
 
 from evqa.config import identity
 from evqa.errors import EvqaError, RunError
+from evqa.files.whole import write_whole
 
 log = logging.getLogger("evqa.sweep")
 
@@ -79,9 +79,7 @@ def run_folder(job: DictConfig, choices: Mapping[str, object]) -> str:
 
 def write(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_members(folder: Path, members: Sequence[Member]) -> None:

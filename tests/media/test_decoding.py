@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from evqa.errors import MediaError
+from evqa.machine import isolated
 from evqa.media import decoding
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheSettings
@@ -98,11 +99,7 @@ def test_filling_goes_on_after_crashes(video: Path, tmp_path: Path) -> None:
 def test_a_process_that_served_others_is_not_believed_to_have_died_of_the_file(video: Path, tmp_path: Path) -> None:
     reader, paths = CachedReader(CacheSettings(folder=None), SPEC), copies(video, tmp_path, ["a", "b"])
     reader.read(paths[0])
-    from evqa.machine import isolated
-
-    for worker in isolated._idle[
-        os.getpid(), deadly.__name__
-    ]:  # as heap corruption by an earlier file, or the system, would
+    for worker in isolated._idle[os.getpid(), deadly.__name__]:  # as heap corruption by an earlier file would
         worker.kill()
     assert_same(reader.read(paths[1]), read_clip(paths[1], SPEC))
 
