@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from scipy import stats
 
 from evqa.ensembling.members import Matrix, Vector
 from evqa.errors import AnnotationError
-from evqa.files.regular import check_readable
+from evqa.files.stored import read_object
 from evqa.files.whole import write_whole
 
 Method = Literal["mean", "rank_mean", "weights", "stack"]
@@ -38,6 +39,17 @@ class Combination:
     centres: tuple[float, ...] = ()
     spreads: tuple[float, ...] = ()
     offset: float = 0.0
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError unless the parts fit together."""
+        if self.method not in METHODS:
+            raise ValueError(f"method {self.method!r}")
+        fitted = (self.centres, self.spreads) if self.method in ("weights", "stack") else ()
+        if any(len(values) != len(self.members) for values in (self.weights, *fitted)):
+            raise ValueError(f"not one number for each of {len(self.members)} members")
+        numbers = (*self.weights, *self.centres, *self.spreads, self.offset)
+        if not all(math.isfinite(number) for number in numbers) or not all(self.spreads):
+            raise ValueError("a number that is none, or a spread of 0")
 
     def apply(self, scores_NM: Matrix) -> Vector:
         """Combined scores [N]."""
@@ -88,10 +100,11 @@ def save(path: Path, combination: Combination, *, about: dict[str, Any]) -> None
 def load(path: Path) -> tuple[Combination, dict[str, Any]]:
     """Read what `save` wrote. Raises AnnotationError."""
     try:
-        check_readable(path)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
         fields = content.pop("combination")
         lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
-        return Combination(**{**fields, **lists}), content
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        combination = Combination(**{**fields, **lists})
+        combination.check()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AnnotationError(f"{path}: not a file of weights that evqa.ensemble wrote ({error}).") from error
+    return combination, content

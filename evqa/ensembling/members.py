@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from evqa.config.paths import is_unfinished
 from evqa.errors import AnnotationError, RunError
 from evqa.files.names import listed
-from evqa.metrics.score_table import ScoreTable, columns_of, read_ids, read_labels, read_scores
+from evqa.files.stored import check_complete
+from evqa.metrics.score_table import ID, ScoreTable, columns_of, read_ids, read_labels, read_scores
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -105,6 +106,8 @@ def _locate(source: str, *, split: str) -> tuple[str, Path]:
             raise RunError(
                 f"{path}: no predictions/{split}.csv; is the run finished, and is '{split}' one of its splits?"
             )
+        for kept in filter(Path.exists, (file, file.with_suffix(".targets.csv"))):
+            check_complete(kept)
         return name or path.resolve().name, file
     return name or path.stem, path
 
@@ -136,7 +139,12 @@ def _kept_labels(files: Sequence[tuple[str, Path]], *, label: str) -> dict[str, 
     kept: dict[str, float] = {}
     for name, file in files:
         path = file.with_suffix(".targets.csv")
-        if not path.exists() or label not in columns_of(path):
+        if not path.exists():
+            continue
+        columns = columns_of(path)
+        if ID not in columns:
+            raise AnnotationError(f"{path}: no column '{ID}'; the file has {', '.join(columns)}.")
+        if label not in columns:
             continue
         for id_, value in read_labels(path, label=label).values.items():
             if kept.setdefault(id_, value) != value:

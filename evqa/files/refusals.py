@@ -63,5 +63,5 @@ def refusal(error: BaseException) -> OSError | None:
         if (found := _RUST.search(str(following))) and int(found[1] or found[2]) in _MENDABLE:
             code = int(found[1] or found[2])
             return OSError(code, os.strerror(code))
-        following = following.__cause__ or following.__context__
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
     return None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from typing import Any
 
 from evqa.config.paths import is_unfinished
 from evqa.config.reading import read_yaml
-from evqa.errors import AnnotationError, RunError
+from evqa.errors import AnnotationError, FileError, RunError
 from evqa.files.names import shown
-from evqa.metrics.score_table import ID, read_labels, read_rows, read_scores
+from evqa.files.stored import check_complete, read_object, read_objects
+from evqa.metrics.score_table import ID, ScoreTable, read_labels, read_rows, read_scores
 
 CONFIG = "config.yaml"
 
@@ -85,29 +85,50 @@ def read_run(path: Path, *, split: str) -> Run:
 
     Raises RunError or FileError for a damaged config.yaml.
     """
-    history = _history(path / "metrics.jsonl")
-    predictions = path / "predictions"
-    label, scores, items, problem = None, None, {}, None
+    table, items, record, history, problem = None, dict[str, Item](), dict[str, Any](), list[dict[str, Any]](), None
     try:
-        if is_unfinished(path) or not (predictions / f"{split}.csv").is_file():
-            raise AnnotationError(_missing(path, split=split, history=history))
-        table = read_scores(predictions / f"{split}.csv")
-        label, scores = table.label, table.values
-        items = _items(predictions / f"{split}.targets.csv", label=label)
-    except AnnotationError as error:
+        history = read_objects(path / "metrics.jsonl") if (path / "metrics.jsonl").exists() else []
+        table, items, record = _predictions(path, split=split, history=history)
+    except (AnnotationError, FileError) as error:
         problem = str(error)
     return Run(
         path=path,
         name=shown("/".join(path.resolve().parts[-2:])),
         config=read_yaml(path / CONFIG, kind=dict),
         overrides=_overrides(path / "overrides.yaml"),
-        history=history,
-        label=label,
-        scores=scores,
+        history=tuple(history),
+        label=table.label if table else None,
+        scores=table.values if table else None,
         items=items,
-        record=_json(predictions / f"{split}.json"),
+        record=record,
         problem=problem,
     )
+
+
+def _predictions(
+    run: Path, *, split: str, history: Sequence[Mapping[str, Any]]
+) -> tuple[ScoreTable, dict[str, Item], dict[str, Any]]:
+    """Scores, targets and record of a split. Raises AnnotationError or FileError where one is missing or not whole."""
+    file, targets, about = (run / "predictions" / f"{split}.{kind}" for kind in ("csv", "targets.csv", "json"))
+    if is_unfinished(run) or not file.is_file():
+        raise AnnotationError(_missing(run, split=split, history=history))
+    record = read_object(about) if about.exists() else {}
+    for one in filter(Path.exists, (file, targets)):
+        check_complete(one)
+    table = read_scores(file)
+    items = _items(targets, label=table.label)
+    _check_count(file, len(table.values), record, ("n", "num_unlabelled"))
+    if items:
+        known = sum(not math.isnan(items[id_].label) for id_ in table.values.keys() & items.keys())
+        _check_count(targets, known, record, ("n",))
+    return table, items, record
+
+
+def _check_count(path: Path, found: int, record: Mapping[str, Any], names: Sequence[str]) -> None:
+    counts = [record.get(name) for name in names]
+    written = sum(count for count in counts if isinstance(count, int))
+    if None not in counts and found != written:
+        raise FileError(path, f"is not complete: {found} of the {written} scored items are in it")
 
 
 def with_labels(run: Run, path: Path) -> Run:
@@ -140,6 +161,7 @@ def _items(path: Path, *, label: str) -> dict[str, Item]:
     if not path.is_file():
         return {}
     columns, rows = read_rows(path)
+    rows = [row for row in rows if row.get(ID)]
     if ID not in columns or label not in columns:
         raise AnnotationError(f"{path}: columns '{ID}' and '{label}' are expected; the file has {', '.join(columns)}.")
     return {
@@ -168,24 +190,3 @@ def _count(text: str | None) -> int | None:
 
 def _truth(text: str | None) -> bool | None:
     return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get((text or "").lower())
-
-
-def _history(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """Lines of metrics.jsonl; one that a kill cut short is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return tuple(rows)
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -21,6 +21,7 @@ from evqa.models.hub import HEAD_FILE
 from evqa.runs.build import build
 from evqa.runs.load import LoadedRun, load_run
 from evqa.runs.model_card import model_card
+from evqa.runs.scoring import read_record
 from evqa.tuning import merge_adapters, save_adapter
 
 SETTINGS_FILE = "evqa.json"
@@ -114,4 +115,4 @@ def _save(state: dict[str, Tensor], file: Path) -> None:
 def _records(run: LoadedRun) -> list[dict[str, Any]]:
     """The evaluation records of the run, the validation split first."""
     files = sorted((run.folder.path / "predictions").glob("*.json"), key=lambda file: (file.stem != "val", file.stem))
-    return [{"name": file.stem, **json.loads(file.read_text())} for file in files]
+    return [{"name": file.stem, **read_record(file)} for file in files]

@@ -12,6 +12,8 @@ import lightning
 
 from evqa.datamodule import ScoreDataModule
 from evqa.datasets.manifest import FileFacts
+from evqa.errors import FileError
+from evqa.files.stored import read_object
 from evqa.files.whole import whole_text, write_whole
 from evqa.metrics import evaluate
 from evqa.module import Scored, ScoreModule, gather
@@ -49,6 +51,16 @@ def write_predictions(
     evaluation = evaluate(scored.scores, scored.labels, failures=(*scored.failures, *rejects))
     record = {**about, "label": {"name": scale.name, "range": list(scale.range)}, **evaluation.to_json()}
     write_whole(folder.prediction(name, "json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
+    return record
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read NAME.json. Raises FileError where it is damaged or not such a record."""
+    record = read_object(path)
+    kinds = {"n": int, "num_failed": int, "failures": list, "metrics": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise FileError(path, f"is damaged: {', '.join(wrong)} are missing or of another kind")
     return record
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from evqa.optimization import AdamW
 from evqa.runs.folder import RunFolder
+from evqa.runs.scoring import read_record
 from evqa.tuning import TrainedPart
 from evqa.types import Failure, Record
 
@@ -53,7 +53,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
     """Print the metrics of every scored split; returns the validation challenge score where there is one."""
     challenge = None
     for path in sorted((folder.path / "predictions").glob("*.json")):
-        record = json.loads(path.read_text())
+        record = read_record(path)
         console.print(metrics_table(record, title=f"{path.stem}: n={record['n']}, {record['num_failed']} failed"))
         if path.stem == "val":
             challenge = record["metrics"]["challenge"]["value"]

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, open_dict
 
 from evqa.config.identity import register_resolver
 from evqa.errors import EvqaError, MissingDependencyError, RunError
+from evqa.files.stored import read_objects
 
 from ._record import JobError, failed, reason, words_of
 
@@ -124,8 +125,8 @@ class Jobs:
         """Jobs of an earlier driver that are still in the queue, by the member's place."""
         if self.launcher.cluster != "slurm" or not self.ledger.exists():
             return {}
-        rows = [json.loads(line) for line in self.ledger.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        latest = {row["member"]: row["job"] for row in rows}
+        rows = read_objects(self.ledger)
+        latest = {row["member"]: row["job"] for row in rows if {"member", "job"} <= row.keys()}
         queue = queued_jobs() or set()
         shared = self.launcher.shared
         tasks = list(range(shared["nodes"] * shared["tasks_per_node"]))

@@ -70,7 +70,10 @@ def _remove_abandoned(path: Path, patience_seconds: float) -> bool:
 
 
 def _is_abandoned(path: Path, owner: str, patience_seconds: float) -> bool:
-    place, process, started, _ = json.loads(owner)
+    try:
+        place, process, started, _ = json.loads(owner)
+    except (ValueError, TypeError):  # not written by us: its age decides
+        place = None
     if place == _place():
         return bool(_started(process) != started)
     try:
