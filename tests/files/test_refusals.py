@@ -77,12 +77,16 @@ def test_safetensors_on_a_full_disk_is_a_sentence(full_disk, tmp_path):
         save_file({"weights": torch.zeros(100_000)}, tmp_path / "model.safetensors")
 
 
+def set_aside():
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError:
+        raise KeyError("x") from None
+
+
 def test_an_error_that_was_put_aside_is_no_refusal():
     with pytest.raises(KeyError) as caught:
-        try:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        except OSError:
-            raise KeyError("x") from None
+        set_aside()
     assert refusal(caught.value) is None
 
 

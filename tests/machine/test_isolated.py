@@ -1,12 +1,17 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from evqa.errors import MediaError
-from evqa.machine.isolated import map_isolated
+from evqa.machine import isolated
+from evqa.machine.isolated import call_isolated, map_isolated
+from evqa.machine.nursery import StartError
 
 
 def act(order: str) -> str:
@@ -50,3 +55,55 @@ def test_stopping_early_ends_the_processes() -> None:
     started = time.monotonic()
     outcomes.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started < 5
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session that are alive."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            state, *rest = (place / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(rest[2]) == session and state not in "ZX":
+            found.append(int(place.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("victim", ["parent", "nursery"])
+def test_no_process_outlives_its_parent(victim: str) -> None:
+    code = "from tests.machine.lives import ask_two; ask_two()"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "working\n"
+    family = members(parent.pid)
+    assert len(family) == 4  # the parent, the nursery, two at work
+    nursery = min(set(family) - {parent.pid})
+    os.kill(parent.pid if victim == "parent" else nursery, signal.SIGKILL)
+    until = time.monotonic() + 20
+    left = {nursery, *family} - {parent.pid}
+    while left & set(members(parent.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not left & set(members(parent.pid))
+    assert until - time.monotonic() > 15  # soon, on a busy machine too
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+
+
+def test_a_process_that_cannot_start_is_not_a_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolated, "_nurseries", {})
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(StartError, match="can be started"):
+        call_isolated(act, "c", seconds=1.0)
+    monkeypatch.undo()
+    assert call_isolated(act, "c", seconds=60.0).value == "C"
+
+
+def test_a_function_that_cannot_be_imported_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "made_here", ModuleType("made_here"))
+    monkeypatch.setattr(sys.modules["made_here"], "act", act, raising=False)
+    monkeypatch.setattr(act, "__module__", "made_here")
+    with pytest.raises(StartError, match="ModuleNotFoundError: No module named 'made_here'"):
+        call_isolated(act, "d", seconds=60.0)
