@@ -82,20 +82,21 @@ def nurse(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     end, statuses = socket.socket(fileno=descriptor), dict[int, int]()
     signal.signal(signal.SIGCHLD, lambda *_: _report_ends(statuses))
-    while True:
-        module, descriptors, *_ = socket.recv_fds(end, 4096, 2)
-        if not module:
-            break
-        with contextlib.suppress(Exception):  # the process that will need it says why it cannot be imported
-            importlib.import_module(module.decode())
-        connection, status = descriptors
-        process = os.fork()
-        if not process:
-            _begin(connection, [end.detach(), status, *statuses.values()])
-        os.close(connection)
-        statuses[process] = status
-        _report_ends(statuses)  # it may have ended already
-        end.sendall(struct.pack("<q", process))
+    with contextlib.suppress(ConnectionError):  # the parent is gone
+        while True:
+            module, descriptors, *_ = socket.recv_fds(end, 4096, 2)
+            if not module:
+                break
+            with contextlib.suppress(Exception):  # the process that will need it says why it cannot be imported
+                importlib.import_module(module.decode())
+            connection, status = descriptors
+            process = os.fork()
+            if not process:
+                _begin(connection, [end.detach(), status, *statuses.values()])
+            os.close(connection)
+            statuses[process] = status
+            _report_ends(statuses)  # it may have ended already
+            end.sendall(struct.pack("<q", process))
     for process in list(statuses):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
