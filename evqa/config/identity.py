@@ -30,7 +30,6 @@ IRRELEVANT = (
     "trainer.log_every",
     "trainer.progress",
     "data.workers",
-    "data.kind",
     "data.cache.folder",
     "data.cache.max_gigabytes",
     "data.cache.fill",

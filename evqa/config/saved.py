@@ -24,6 +24,7 @@ from evqa.config.rules import Design, broken_rules
 from evqa.errors import ConfigError, RunError
 
 DEEPEST = 20  # levels; a real one has 5
+RETIRED = (("data", "kind"),)  # settings of older runs that changed no result and mean nothing any more
 _OTHER_INTERPOLATION = re.compile(r"(?<!\\)\$\{(?!oc\.(?:env|decode):)")
 
 
@@ -34,6 +35,9 @@ def read_saved(path: Path) -> DictConfig:
         FileError, RunError: as `read_yaml`, or values that no configuration can hold.
     """
     values = read_yaml(path, kind=dict)
+    for group, key in RETIRED:
+        if isinstance(values.get(group), dict):
+            values[group].pop(key, None)
     for key, text in _texts(values, path):
         if _OTHER_INTERPOLATION.search(text):
             raise RunError(
