@@ -15,7 +15,7 @@ from rich.table import Table
 
 from evqa.datasets.search import distinct_ids, find_videos
 from evqa.datasets.snapugc import SnapUGC
-from evqa.errors import AnnotationError, ConfigError, RunError
+from evqa.errors import AnnotationError, ConfigError, FileError, RunError
 from evqa.files.names import from_system, is_text
 from evqa.files.regular import why_unreadable
 from evqa.files.terminal import terminal
@@ -65,27 +65,50 @@ def predict(request: Request) -> Scored:
     inputs = find_inputs(request)
     for note in inputs.notes:
         terminal(stderr=True).print(f"Note: {note}")
+    if not inputs.records:
+        raise _nothing_scored(request, inputs.failures)
     run = load_run(request.run, checkpoint=request.ckpt, overrides=request.override)
     _check_fill(request.fill, run.module.scale)
     scored = score_split(
         run.trainer(), run.module, run.datamodule({"predict": inputs.records}, request.modal), "predict"
     )
     failures = (*inputs.failures, *scored.failures)
-    (_print_json if request.json else _print_table)(run.module.scale, scored, failures, request.fill)
     if not scored.ids:
-        raise RunError(f"None of the {len(failures)} inputs could be scored.")
-    if request.out is not None:
-        write_table(request.out, ["Id", run.module.scale.name], _rows(inputs.ids, scored, request.fill))
-        if request.fill is not None:
-            _print_filled(inputs.ids, scored, failures, request.fill)
+        raise _nothing_scored(request, failures)
+    have, scale = set(scored.ids), run.module.scale
+    filled = {} if request.fill is None else {id_: request.fill for id_ in inputs.ids if id_ not in have}
+    try:
+        if request.out is not None:
+            score = dict(zip(scored.ids, scored.scores, strict=True)) | filled
+            rows = [(id_, repr(score[id_])) for id_ in inputs.ids if id_ in score]
+            write_table(request.out, ["Id", scale.name], rows)
+    finally:  # a full disk does not take the scores along
+        _print(request, scale, scored, failures, filled, num_ids=len(inputs.ids))
     return scored
+
+
+def _print(
+    request: Request,
+    scale: LabelScale,
+    scored: Scored,
+    failures: Sequence[Failure],
+    filled: Mapping[str, float],
+    *,
+    num_ids: int,
+) -> None:
+    (_print_json if request.json else _print_table)(scale, scored)
+    _print_failures(request.json, failures, filled)
+    if not request.json:
+        terminal().print(f"{len(scored.ids)} scored, {len(failures)} failed.")
+    if filled:
+        _print_filled(filled, failures, num_ids)
 
 
 def _check(request: Request) -> None:
     """Refuse what can be refused before anything is read.
 
     Raises:
-        ConfigError, FileError: flags that cannot be used; a place where --out cannot be written.
+        ConfigError: flags that cannot be used; a place where --out cannot be written.
     """
     problems = []
     if request.fill is not None and request.out is None:
@@ -94,8 +117,12 @@ def _check(request: Request) -> None:
         problems.append("--title, --description: the text is not UTF-8.")
     if problems:
         raise ConfigError(problems)
-    if request.out is not None:
-        check_place(request.out)
+    try:
+        if request.out is not None:
+            check_place(request.out)
+    except FileError as error:
+        mend = "give the name of a file that can be written; --json prints to the standard output"
+        raise ConfigError([f"--out {error}; {mend}."]) from error
 
 
 def _check_fill(fill: float | None, scale: LabelScale) -> None:
@@ -165,39 +192,39 @@ def _from_table(request: Request, tables: list[Path]) -> Inputs:
     )
 
 
-def _rows(ids: Sequence[str], scored: Scored, fill: float | None) -> list[tuple[str, str]]:
-    """One row an id in the order of the inputs; without `fill` only those that have a score."""
-    score: Mapping[str, float] = dict(zip(scored.ids, scored.scores, strict=True))
-    return [(id_, repr(score.get(id_, fill))) for id_ in ids if id_ in score or fill is not None]
+def _nothing_scored(request: Request, failures: Sequence[Failure]) -> RunError:
+    _print_failures(request.json, failures, {})
+    return RunError(f"None of the {len(failures)} inputs could be scored.")
 
 
-def _print_json(scale: LabelScale, scored: Scored, failures: Sequence[Failure], fill: float | None) -> None:
+def _print_failures(as_json: bool, failures: Sequence[Failure], filled: Mapping[str, float]) -> None:
+    """Print why items have no score; filled: what stands in --out for them, by id."""
+    for failure in failures:
+        if as_json:
+            score = {"filled": filled[failure.id]} if failure.id in filled else {}
+            sys.stdout.write(json.dumps({"id": failure.id, "error": failure.reason, **score}) + "\n")
+        else:
+            terminal(stderr=True).print(f"not scored: {failure}")
+
+
+def _print_json(scale: LabelScale, scored: Scored) -> None:
     r"""Print a line of ASCII for each item; a byte of a name that is not UTF-8 is `\udcXX`, as Python has it."""
     for id_, score, missing in zip(scored.ids, scored.scores, scored.missing, strict=True):
         row = {"id": id_, "label": scale.name, "range": list(scale.range), "score": score, "missing": list(missing)}
         sys.stdout.write(json.dumps(row) + "\n")
-    for failure in failures:
-        filled = {} if fill is None or failure.id in scored.ids else {"filled": fill}
-        sys.stdout.write(json.dumps({"id": failure.id, "error": failure.reason, **filled}) + "\n")
 
 
-def _print_table(scale: LabelScale, scored: Scored, failures: Sequence[Failure], _: float | None) -> None:
-    console = terminal()
+def _print_table(scale: LabelScale, scored: Scored) -> None:
     table = Table("video", scale.name, "missing", title=f"{scale.name} on {scale.low:g} to {scale.high:g}")
     for id_, score, missing in zip(scored.ids, scored.scores, scored.missing, strict=True):
         table.add_row(id_, f"{score:.4f}", "; ".join(missing) or "-")
-    if scored.ids:
-        console.print(table)
-    for failure in failures:
-        terminal(stderr=True).print(f"not scored: {failure}")
-    console.print(f"{len(scored.ids)} scored, {len(failures)} failed.")
+    terminal().print(table)
 
 
-def _print_filled(ids: Sequence[str], scored: Scored, failures: Sequence[Failure], fill: float) -> None:
-    have = set(scored.ids)
+def _print_filled(filled: Mapping[str, float], failures: Sequence[Failure], num_ids: int) -> None:
+    """Say how many ids got a score that no model gave, and why."""
     kinds = {failure.id: failure.kind for failure in failures}
-    counts = Counter(kinds.get(id_, "no reason is known") for id_ in ids if id_ not in have)
     console = terminal(stderr=True)
-    console.print(f"Filled with {fill:g}: {sum(counts.values())} of {len(ids)} ids.")
-    for kind, count in counts.most_common():
+    console.print(f"Filled with {next(iter(filled.values())):g}: {len(filled)} of {num_ids} ids.")
+    for kind, count in Counter(kinds.get(id_, "no reason is known") for id_ in filled).most_common():
         console.print(f"  {count} x {kind}")
