@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import subprocess
 import sys
 import zipfile
@@ -252,3 +253,28 @@ def test_help_imports_neither_torch_nor_numpy():
         "assert not {'torch', 'numpy', 'scipy', 'rich'} & set(sys.modules)\n"
     )
     assert "--targets" in subprocess.check_output([sys.executable, "-c", code], text=True)
+
+
+def test_unfinished_runs_are_left_out_with_a_note(ensemble, folder):
+    for name in ("v", "a", "killed"):
+        run = folder / "runs" / name
+        (run / "predictions").mkdir(parents=True)
+        (run / "config.yaml").touch()
+        (run / "predictions" / "val.csv").write_bytes(
+            (folder / f"{'v' if name == 'killed' else name}.csv").read_bytes()
+        )
+        if name != "killed":
+            (run / "predictions" / "finished").touch()
+    shown = ensemble("runs/v", "runs/a", "runs/killed", "--targets", "targets.csv")
+    assert "Note: runs/killed is not finished and left out." in shown
+    assert "Ensemble 'mean' of 2" in shown
+    error = ensemble("runs/v", "runs/killed", code=2)
+    assert error == "One prediction is no ensemble; give at least two. runs/killed is not finished and left out.\n"
+    assert ensemble("x=runs/killed", code=2).startswith("Not one of the runs is finished (x=runs/killed);")
+
+
+@pytest.mark.parametrize("place", ["pipe", "/dev/zero"])
+def test_only_files_are_read(ensemble, folder, place):
+    os.mkfifo(folder / "pipe")
+    for arguments in ([place, "v.csv"], ["v.csv", "a.csv", "--targets", place], ["v.csv", "a.csv", "--weights", place]):
+        assert f"is a {'pipe (FIFO)' if place == 'pipe' else 'device'}, not a file" in ensemble(*arguments, code=2)

@@ -79,13 +79,16 @@ def distinct_ids(files: Iterable[tuple[Path | None, Path]]) -> list[str]:
     choices = [_names(folder, file) for folder, file in files]
     level = [0] * len(choices)
     while True:
-        ids = [names[min(at, len(names) - 1)] for names, at in zip(choices, level, strict=True)]
-        counts = Counter(ids)
-        clashing = [at for at, name in enumerate(ids) if counts[name] > 1 and level[at] + 1 < len(choices[at])]
+        ids = [names[at] for names, at in zip(choices, level, strict=True)]
+        counts, lowest = Counter(ids), dict[str, int]()
+        raisable = [n for n, name in enumerate(ids) if counts[name] > 1 and level[n] + 1 < len(choices[n])]
+        for n in raisable:
+            lowest[ids[n]] = min(level[n], lowest.get(ids[n], level[n]))
+        clashing = [n for n in raisable if level[n] == lowest[ids[n]]]
         if not clashing:
             return ids
-        for at in clashing:
-            level[at] += 1
+        for n in clashing:
+            level[n] += 1
 
 
 def _names(folder: Path | None, file: Path) -> Sequence[str]:

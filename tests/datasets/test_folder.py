@@ -1,3 +1,4 @@
+import os
 import unicodedata
 from pathlib import Path
 
@@ -15,6 +16,10 @@ def root(tmp_path: Path) -> Path:
     for name in ("a.mp4", "a.webm", "b.webm", "c.MOV", "plain", "-dash.mp4", "a b, ü & 视频 (1).mp4", "sub/d.mp4"):
         (root / name).write_bytes(b"x")
     (root / unicodedata.normalize("NFD", "é.mp4")).write_bytes(b"x")
+    for name in ("ü.mp4", "ö/d.mp4", *(unicodedata.normalize("NFD", name) for name in ("ü.mp4", "Übung/Äpfel/d.mp4"))):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    os.mkfifo(root / "pipe.mp4")
     (root / "zero.mp4").touch()
     (root / "dir.mp4").mkdir()
     (root / "out.mp4").symlink_to(tmp_path / "secret.mp4")
@@ -37,6 +42,16 @@ def root(tmp_path: Path) -> Path:
         ("é", unicodedata.normalize("NFD", "é.mp4")),
         ("sub/d", "sub/d.mp4"),
         ("inside", "inside.mp4"),
+        ("./a", "a.mp4"),
+        ("./sub/./d", "sub/d.mp4"),
+        ("sub//d", "sub/d.mp4"),
+        ("sub/../b", "b.webm"),
+        ("gone/../b", "b.webm"),
+        ("Übung/Äpfel/d", unicodedata.normalize("NFD", "Übung/Äpfel/d.mp4")),
+        (unicodedata.normalize("NFD", "Übung/Äpfel/d"), unicodedata.normalize("NFD", "Übung/Äpfel/d.mp4")),
+        (unicodedata.normalize("NFD", "ö/d"), "ö/d.mp4"),
+        ("ü", "ü.mp4"),
+        (unicodedata.normalize("NFD", "ü"), unicodedata.normalize("NFD", "ü.mp4")),
     ],
 )
 def test_an_id_finds_its_file(root: Path, name: str, file: str) -> None:
@@ -52,6 +67,14 @@ def test_an_id_finds_its_file(root: Path, name: str, file: str) -> None:
         ("/etc/passwd", "would leave the folder"),
         ("up/secret", "no video secret.mp4 in"),
         ("out", "out.mp4 is a link that leads out of"),
+        ("./../a", "would leave the folder"),
+        ("", "names no file: the name is empty"),
+        (" ", "names no file: the name is empty"),
+        (".", "names a folder, not a file"),
+        ("sub/", "names a folder, not a file"),
+        ("sub/..", "names a folder, not a file"),
+        ("pipe", "no video pipe.mp4 in"),
+        ("a/" * 3000 + "b", "no video b.mp4 in"),
         ("absent", "no video absent.mp4 in"),
         ("dir", "no video dir.mp4 in"),
         ("zero", "zero.mp4 is empty (0 bytes)"),

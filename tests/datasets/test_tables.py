@@ -1,3 +1,8 @@
+import contextlib
+import json
+import os
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +82,11 @@ def test_jsonl_keeps_numbers_as_they_are_written_and_names_bad_lines(tmp_path: P
         ("t.csv", "Id,Title\n".encode("utf-16"), "line 1 is not UTF-8 (byte 0xff)"),
         ("t.csv", b"Id,Title,Title\n", "column 'Title' occurs more than once in the header."),
         ("t.csv", b'"Id,Title\n', "bad header: its quotes do not follow RFC 4180"),
+        ("t.csv", "Id,Title\n".encode("utf-16"), "it is UTF-16, as Excel's 'Unicode text'; save it as 'CSV UTF-8'."),
+        ("t.csv", "Id,Title\n".encode("utf-16-le"), "the header holds zero bytes, as UTF-16 does; save it as UTF-8."),
+        ("t.csv", b",,\n", "t.csv is empty."),
+        ("t.csv", b"sep=,\n", "t.csv is empty."),
+        ("t.csv", b"Id," * 50_000 + b"\n", "column 'Id' occurs more than once in the header."),
         ("t.xlsx", b"", "unknown kind of table; name it one of *.csv, *.tsv, *.txt, *.jsonl, *.ndjson."),
     ],
 )
@@ -97,3 +107,112 @@ def test_missing_files_and_columns_come_with_the_nearest_name(tmp_path: Path) ->
         read_table(tmp_path / "tt.csv", format="csv", id_column="Id")
     with pytest.raises(AnnotationError, match="cannot be read"):
         read_table(tmp_path, format="csv", id_column="Id")
+
+
+PLAIN = [{"Id": "a", "Title": "x, y", "ECR": "0.5"}, {"Id": "b", "Title": "", "ECR": "0.25"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'Id,Title,ECR\na,"x, y",0.5\nb,,0.25\n',
+        'Id,Title,ECR,,\na,"x, y",0.5,,\nb,,0.25,,\n',
+        'Id,Title,ECR\na,"x, y",0.5,\nb,,0.25,\n',
+        'Id,Title,,ECR\na,"x, y",,0.5\nb,,,0.25\n',
+        ',Id,Title,ECR\n0,a,"x, y",0.5\n1,b,,0.25\n',
+        'sep=,\nId,Title,ECR\na,"x, y",0.5\nb,,0.25\n',
+        '"sep=;"\r\nId;Title;ECR\r\na;x, y;0.5\r\nb;;0.25\r\n',
+        "Id;Title;ECR\na;x, y;0.5\nb;;0.25\n",
+        "Id\tTitle\tECR\na\tx, y\t0.5\nb\t\t0.25\n",
+        "Id|Title|ECR\na|x, y|0.5\nb||0.25\n",
+        'Id,Title,ECR\ra,"x, y",0.5\rb,,0.25\r\r',
+        '\ufeff Id , Title,ECR \n\n\na,"x, y",0.5\n,,\nb,,0.25\n , ,\n\n',
+        "Id;Title;ECR\na;x, y;0,5\nb;;0,25\n",
+    ],
+)
+def test_what_spreadsheets_write_is_read(tmp_path: Path, content: str) -> None:
+    table = read(tmp_path, content).with_decimal_points("ECR")
+    assert [row.values for row in table.rows] == PLAIN
+    assert not table.rejects
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("Id;Title\na;b\n", "t.csv: its cells are separated by semicolons."),
+        (",Id,Title\n0,a,b\n", "t.csv: column 1 has no name in the header and is not read."),
+        ("Id;ECR\na;0,5\n", "t.csv: ECR is written with decimal commas (0,5); read as points."),
+    ],
+)
+def test_another_way_of_writing_is_said(tmp_path: Path, content: str, note: str) -> None:
+    assert note in read(tmp_path, content).with_decimal_points("ECR").notes
+
+
+@pytest.mark.parametrize("cells", [["1,234", "2,345"], ["0,5", "0.5"], ["5", "6"], [""]])
+def test_commas_in_numbers_are_left_alone_where_they_may_mean_something_else(tmp_path: Path, cells: list[str]) -> None:
+    table = read(tmp_path, "Id;ECR\n" + "".join(f"{n};{cell}\n" for n, cell in enumerate(cells)))
+    assert [row.values["ECR"] for row in table.with_decimal_points("ECR").rows] == cells
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a,hello, world,", "holds ' world' in column 3, which has no name in the header; name it, or a comma inside"),
+        ("a,b,,,x", "has 5 fields where the header has 4; a comma inside a text needs quotes around the text"),
+        ('a,"' + "x" * 200_000, "a cell has more than 131072 characters; perhaps a quote is never closed"),
+    ],
+)
+def test_content_without_a_column_costs_its_row(tmp_path: Path, line: str, reason: str) -> None:
+    table = read(tmp_path, f"Id,Title,,\n{line}\nb,c,,\n")
+    assert [row.values["Id"] for row in table.rows] == ["b"]
+    assert reasons(table)[1].startswith(reason)
+
+
+def test_names_without_utf8_are_written_as_escapes_in_jsonl_and_half_characters_are_refused(tmp_path: Path) -> None:
+    lines = [json.dumps({"Id": os.fsdecode(b"caf\xe9")}), '{"Id": "\\ud83d"}']
+    table = read(tmp_path, "\n".join(lines), name="t.jsonl")
+    assert [os.fsencode(row.values["Id"]) for row in table.rows] == [b"caf\xe9"]
+    assert reasons(table)[2] == "holds one half of a character (a lone surrogate) (line 2)"
+
+
+@pytest.mark.parametrize("place", ["pipe", "/dev/zero", "link", "folder"])
+def test_only_files_are_read(tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(AnnotationError, match=r"cannot be read as a table \(is a (pipe|device|folder).*, not a file\)"):
+        read_table(tmp_path / place, format="csv", id_column="Id")
+
+
+PIECES = [b"\0", b'"', b"\n", b"\r", b",", b";", b"\xff", b"\xff\xfe", b"{", b'"' * 99, b",\n" * 50, b"x" * 200_000]
+
+
+def spoiled(content: bytes, chance: random.Random) -> bytes:
+    """Cut, flip, insert or repeat."""
+    data = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(data) + 1)
+        piece = chance.choice(PIECES)
+        match chance.randrange(4):
+            case 0:
+                del data[at:]
+            case 1:
+                data[at:at] = piece
+            case 2:
+                data[at : at + 1] = bytes([chance.randrange(256)])
+            case 3:
+                data[at:at] = data[chance.randrange(len(data) + 1) :]
+    return bytes(data)
+
+
+def test_a_spoiled_table_is_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
+    chance, began = random.Random(11), time.monotonic()
+    rows = [{"Id": f"v{n:02}", "Title": 'a, ""b""\n' * (n % 3), "ECR": n / 40} for n in range(20)]
+    text = "Id,Title,ECR\n" + "".join(f'{row["Id"]},"{row["Title"]}",{row["ECR"]}\n' for row in rows)
+    kinds = {"t.csv": text, "t.tsv": text.replace(",", "\t"), "t.jsonl": "\n".join(map(json.dumps, rows))}
+    for name, content in [*kinds.items()] * 40:
+        with contextlib.suppress(AnnotationError):  # whose texts the tests above read
+            table = read(tmp_path, spoiled(content.encode(), chance), name=name).with_decimal_points("ECR")
+            assert all(isinstance(cell, str) for row in table.rows for cell in row.values.values())
+            assert all(reject.reason for reject in table.rejects)
+    assert time.monotonic() - began < 60

@@ -1,4 +1,6 @@
+import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evqa.files.names import shown
 from evqa.report import main
 from evqa.reporting.comparing import compare
 from evqa.reporting.document import Bullets, Heading, Paragraph, Picture, Table, to_html, to_markdown
@@ -174,3 +177,33 @@ def test_a_browser_shows_tables_and_pictures_without_network(report, tmp_path, s
         assert np.ptp(np.flatnonzero(near.any(axis=1))) > 1500
     text = np.abs(image - image[2, 2]).sum(axis=2) > 150
     assert text.any(axis=1).mean() > 0.4
+
+
+def test_an_unfinished_run_is_listed_and_not_ranked(tmp_path, make_run, capsys):
+    make_run(tmp_path / "runs", modal="v")
+    killed = make_run(tmp_path / "runs", modal="av")
+    (killed / "predictions" / "finished").unlink()
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "report")]) == 0
+    numbers = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [run for one in numbers["settings"] for run in one["runs"]] == [
+        str(killed.with_name("tiny-v-regression-s0"))
+    ]
+    sentence = "the run is not finished (stopped or still running at step 199); its predictions/val.csv is left out"
+    assert numbers["unfinished"] == {str(killed): sentence}
+    assert "missing: audio_ablation/tiny-av-regression-s0: the run is not finished" in capsys.readouterr().out
+
+
+def test_names_are_text_in_every_part_of_a_report(tmp_path, make_run, capsys):
+    odd = "[red]x esc\x1b[31m a|b`c`<i>$x$&lt; *~_ " + os.fsdecode(b"caf\xe9")
+    for modal in ("v", "av"):
+        make_run(tmp_path / "runs", modal=modal, name=f"{modal}{odd}", overrides=[f"note={modal}{odd}"])
+    targets = next((tmp_path / "runs").rglob("val.targets.csv"))
+    for file in targets.parents[2].rglob("val*.csv"):
+        file.write_bytes(file.read_bytes().replace(b"clip_0000", b"clip" + os.fsencode(odd)))
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "report"), "--title", odd]) == 0
+    page, text = ((tmp_path / "report" / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert html.escape(shown(f"note=av{odd}")) in page
+    assert shown(f"note=av{odd}").replace("\\", "") in text.replace("\\", "")
+    assert "\x1b" not in page + text + "".join(capsys.readouterr())
+    assert "<i>" not in page
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["n"] == 120

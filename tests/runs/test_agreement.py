@@ -103,3 +103,21 @@ def test_what_was_trained_cannot_be_overridden(finished):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(RunError, match=r"not a run \(it has no config.yaml\)"):
         predict(Request(inputs=[Path(sys.executable)], run=tmp_path))
+
+
+def test_an_evaluation_never_replaces_what_training_wrote(train, tmp_path, capsys):
+    run = train(f"run.root={tmp_path}")
+    own = {file.name: file.read_bytes() for file in (run.path / "predictions").iterdir()}
+
+    def names(**flags):
+        evaluate_split(run.path, **({"split": "val", "modal": None, "checkpoint": "best", "overrides": []} | flags))
+        return {file.name.partition(".")[0] for file in (run.path / "predictions").iterdir()} - {"val", "finished"}
+
+    assert names() == {"val-eval"}
+    assert read(run.prediction("val-eval")) == pytest.approx(read(run.prediction("val")), abs=1e-5)
+    assert names() == {"val-eval"}
+    (other,) = names(overrides=["data.batch_size=5"]) - {"val-eval"}
+    assert other.startswith("val-override-")
+    assert json.loads(run.prediction(other, "json").read_text())["overrides"] == ["data.batch_size=5"]
+    assert f"{other}.csv" in capsys.readouterr().out
+    assert {name: (run.path / "predictions" / name).read_bytes() for name in own} == own
