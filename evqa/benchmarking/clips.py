@@ -13,10 +13,10 @@ from evqa.benchmarking.reference import why_unreadable
 from evqa.errors import MediaError, RunError
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.portrait import write_portrait_clip
+from evqa.media.suffixes import VIDEO
 
 GENERATED = Path("cache/benchmark")
 _SECONDS = (6.0, 8.5, 12.0, 17.0)  # SnapUGC: 5 to 60 s, half of them below 10 s
-_VIDEOS = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v")
 
 
 def choose_clips(videos: str | None, spec: ClipSpec, console: Console, *, at_most: int) -> list[Path]:
@@ -38,7 +38,7 @@ def choose_clips(videos: str | None, spec: ClipSpec, console: Console, *, at_mos
 def _found(videos: str) -> list[Path]:
     folder = Path(videos)
     if folder.is_dir():
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in _VIDEOS)
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO)
     return sorted(Path(name) for name in glob.glob(os.path.expanduser(videos)))  # noqa: PTH207, PTH111 (absolute too)
 
 

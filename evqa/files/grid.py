@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from evqa.errors import AnnotationError
-from evqa.files.names import listed
+from evqa.files.names import is_text, listed
 from evqa.files.regular import why, why_unreadable
 
 Quoting = Literal["rfc4180", "none"]
@@ -118,6 +118,8 @@ def _names(path: Path, header: _Record) -> tuple[str, ...]:
     if header.fault:
         raise AnnotationError(f"{path}: bad header: {header.fault}.")
     names = tuple(name.strip() for name in header.fields)
+    if not all(map(is_text, names)):
+        raise AnnotationError(f"{path}: the header (line {header.line}) is not UTF-8; save it as UTF-8.")
     if not any(names):
         raise AnnotationError(f"{path}: the header (the first line) holds no name of a column.")
     if any("\0" in name for name in names):

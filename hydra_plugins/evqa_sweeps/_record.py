@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from evqa.config import identity
 from evqa.errors import EvqaError, RunError
+from evqa.files.names import shown_lines
 from evqa.files.whole import write_whole
 
 log = logging.getLogger("evqa.sweep")
@@ -92,7 +93,7 @@ def summarise(members: Sequence[Member], folder: Path) -> None:
     broken = [member for member in members if member.status == "failed"]
     log.info("%d of %d runs finished; %s", len(members) - len(broken), len(members), folder / "sweep.json")
     for member in broken:
-        log.error("failed: %s\n    %s", member, (member.error or "").replace("\n", "\n    "))
+        log.error("failed: %s\n    %s", member, shown_lines(member.error or "").replace("\n", "\n    "))
 
 
 @contextmanager

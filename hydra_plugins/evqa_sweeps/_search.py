@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 
 from evqa.errors import ConfigError, MissingDependencyError
+from evqa.files.names import shown_lines
 
 from ._record import Outcome, only_driver, reason, run_folder, write
 from ._space import Axis, read_axis
@@ -137,7 +138,7 @@ class Search:
     def fail(self, trial: Trial, why: str) -> None:
         trial.set_user_attr("error", why)
         self.study.tell(trial, state=TrialState.FAIL)
-        log.error("trial %d failed: %s", trial.number, why)
+        log.error("trial %d failed: %s", trial.number, shown_lines(why))
 
     def write_summary(self) -> None:
         """Write trials.json: every trial with its values, score, state and run folder."""

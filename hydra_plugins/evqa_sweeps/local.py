@@ -13,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from evqa.errors import EvqaError
+from evqa.files.names import shown_lines
 
 from ._record import reason, words_of
 
@@ -53,7 +54,9 @@ class LocalLauncher(Launcher):
         )
         if result.status == JobStatus.FAILED:
             error = result._return_value
-            log.error("failed: %s", reason(result), exc_info=None if isinstance(error, EvqaError) else error)
+            log.error(
+                "failed: %s", shown_lines(reason(result)), exc_info=None if isinstance(error, EvqaError) else error
+            )
         return result
 
 

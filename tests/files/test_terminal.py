@@ -1,6 +1,8 @@
 import io
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -60,3 +62,10 @@ def test_names_of_the_system_become_utf8_text_and_go_back() -> None:
     assert not is_text(name)
     assert is_text(name, or_bytes=True)
     assert not is_text("\ud83d", or_bytes=True)
+
+
+def test_there_is_one_kind_of_console() -> None:
+    root = Path(__file__).parents[2]
+    files = [path for folder in ("evqa", "hydra_plugins") for path in (root / folder).rglob("*.py")]
+    made = {path.name for path in files if re.search(r"\bConsole\(|from rich.markup", path.read_text())}
+    assert not made
