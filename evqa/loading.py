@@ -10,7 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from evqa.errors import MediaError
 from evqa.heads.base import Wording
+from evqa.machine.isolated import stop_calls
 from evqa.models.base import Inputs, Preparer
 from evqa.prompts import Prompt
 from evqa.types import Batch, Clip, Failure, LabelScale, Record
@@ -216,6 +217,8 @@ class Loader:
             finally:
                 for future in ahead:
                     future.cancel()
+                while wait(ahead, timeout=0.1).not_done:  # left early, perhaps by Ctrl-C while a file hangs
+                    stop_calls()
 
     def _load(self, places: list[Place]) -> Batch:
         batch = self.collate([self.samples[place] for place in places])

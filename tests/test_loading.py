@@ -1,5 +1,7 @@
+import dataclasses
 import itertools
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,13 @@ import torch
 from evqa.errors import MediaError
 from evqa.heads.text import NumberWording
 from evqa.loading import Collate, Loader, Order, Samples
+from evqa.media import decoding
+from evqa.media.cache import CachedReader, CacheSettings
+from evqa.media.clip import ClipSpec
 from evqa.models.base import Preparer
 from evqa.prompts import Prompt
 from evqa.types import Clip, LabelScale, Record
+from tests.media import deadly
 
 
 class Echo(Preparer):
@@ -141,3 +147,17 @@ def test_modal_dropout_follows_the_place_and_never_leaves_nothing():
     assert seen_heard == [(bool(d["seen"]), bool(d["heard"])) for d in again]
     assert set(seen_heard) == {(True, True), (True, False), (False, True)}
     assert 20 < sum(pair != (True, True) for pair in seen_heard) < 50
+
+
+def test_leaving_an_epoch_early_does_not_wait_for_a_file_that_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "_decode", deadly.deadly_decode)
+    for name in ("a", "hang"):
+        (tmp_path / f"{name}.mp4").write_bytes(name.encode())
+    records = tuple(Record(id=str(at), path=tmp_path / f"{name}.mp4") for at, name in enumerate(["a", "hang"] * 2))
+    data = dataclasses.replace(samples(), records=records, read=CachedReader(CacheSettings(folder=None), ClipSpec()))
+    order = Order(num_records=4, batch_size=1, shuffle=False)
+    stream = iter(Loader(data, order, Collate(data.preparer), workers=1))
+    assert next(stream).failures[0].id == "0"
+    started = time.monotonic()
+    stream.close()
+    assert time.monotonic() - started < 60  # the hanging file alone would take 90 s

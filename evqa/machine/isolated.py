@@ -56,7 +56,18 @@ def call_isolated(function: Callable[[Item], Value], item: Item, *, seconds: flo
     Raises:
         StartError: no process can be started.
     """
-    return _Caller().call(function, item, seconds=seconds)
+    caller = _Caller()
+    _callers.add(caller)
+    try:
+        return caller.call(function, item, seconds=seconds)
+    finally:
+        _callers.discard(caller)
+
+
+def stop_calls() -> None:
+    """End all calls of `call_isolated` that are in progress: nobody wants their answers any more."""
+    for caller in list(_callers):
+        caller.stop()
 
 
 def map_isolated(
@@ -194,6 +205,7 @@ class _Worker:
         return int(status or -signal.SIGKILL)
 
 
+_callers = set[_Caller]()
 _idle: defaultdict[tuple[int, str], list[_Worker]] = defaultdict(list)  # by process (a fork has none) and module
 _nurseries: dict[int, Nursery] = {}
 _lock = threading.Lock()

@@ -117,18 +117,10 @@ def _predictions(
         check_complete(one)
     table = read_scores(file)
     items = _items(targets, label=table.label)
-    _check_count(file, len(table.values), record, ("n", "num_unlabelled"))
-    if items:
-        known = sum(not math.isnan(items[id_].label) for id_ in table.values.keys() & items.keys())
-        _check_count(targets, known, record, ("n",))
+    known, counted = sum(not math.isnan(item.label) for item in items.values()), record.get("n")
+    if items and isinstance(counted, int) and known < counted:
+        raise FileError(targets, f"is not complete: it has {known} of the {counted} labels")
     return table, items, record
-
-
-def _check_count(path: Path, found: int, record: Mapping[str, Any], names: Sequence[str]) -> None:
-    counts = [record.get(name) for name in names]
-    written = sum(count for count in counts if isinstance(count, int))
-    if None not in counts and found != written:
-        raise FileError(path, f"is not complete: {found} of the {written} scored items are in it")
 
 
 def with_labels(run: Run, path: Path) -> Run:

@@ -142,7 +142,7 @@ def test_constant_scores_are_reported_with_their_reason(tmp_path, make_run):
     folder = make_run(tmp_path, modal="v")
     lines = (folder / "predictions" / "val.csv").read_text().splitlines()
     (folder / "predictions" / "val.csv").write_text(
-        "\n".join([lines[0], *(f"{x.split(',')[0]},0.5" for x in lines[1:])])
+        "\n".join([lines[0], *(f"{x.split(',')[0]},0.5" for x in lines[1:])]) + "\n"
     )
     study = study_of([folder, make_run(tmp_path, modal="av")])
     assert study.settings[-1].metrics["challenge"].reason == "all 120 scores are equal (0.5)"
