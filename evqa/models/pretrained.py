@@ -73,8 +73,8 @@ class PretrainedModel(Model):
             enable({"use_reentrant": False})
 
     @abstractmethod
-    def media(self, input_ids_BT: Tensor, inputs: dict[str, Tensor]) -> dict[str, Any]:
-        """Name pictures, sound and what places them in time as the transformers model does; empty without media."""
+    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Name pictures and sound as the transformers model does; empty without media."""
 
     @abstractmethod
     def media_tokens(self) -> dict[str, int]:
@@ -86,10 +86,13 @@ class PretrainedModel(Model):
 
     def forward(self, inputs: dict[str, Tensor]) -> Output:
         """Run the model once on right-padded inputs."""
-        input_ids_BT, mask_BT = inputs["input_ids_BT"], inputs["mask_BT"]
-        media = self.media(input_ids_BT, inputs)
+        mask_BT = inputs["mask_BT"]
         hidden_BTD = self.body(
-            input_ids=input_ids_BT, attention_mask=mask_BT.long(), use_cache=False, **media
+            input_ids=inputs["input_ids_BT"],
+            attention_mask=mask_BT.long(),
+            position_ids=inputs["position_3BT"],
+            use_cache=False,
+            **self.media(inputs),
         ).last_hidden_state
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # Every rank must run every tower, or gradient exchange and sharded weights wait for ever.
@@ -120,14 +123,19 @@ class PretrainedModel(Model):
         if self.lm_head is None:
             raise ConfigError(["this model was built without its LM head, so it cannot generate"])
         (whole,) = self._whole
-        input_ids_BT, mask_BT = pad_left(inputs["input_ids_BT"], inputs["answer_B"] + 1)
+        lengths_B = inputs["answer_B"] + 1
+        input_ids_BT, mask_BT = pad_left(inputs["input_ids_BT"], lengths_B)
+        position_3BT = torch.stack([pad_left(axis_BT, lengths_B)[0] for axis_BT in inputs["position_3BT"]])
         greedy = GenerationConfig(
             max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=[self.chat.end], pad_token_id=self.chat.pad
         )
-        media = self.media(input_ids_BT, inputs)
         with quiet():
             ids_BT = whole.generate(
-                input_ids=input_ids_BT, attention_mask=mask_BT.long(), generation_config=greedy, **media
+                input_ids=input_ids_BT,
+                attention_mask=mask_BT.long(),
+                position_ids=position_3BT,
+                generation_config=greedy,
+                **self.media(inputs),
             )
         return [self.chat.decode(row) for row in ids_BT[:, input_ids_BT.shape[1] :].tolist()]
 
@@ -196,10 +204,10 @@ class PretrainedModel(Model):
                 shutil.copyfile(source, Path(folder) / name)
 
 
-def pad_left(ids_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep the first `lengths_B` tokens of every row and move them to the right edge; returns ids and mask."""
+def pad_left(values_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep the first `lengths_B` values of every row and move them to the right edge; returns values and mask."""
     length = int(lengths_B.max())
     shift_B1 = (length - lengths_B).unsqueeze(1)
-    place_T = torch.arange(length, device=ids_BT.device)
-    moved_BT = ids_BT[:, :length].gather(1, (place_T - shift_B1) % length)
+    place_T = torch.arange(length, device=values_BT.device)
+    moved_BT = values_BT[:, :length].gather(1, (place_T - shift_B1) % length)
     return moved_BT, place_T >= shift_B1
