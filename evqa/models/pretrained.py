@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from evqa.errors import ConfigError
 from evqa.models.base import Load, Model, Setting
 from evqa.models.chat import Chat
-from evqa.models.hub import HEAD_FILE, SIDE_FILES, Checkpoint, build_empty, load_weights, quiet
+from evqa.models.hub import HEAD_FILE, SIDE_FILES, Checkpoint, quiet
+from evqa.models.safety import about, check_head, file_of
+from evqa.models.weights import build_empty, load_weights
 from evqa.types import Output, Part
 
 Dtype = Literal["bfloat16", "float32"]
@@ -171,10 +173,14 @@ class PretrainedModel(Model):
 
     def head_state(self) -> dict[str, Tensor]:
         """Read the head that `evqa.merge` writes beside the weights."""
-        from safetensors.torch import load_file
-
-        file = self.checkpoint.folder / HEAD_FILE
-        return load_file(file) if file.is_file() else {}
+        if not (self.checkpoint.folder / HEAD_FILE).exists():
+            return {}
+        with about(self.checkpoint.name):
+            file = file_of(self.checkpoint.folder, HEAD_FILE)
+        with self.checkpoint.opened(file) as tensors:
+            state: dict[str, Tensor] = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+            check_head(file, state, width=self.width)
+        return state
 
     def save_pretrained(self, folder: Path) -> None:
         """Write config, weights, tokenizer and the base's processor files as a Hugging Face folder.

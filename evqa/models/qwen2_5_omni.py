@@ -147,7 +147,8 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
 
         found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
         config = read_config(found, model_type="qwen2_5_omni_thinker", inside="thinker_config")
-        chat = Chat(read_tokenizer(found), name=checkpoint, system=system, special_text=special_text)
+        tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
+        chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         # The positions are computed from this token, though the configuration class has no field for it.
         config.vision_start_token_id = chat.token("<|vision_bos|>")
         kind = Kind(body=omni.Qwen2_5OmniThinkerModel, full=omni.Qwen2_5OmniThinkerForConditionalGeneration)
