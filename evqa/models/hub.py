@@ -21,7 +21,7 @@ from evqa.models.safety import (
     indexed_files,
     mention_code,
     one_line,
-    read_object,
+    read_foreign,
     without_code,
 )
 
@@ -206,7 +206,7 @@ def read_settings(checkpoint: Checkpoint, *, inside: str | None = None) -> dict[
         CheckpointError: there is no JSON object.
     """
     with about(checkpoint.name):
-        settings = without_code(read_object(file_of(checkpoint.folder, "config.json")))
+        settings = without_code(read_foreign(file_of(checkpoint.folder, "config.json")))
     part = settings.get(inside) if inside is not None else None
     return part if isinstance(part, dict) else settings
 

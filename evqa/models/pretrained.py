@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,9 @@ from torch import Tensor, nn
 from evqa.errors import ConfigError
 from evqa.models.base import Load, Model, Setting
 from evqa.models.chat import Chat
-from evqa.models.hub import HEAD_FILE, SIDE_FILES, Checkpoint, quiet
+from evqa.models.exporting import seconds_between, write_folder
+from evqa.models.hub import HEAD_FILE, Checkpoint, quiet
+from evqa.models.patches import Patches
 from evqa.models.safety import about, check_head, file_of
 from evqa.models.weights import build_empty, load_weights
 from evqa.types import Output, Part
@@ -44,6 +45,8 @@ class PretrainedModel(Model):
     """
 
     lm_head: nn.Module | None
+    patches: Patches
+    inside: ClassVar[str | None] = None  # the part of a larger checkpoint's config.json that is this model
 
     def __init__(self, kind: Kind, config: Any, checkpoint: Checkpoint, chat: Chat, *, setting: Setting) -> None:
         super().__init__()
@@ -200,14 +203,48 @@ class PretrainedModel(Model):
         load_weights(complete, self.checkpoint, prefix="model.")
         self._save(complete, folder)
 
+    def published_class(self) -> str:
+        """Name the class of transformers with an LM head."""
+        return self._kind.full.__name__
+
+    def how_to_load(self) -> str:
+        """Say what a merged folder gives in other hands, and what it does not."""
+        return (
+            "`model.checkpoint=FOLDER` gives evqa the scorer as it was evaluated.\n"
+            f"`transformers.{self.published_class()}.from_pretrained(FOLDER)` (transformers 4.57 or later) gives the\n"
+            "same hidden states for the same inputs, position ids included; `head.safetensors` makes scores of them.\n"
+            "transformers' own processor chooses other frames, writes another prompt and may count positions\n"
+            "otherwise: what the model is fed with decides the score."
+        )
+
+    def video_settings(self) -> dict[str, Any]:
+        """Settings with which transformers' video processor sizes frames as they were trained with; empty without."""
+        clip, patches = self.preparer.clip, self.patches
+        if clip.frames is None:
+            return {}
+        between = seconds_between(clip.frames)
+        per_grid = getattr(self.preparer, "seconds_per_grid", None)
+        if per_grid is None and between is not None:
+            per_grid = between * patches.temporal
+        budget = {"min_pixels": clip.resize.min_pixels, "max_pixels": clip.resize.max_pixels}
+        return {
+            "video_processor_type": "Qwen2VLVideoProcessor",
+            "size": {"shortest_edge": clip.resize.min_pixels, "longest_edge": clip.resize.max_pixels},
+            **budget,
+            **{"patch_size": patches.size, "temporal_patch_size": patches.temporal, "merge_size": patches.merge},
+            **{"image_mean": list(patches.mean), "image_std": list(patches.std)},
+            **{"do_sample_frames": False, "cap_pixels_per_frame": False},
+            **({} if between is None else {"fps": 1 / between}),
+            "seconds_per_grid": per_grid,
+        }
+
+    def exported_settings(self) -> dict[str, Any]:
+        """What an export's config.json must say beside the base's own settings."""
+        return {}
+
     def _save(self, whole: Any, folder: Path) -> None:
-        with quiet():
-            whole.save_pretrained(folder)
-            self.chat.tokenizer.save_pretrained(folder)
-        for name in SIDE_FILES:
-            source = self.checkpoint.folder / name
-            if source.is_file() and not (Path(folder) / name).exists():
-                shutil.copyfile(source, Path(folder) / name)
+        config, video = self.exported_settings(), self.video_settings()
+        write_folder(whole, self.checkpoint, Path(folder), inside=self.inside, config=config, video=video)
 
 
 def pad_left(values_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -126,6 +126,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
+    inside: ClassVar[str | None] = "thinker_config"
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
         found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
-        config = read_config(found, model_type="qwen2_5_omni_thinker", inside="thinker_config")
+        config = read_config(found, model_type="qwen2_5_omni_thinker", inside=self.inside)
         tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
         chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         # The positions are computed from this token, though the configuration class has no field for it.
@@ -165,6 +166,10 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         towers = {"visual": setting.frames, "audio_tower": setting.audio}
         unused = tuple(name for name, wanted in towers.items() if wanted is None)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
+
+    def exported_settings(self) -> dict[str, Any]:
+        """The token that positions are counted from in transformers, for which its configuration has no field."""
+        return {"vision_start_token_id": self.architecture.vision_start_token_id}
 
     def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
         """Name pictures and sound."""

@@ -113,6 +113,16 @@ class Qwen3VL(PretrainedModel):
         """Name the pictures."""
         return self.patches.media(inputs)
 
+    def video_settings(self) -> dict[str, Any]:
+        """As of the other Qwen models; this processor's budget is that of a whole clip."""
+        settings = super().video_settings()
+        if not settings or self.preparer.clip.frames is None:
+            return {}
+        del settings["min_pixels"], settings["max_pixels"]
+        frames = self.preparer.clip.frames.count
+        size = {edge: pixels * frames for edge, pixels in settings["size"].items()}
+        return settings | {"video_processor_type": "Qwen3VLVideoProcessor", "size": size}
+
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""
         frames = self.preparer.clip.frames

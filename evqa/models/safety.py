@@ -64,7 +64,7 @@ def about(checkpoint: str | None = None) -> Iterator[None]:
         raise CheckpointError(f"{where} {error.reason}") from error
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_foreign(path: Path) -> dict[str, Any]:
     """Read a JSON object from an ordinary file of a bounded size and depth.
 
     Raises:
@@ -111,7 +111,7 @@ def indexed_files(index: Path) -> list[Path]:
     Raises:
         FileError: the index is damaged, or names something else than files beside it.
     """
-    places = read_object(index).get("weight_map")
+    places = read_foreign(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise FileError(index, "cannot be read ('weight_map'): it must map the names of tensors to names of files")
     if strange := [name for name in places.values() if not isinstance(name, str)]:
@@ -128,7 +128,7 @@ def code_asked_for(folder: Path) -> list[str]:
     for name in ASKING_FILES:
         path = folder / name
         if path.is_file():
-            found += [f"{name}: {key}" for key in CODE_KEYS if read_object(file_of(folder, name)).get(key)]
+            found += [f"{name}: {key}" for key in CODE_KEYS if read_foreign(file_of(folder, name)).get(key)]
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evqa.errors import CheckpointError
-from evqa.models.safety import ADAPTER_FILE, about, check_config, file_of, read_object, without_code
+from evqa.models.safety import ADAPTER_FILE, about, check_config, file_of, read_foreign, without_code
 
 PUBLISHED_TOWER = "siglip-so400m-patch14-384"
 CONNECTOR_PADDING = {"stc_connector_v35": 0, "stc_connector": 1}
@@ -183,7 +183,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             + ("; an adapter has to be merged into its base first" if (folder / ADAPTER_FILE).exists() else "")
         )
     with about():
-        return without_code(read_object(file_of(folder, "config.json")))
+        return without_code(read_foreign(file_of(folder, "config.json")))
 
 
 def _differences(config: Mapping[str, Any]) -> list[str]:

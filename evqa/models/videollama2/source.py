@@ -42,8 +42,9 @@ def find_source(
         raise ConfigError([given + rule])
     if checkpoint is None:
         return Source("random weights", TINY if size == "tiny" else PUBLISHED, embedded_chat())
-    name = checkpoint if revision is None else f"{checkpoint}@{revision}"
-    if not load and not Path(checkpoint).expanduser().is_dir():
+    is_local = Path(checkpoint).expanduser().is_dir()
+    name = checkpoint if revision is None or is_local else f"{checkpoint}@{revision}"
+    if not load and not is_local:
         return Source(name, PUBLISHED, embedded_chat(), bytes_per_token=4)
     folder = locate(checkpoint, revision=revision)
     dims = read_dims(folder, num_tensors=CheckpointFolder(folder).num_tensors() if load else None)
