@@ -147,10 +147,8 @@ def merge_adapters(model: Model) -> None:
             setattr(model.get_submodule(parent), leaf, module.get_base_layer())
 
 
-def save_adapter(model: Model, tuning: Tuning, folder: Path, *, base: str) -> None:
+def save_adapter(model: Model, tuning: Tuning, folder: Path, *, base: str, revision: str | None) -> None:
     """Write the adapters, and the parts that were trained fully, as a folder that peft loads on the published base.
-
-    base: name of the base, with @ and its revision where it has one.
 
     Raises:
         ConfigError: the model has no adapters.
@@ -172,8 +170,9 @@ def save_adapter(model: Model, tuning: Tuning, folder: Path, *, base: str) -> No
         bias="none",
         target_modules=layers,
         modules_to_save=[_published_module(model, name) for name in _savable(model, prefixes)] or None,
-        base_model_name_or_path=base.partition("@")[0],
-        revision=base.partition("@")[2] or None,
+        base_model_name_or_path=base,
+        revision=revision,
+        task_type="CAUSAL_LM" if model.published_class() else None,  # else no class of peft's own kinds fits
         inference_mode=True,
     ).save_pretrained(str(folder))
     state = {f"base_model.model.{_published_parameter(model, name)}": tensor for name, tensor in trained.items()}

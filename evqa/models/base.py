@@ -107,6 +107,14 @@ class Model(nn.Module, ABC):
         """Name the frozen base (checkpoint and revision) for the run's records; a random model has none."""
         return "random weights"
 
+    def published_class(self) -> str | None:
+        """Name the class that others load a merged folder with; None where only evqa knows it."""
+        return None
+
+    def how_to_load(self) -> str:
+        """Say in a model card what a merged folder gives, in evqa's and in other hands."""
+        return f"`model.safetensors` is a state dict of `{type(self).__module__}.{type(self).__qualname__}`."
+
     def published_name(self, name: str) -> str:
         """Translate the name of a parameter to the one that the published code knows it by."""
         return name

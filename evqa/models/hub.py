@@ -1,25 +1,37 @@
-"""Find and load published checkpoints: a local folder or a hub name with a pinned revision, safetensors only."""
+"""Find published checkpoints, a local folder or a hub name with a pinned revision, and read their settings."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from evqa.errors import CheckpointError, MissingDependencyError
+from evqa.errors import CheckpointError, FileError
+from evqa.files.regular import check_readable
 from evqa.models.published import CONFIGURATIONS, published_config, stand_in_tokenizer
+from evqa.models.safety import (
+    ADAPTER_FILE,
+    about,
+    check_config,
+    code_asked_for,
+    file_of,
+    indexed_files,
+    mention_code,
+    one_line,
+    read_foreign,
+    without_code,
+)
 
 TEXTS = ["*.json", "*.txt", "*.jinja"]
 WEIGHTS = "*.safetensors"
 HEAD_FILE = "head.safetensors"  # of a merged run, beside the model's own weights
-TOWERS = ("visual.", "audio_tower.", "language_model.")
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"),
+    *("special_tokens_map.json", "chat_template.jinja"),
+)
 # Texts and settings that an exported folder takes over from its base.
 SIDE_FILES = (
     "preprocessor_config.json",
@@ -49,9 +61,11 @@ class Checkpoint:
     def shards(self) -> list[Path]:
         """List the weight files. Raises CheckpointError where there is none in safetensors format."""
         index = self.folder / "model.safetensors.index.json"
-        if index.is_file():
-            return [self.folder / name for name in self._indexed(index)]
-        shards = sorted(file for file in self.folder.glob("*.safetensors") if file.name != HEAD_FILE)
+        with about(self.name):
+            if index.exists():
+                return indexed_files(index)
+            names = sorted(file.name for file in self.folder.glob("*.safetensors") if file.name != HEAD_FILE)
+            shards = [file_of(self.folder, name) for name in names]
         if not shards:
             raise CheckpointError(
                 f"model.checkpoint={self.name}: {self.folder} holds no *.safetensors file (pickled weights are never "
@@ -59,14 +73,28 @@ class Checkpoint:
             )
         return shards
 
-    def _indexed(self, index: Path) -> list[str]:
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"model.checkpoint={self.name}: {index.name} cannot be read ({error})") from error
-        if outside := [name for name in names if Path(name).name != name]:
-            raise CheckpointError(f"model.checkpoint={self.name}: {index.name} names files elsewhere: {outside}")
-        return names
+    def num_tensors(self) -> int | None:
+        """Count the stored tensors; None where the weights are not at hand."""
+        if self.on_paper or not self.has(weights=True):
+            return None
+        count = 0
+        for shard in self.shards():
+            with self.opened(shard) as tensors:
+                count += len(tensors.keys())
+        return count
+
+    @contextmanager
+    def opened(self, shard: Path) -> Iterator[Any]:
+        """Open one weight file. Raises CheckpointError where it is damaged or no file."""
+        from safetensors import SafetensorError, safe_open
+
+        with about(self.name):
+            check_readable(shard)
+            try:
+                with safe_open(shard, framework="pt") as tensors:
+                    yield tensors
+            except (SafetensorError, OSError) as error:
+                raise FileError(shard, f"cannot be read ({error})") from error
 
     def has(self, *, weights: bool) -> bool:
         """Tell whether the configuration and, where asked for, every weight file is there."""
@@ -89,7 +117,9 @@ def find_checkpoint(name: str, *, revision: str | None, weights: bool = True) ->
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise CheckpointError(f"model.checkpoint={name}: the folder has no config.json; name a checkpoint folder.")
+            is_adapter = (folder / ADAPTER_FILE).exists()
+            advice = "it holds an adapter: merge it into its base first" if is_adapter else "name a checkpoint folder"
+            raise CheckpointError(f"model.checkpoint={name}: the folder has no config.json; {advice}.")
         return Checkpoint(name=name, folder=folder)
     if folder.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") != 1:
         raise CheckpointError(f"model.checkpoint={name}: no such folder, and not a hub name (owner/name) either.")
@@ -147,112 +177,91 @@ def read_config(checkpoint: Checkpoint, *, model_type: str, inside: str | None =
     """Read config.json; `inside` names the part to use where the checkpoint holds a larger model (Omni's thinker).
 
     Raises:
-        CheckpointError: the configuration is damaged or belongs to another kind of model.
+        CheckpointError: the configuration is damaged, belongs to another kind of model, or has sizes that cannot be.
     """
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING
 
+    if checkpoint.on_paper:
+        config = published_config(checkpoint.name)
+        _check_type(checkpoint, config.model_type, model_type)
+        return config
+    settings = read_settings(checkpoint, inside=inside)
+    _check_type(checkpoint, settings.get("model_type"), model_type)
+    with about(checkpoint.name):
+        check_config(checkpoint.folder / "config.json", settings, num_tensors=checkpoint.num_tensors())
+        mention_code(checkpoint.folder, name=checkpoint.name, kind=model_type)
     try:
         with quiet():
-            on_paper = checkpoint.on_paper
-            config = published_config(checkpoint.name) if on_paper else AutoConfig.from_pretrained(checkpoint.folder)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise CheckpointError(f"model.checkpoint={checkpoint.name}: config.json cannot be read ({error})") from error
-    if inside is not None and hasattr(config, inside):
-        config = getattr(config, inside)
-    if config.model_type != model_type:
-        raise CheckpointError(
-            f"model.checkpoint={checkpoint.name} holds a model of type {config.model_type!r}, not {model_type!r}. "
-            "Choose the model that fits the checkpoint (model=...), or another checkpoint."
-        )
+            config = CONFIG_MAPPING[model_type].from_dict(settings)
+            _check_rotary(config.get_text_config())
+    except Exception as error:  # of any kind: the file says what it likes
+        raise _unusable(checkpoint, "config.json cannot be read", error) from error
     return config
 
 
-def read_tokenizer(checkpoint: Checkpoint) -> Any:
-    """Read the checkpoint's tokenizer. Raises CheckpointError where it has none."""
+def read_settings(checkpoint: Checkpoint, *, inside: str | None = None) -> dict[str, Any]:
+    """Read config.json as it is, without what asks for code; `inside` as in `read_config`.
+
+    Raises:
+        CheckpointError: there is no JSON object.
+    """
+    with about(checkpoint.name):
+        settings = without_code(read_foreign(file_of(checkpoint.folder, "config.json")))
+    part = settings.get(inside) if inside is not None else None
+    return part if isinstance(part, dict) else settings
+
+
+def _check_type(checkpoint: Checkpoint, found: object, wanted: str) -> None:
+    if found == wanted:
+        return
+    with about(checkpoint.name):
+        asked = [] if checkpoint.on_paper else code_asked_for(checkpoint.folder)
+    code = f" It asks for code of its own ({', '.join(asked)}), which is never run." if asked else ""
+    raise CheckpointError(
+        f"model.checkpoint={checkpoint.name} holds a model of type {found!r}, not {wanted!r}.{code} "
+        "Choose the model that fits the checkpoint (model=...), or another checkpoint."
+    )
+
+
+def _check_rotary(text: Any) -> None:
+    """Check that the parts of a head that turn with time, height and width fill it; ValueError where they do not."""
+    section = (text.rope_parameters or {}).get("mrope_section")
+    half = (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads) // 2
+    if not section or len(section) != 3 or sum(section) != half:
+        raise ValueError(f"mrope_section={section}: must be three numbers that sum to {half}, half a head's size")
+
+
+def read_tokenizer(checkpoint: Checkpoint, *, vocab_size: int) -> Any:
+    """Read the checkpoint's tokenizer.
+
+    Raises:
+        CheckpointError: there is none, it is damaged or wants code of its own, or it is larger than the vocabulary.
+    """
     from transformers import AutoTokenizer
 
     if checkpoint.on_paper:
         return stand_in_tokenizer(checkpoint.name)
+    with about(checkpoint.name):
+        for name in TOKENIZER_FILES:
+            if (checkpoint.folder / name).exists():
+                check_readable(file_of(checkpoint.folder, name))
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(checkpoint.folder)
-    except (ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"model.checkpoint={checkpoint.name}: no usable tokenizer ({error})") from error
-
-
-def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
-    """Build a transformers model whose weights hold no memory yet; buffers are real."""
-    from accelerate import init_empty_weights
-
-    try:
-        with quiet(), init_empty_weights(include_buffers=False):
-            return cast("Any", kind)._from_config(config, dtype=getattr(torch, dtype), attn_implementation=attention)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"model.attention={attention} needs a package that is not installed ({str(error).splitlines()[0]}). "
-            "Install it, or use model.attention=sdpa."
-        ) from error
-
-
-def load_weights(model: Any, checkpoint: Checkpoint, *, prefix: str = "") -> None:
-    """Fill the empty weights of `model` from the checkpoint, under its published or newer key names.
-
-    Only what the model has is read, so a tower or an LM head that was not built costs nothing. `prefix` stands before
-    every name of the model but `lm_head` ("model." where the LM head was built).
-
-    Raises:
-        CheckpointError: weights are missing, damaged, or have another shape; lists them.
-    """
-    wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.is_meta}
-    found: dict[str, Tensor] = {}
-    problems: list[str] = []
-    for name, tensor in _stored(checkpoint, wanted, prefix):
-        if tensor.shape == wanted[name].shape:
-            found[name] = tensor.to(wanted[name].dtype)
-        else:
-            problems.append(f"{name}: {list(tensor.shape)} stored, {list(wanted[name].shape)} expected")
-    model.load_state_dict(found, strict=False, assign=True)
-    model.tie_weights()
-    still_empty = (name for name, parameter in model.named_parameters() if parameter.is_meta)
-    problems += [f"{name}: missing" for name in still_empty if not any(p.startswith(f"{name}:") for p in problems)]
-    if problems:
+            found = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+        size = max(found.get_vocab().values()) + 1
+        found.backend_tokenizer.to_str()  # slow tokenizers have none
+    except Exception as error:  # the tokenizers library raises nothing more precise
+        raise _unusable(checkpoint, "no usable tokenizer", error) from error
+    if size > vocab_size:
         raise CheckpointError(
-            f"model.checkpoint={checkpoint.name}: {len(problems)} weights do not fit:\n  "
-            + "\n  ".join(_short(problems))
+            f"model.checkpoint={checkpoint.name}: the tokenizer has {size} tokens, config.json a vocabulary of "
+            f"{vocab_size}. Restore the folder's own tokenizer."
         )
+    return found
 
 
-def canonical(key: str) -> str:
-    """Map a stored key to the name below the model without its LM head: `visual...`, `language_model...`.
-
-    Older checkpoints keep the language model as `model.layers...` and the towers at the top; Omni's thinker has one
-    more prefix.
-    """
-    key = key.removeprefix("thinker.")
-    inner = key.removeprefix("model.")
-    return inner if inner.startswith(TOWERS) or inner == key else f"language_model.{inner}"
-
-
-def _stored(checkpoint: Checkpoint, wanted: dict[str, nn.Parameter], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    for shard in checkpoint.shards():
-        try:
-            with safe_open(shard, framework="pt") as tensors:
-                for key in tensors.keys():  # noqa: SIM118 (a safetensors file is no dictionary)
-                    name = canonical(key)
-                    name = name if name.startswith("lm_head.") else prefix + name
-                    if name in wanted:
-                        yield name, tensors.get_tensor(key)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"model.checkpoint={checkpoint.name}: {shard.name} cannot be read ({error})"
-            ) from error
-
-
-def _short(problems: Sequence[str], limit: int = 20) -> list[str]:
-    rest = len(problems) - limit
-    return [*problems[:limit], *([f"... and {rest} more"] if rest > 0 else [])]
+def _unusable(checkpoint: Checkpoint, what: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"model.checkpoint={checkpoint.name}: {what} ({one_line(error)})")
 
 
 @contextmanager

@@ -70,9 +70,23 @@ class Patches:
         )
         return (patches_NP.float() - mean_P) / std_P
 
+    def media(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Name a batch's patches as a transformers model does; empty where it has none."""
+        if "patches_NP" not in inputs:
+            return {}
+        return {
+            "pixel_values_videos": self.normalise(inputs["patches_NP"]),
+            "video_grid_thw": inputs["grid_G3"],
+        }
+
     def num_tokens(self, grid_3: Tensor) -> int:
         """Count the tokens of a grid after merging."""
         return int(grid_3.prod()) // self.merge**2
+
+    def token_grid(self, grid_3: Tensor) -> tuple[int, int, int]:
+        """Count the tokens of a grid along time, height and width."""
+        time, rows, columns = grid_3.tolist()
+        return time, rows // self.merge, columns // self.merge
 
     def black_token(self, body: Any, device: torch.device) -> Tensor:
         """Run a transformers model's eyes on the smallest input, so that distributed ranks stay in step."""
@@ -110,5 +124,4 @@ def collate_patches(items: Sequence[Inputs]) -> dict[str, Tensor]:
     return {
         "patches_NP": torch.cat([item["patches_NP"] for item in seen]),
         "grid_G3": torch.stack([item["grid_3"] for item in seen]),
-        "seconds_per_grid_G": torch.tensor([item["seconds_per_grid"] for item in seen]),
     }

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,11 @@ from torch import Tensor, nn
 from evqa.errors import ConfigError
 from evqa.models.base import Load, Model, Setting
 from evqa.models.chat import Chat
-from evqa.models.hub import HEAD_FILE, SIDE_FILES, Checkpoint, build_empty, load_weights, quiet
+from evqa.models.exporting import seconds_between, write_folder
+from evqa.models.hub import HEAD_FILE, Checkpoint, quiet
+from evqa.models.patches import Patches
+from evqa.models.safety import about, check_head, file_of
+from evqa.models.weights import build_empty, load_weights
 from evqa.types import Output, Part
 
 Dtype = Literal["bfloat16", "float32"]
@@ -42,6 +45,8 @@ class PretrainedModel(Model):
     """
 
     lm_head: nn.Module | None
+    patches: Patches
+    inside: ClassVar[str | None] = None  # the part of a larger checkpoint's config.json that is this model
 
     def __init__(self, kind: Kind, config: Any, checkpoint: Checkpoint, chat: Chat, *, setting: Setting) -> None:
         super().__init__()
@@ -73,8 +78,8 @@ class PretrainedModel(Model):
             enable({"use_reentrant": False})
 
     @abstractmethod
-    def media(self, input_ids_BT: Tensor, inputs: dict[str, Tensor]) -> dict[str, Any]:
-        """Name pictures, sound and what places them in time as the transformers model does; empty without media."""
+    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Name pictures and sound as the transformers model does; empty without media."""
 
     @abstractmethod
     def media_tokens(self) -> dict[str, int]:
@@ -86,10 +91,13 @@ class PretrainedModel(Model):
 
     def forward(self, inputs: dict[str, Tensor]) -> Output:
         """Run the model once on right-padded inputs."""
-        input_ids_BT, mask_BT = inputs["input_ids_BT"], inputs["mask_BT"]
-        media = self.media(input_ids_BT, inputs)
+        mask_BT = inputs["mask_BT"]
         hidden_BTD = self.body(
-            input_ids=input_ids_BT, attention_mask=mask_BT.long(), use_cache=False, **media
+            input_ids=inputs["input_ids_BT"],
+            attention_mask=mask_BT.long(),
+            position_ids=inputs["position_3BT"],
+            use_cache=False,
+            **self.media(inputs),
         ).last_hidden_state
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # Every rank must run every tower, or gradient exchange and sharded weights wait for ever.
@@ -120,14 +128,19 @@ class PretrainedModel(Model):
         if self.lm_head is None:
             raise ConfigError(["this model was built without its LM head, so it cannot generate"])
         (whole,) = self._whole
-        input_ids_BT, mask_BT = pad_left(inputs["input_ids_BT"], inputs["answer_B"] + 1)
+        lengths_B = inputs["answer_B"] + 1
+        input_ids_BT, mask_BT = pad_left(inputs["input_ids_BT"], lengths_B)
+        position_3BT = torch.stack([pad_left(axis_BT, lengths_B)[0] for axis_BT in inputs["position_3BT"]])
         greedy = GenerationConfig(
             max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=[self.chat.end], pad_token_id=self.chat.pad
         )
-        media = self.media(input_ids_BT, inputs)
         with quiet():
             ids_BT = whole.generate(
-                input_ids=input_ids_BT, attention_mask=mask_BT.long(), generation_config=greedy, **media
+                input_ids=input_ids_BT,
+                attention_mask=mask_BT.long(),
+                position_ids=position_3BT,
+                generation_config=greedy,
+                **self.media(inputs),
             )
         return [self.chat.decode(row) for row in ids_BT[:, input_ids_BT.shape[1] :].tolist()]
 
@@ -163,10 +176,14 @@ class PretrainedModel(Model):
 
     def head_state(self) -> dict[str, Tensor]:
         """Read the head that `evqa.merge` writes beside the weights."""
-        from safetensors.torch import load_file
-
-        file = self.checkpoint.folder / HEAD_FILE
-        return load_file(file) if file.is_file() else {}
+        if not (self.checkpoint.folder / HEAD_FILE).exists():
+            return {}
+        with about(self.checkpoint.name):
+            file = file_of(self.checkpoint.folder, HEAD_FILE)
+        with self.checkpoint.opened(file) as tensors:
+            state: dict[str, Tensor] = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+            check_head(file, state, width=self.width)
+        return state
 
     def save_pretrained(self, folder: Path) -> None:
         """Write config, weights, tokenizer and the base's processor files as a Hugging Face folder.
@@ -186,20 +203,54 @@ class PretrainedModel(Model):
         load_weights(complete, self.checkpoint, prefix="model.")
         self._save(complete, folder)
 
+    def published_class(self) -> str:
+        """Name the class of transformers with an LM head."""
+        return self._kind.full.__name__
+
+    def how_to_load(self) -> str:
+        """Say what a merged folder gives in other hands, and what it does not."""
+        return (
+            "`model.checkpoint=FOLDER` gives evqa the scorer as it was evaluated.\n"
+            f"`transformers.{self.published_class()}.from_pretrained(FOLDER)` (transformers 4.57 or later) gives the\n"
+            "same hidden states for the same inputs, position ids included; `head.safetensors` makes scores of them.\n"
+            "transformers' own processor chooses other frames, writes another prompt and may count positions\n"
+            "otherwise: what the model is fed with decides the score."
+        )
+
+    def video_settings(self) -> dict[str, Any]:
+        """Settings with which transformers' video processor sizes frames as they were trained with; empty without."""
+        clip, patches = self.preparer.clip, self.patches
+        if clip.frames is None:
+            return {}
+        between = seconds_between(clip.frames)
+        per_grid = getattr(self.preparer, "seconds_per_grid", None)
+        if per_grid is None and between is not None:
+            per_grid = between * patches.temporal
+        budget = {"min_pixels": clip.resize.min_pixels, "max_pixels": clip.resize.max_pixels}
+        return {
+            "video_processor_type": "Qwen2VLVideoProcessor",
+            "size": {"shortest_edge": clip.resize.min_pixels, "longest_edge": clip.resize.max_pixels},
+            **budget,
+            **{"patch_size": patches.size, "temporal_patch_size": patches.temporal, "merge_size": patches.merge},
+            **{"image_mean": list(patches.mean), "image_std": list(patches.std)},
+            **{"do_sample_frames": False, "cap_pixels_per_frame": False},
+            **({} if between is None else {"fps": 1 / between}),
+            "seconds_per_grid": per_grid,
+        }
+
+    def exported_settings(self) -> dict[str, Any]:
+        """What an export's config.json must say beside the base's own settings."""
+        return {}
+
     def _save(self, whole: Any, folder: Path) -> None:
-        with quiet():
-            whole.save_pretrained(folder)
-            self.chat.tokenizer.save_pretrained(folder)
-        for name in SIDE_FILES:
-            source = self.checkpoint.folder / name
-            if source.is_file() and not (Path(folder) / name).exists():
-                shutil.copyfile(source, Path(folder) / name)
+        config, video = self.exported_settings(), self.video_settings()
+        write_folder(whole, self.checkpoint, Path(folder), inside=self.inside, config=config, video=video)
 
 
-def pad_left(ids_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep the first `lengths_B` tokens of every row and move them to the right edge; returns ids and mask."""
+def pad_left(values_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep the first `lengths_B` values of every row and move them to the right edge; returns values and mask."""
     length = int(lengths_B.max())
     shift_B1 = (length - lengths_B).unsqueeze(1)
-    place_T = torch.arange(length, device=ids_BT.device)
-    moved_BT = ids_BT[:, :length].gather(1, (place_T - shift_B1) % length)
+    place_T = torch.arange(length, device=values_BT.device)
+    moved_BT = values_BT[:, :length].gather(1, (place_T - shift_B1) % length)
     return moved_BT, place_T >= shift_B1

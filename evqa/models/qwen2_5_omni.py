@@ -21,6 +21,7 @@ from evqa.models.base import Inputs, Preparer, Setting
 from evqa.models.chat import Chat
 from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
 from evqa.models.patches import Patches, collate_patches
+from evqa.models.positions import collate_positions, rotary_positions
 from evqa.models.pretrained import Kind, PretrainedModel
 from evqa.prompts import Prompt
 from evqa.types import SAMPLE_RATE_HZ, Answer, Clip, Part, Record
@@ -77,6 +78,7 @@ class Qwen2_5OmniPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         )
         self._frame = chat.token("<|VIDEO|>", configured=config.video_token_id)
         self._sound = chat.token("<|AUDIO|>", configured=config.audio_token_id)
+        self._times_per_second = config.position_id_per_seconds
 
     def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
         """Write one conversation; a clip without frames or without sound yields no tokens for it."""
@@ -88,13 +90,21 @@ class Qwen2_5OmniPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         if clip.waveform_S is not None and num_audio_tokens(-(-len(clip.waveform_S) // self.mel.extractor.hop_length)):
             inputs["mel_RM"] = self.mel(clip.waveform_S)
             media += self._between(self._audio, self._sound, num_audio_tokens(len(inputs["mel_RM"])))
-        return self.chat.write(media, self.prompt.text(record), answer) | inputs
+        words = self.chat.write(media, self.prompt.text(record), answer)
+        position_T3 = rotary_positions(
+            words["input_ids_T"],
+            video=self._frame,
+            grids=[self.patches.token_grid(inputs["grid_3"])] if "grid_3" in inputs else [],
+            seconds_per_step=inputs.get("seconds_per_grid", 0.0),
+            times_per_second=self._times_per_second,
+        )
+        return words | inputs | {"position_T3": position_T3}
 
     def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
         """Pad text and mel rows on the right; patches of all samples lie in one row."""
         if not items:
             raise ValueError("cannot collate an empty list of samples")
-        batch = self.chat.collate(items) | collate_patches(items)
+        batch = self.chat.collate(items) | collate_positions(items) | collate_patches(items)
         sounds = [item["mel_RM"] for item in items if "mel_RM" in item]
         if sounds:
             rows_G = torch.tensor([len(mel_RM) for mel_RM in sounds])
@@ -116,6 +126,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
+    inside: ClassVar[str | None] = "thinker_config"
 
     def __init__(
         self,
@@ -136,8 +147,9 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
         found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
-        config = read_config(found, model_type="qwen2_5_omni_thinker", inside="thinker_config")
-        chat = Chat(read_tokenizer(found), name=checkpoint, system=system, special_text=special_text)
+        config = read_config(found, model_type="qwen2_5_omni_thinker", inside=self.inside)
+        tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
+        chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         # The positions are computed from this token, though the configuration class has no field for it.
         config.vision_start_token_id = chat.token("<|vision_bos|>")
         kind = Kind(body=omni.Qwen2_5OmniThinkerModel, full=omni.Qwen2_5OmniThinkerForConditionalGeneration)
@@ -155,14 +167,13 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         unused = tuple(name for name, wanted in towers.items() if wanted is None)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
-    def media(self, input_ids_BT: Tensor, inputs: dict[str, Tensor]) -> dict[str, Any]:
-        """Name pictures and sound; without `video_second_per_grid` the positions cannot be computed."""
-        del input_ids_BT
-        media: dict[str, Any] = {}
-        if "patches_NP" in inputs:
-            media["pixel_values_videos"] = self.patches.normalise(inputs["patches_NP"])
-            media["video_grid_thw"] = inputs["grid_G3"]
-            media["video_second_per_grid"] = inputs["seconds_per_grid_G"]
+    def exported_settings(self) -> dict[str, Any]:
+        """The token that positions are counted from in transformers, for which its configuration has no field."""
+        return {"vision_start_token_id": self.architecture.vision_start_token_id}
+
+    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Name pictures and sound."""
+        media: dict[str, Any] = self.patches.media(inputs)
         if "mel_GRM" in inputs:
             media["input_features"] = inputs["mel_GRM"].transpose(1, 2)
             media["feature_attention_mask"] = inputs["mel_mask_GR"].long()

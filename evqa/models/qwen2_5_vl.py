@@ -16,6 +16,7 @@ from evqa.models.base import Inputs, Preparer, Setting
 from evqa.models.chat import Chat
 from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
 from evqa.models.patches import Patches, collate_patches
+from evqa.models.positions import collate_positions, rotary_positions
 from evqa.models.pretrained import Kind, PretrainedModel
 from evqa.prompts import Prompt
 from evqa.types import Answer, Clip, Part, Record
@@ -38,6 +39,7 @@ class Qwen2_5_VLPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         self.seconds_per_grid = seconds_per_grid
         self._start, self._end = chat.token("<|vision_start|>"), chat.token("<|vision_end|>")
         self._video = chat.token("<|video_pad|>", configured=config.video_token_id)
+        self._times_per_second = config.vision_config.tokens_per_second
 
     def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
         """Write one conversation; a clip without frames yields no picture tokens."""
@@ -46,13 +48,21 @@ class Qwen2_5_VLPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         if clip.frames_FHWC is not None:
             seen = self.patches.prepare(clip, seconds_per_grid=self.seconds_per_grid)
             media = [self._start, *[self._video] * self.patches.num_tokens(seen["grid_3"]), self._end]
-        return self.chat.write(media, self.prompt.text(record), answer) | seen
+        words = self.chat.write(media, self.prompt.text(record), answer)
+        position_T3 = rotary_positions(
+            words["input_ids_T"],
+            video=self._video,
+            grids=[self.patches.token_grid(seen["grid_3"])] if seen else [],
+            seconds_per_step=seen.get("seconds_per_grid", 0.0),
+            times_per_second=self._times_per_second,
+        )
+        return words | seen | {"position_T3": position_T3}
 
     def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
         """Pad text on the right; patches of all samples lie in one row."""
         if not items:
             raise ValueError("cannot collate an empty list of samples")
-        return self.chat.collate(items) | collate_patches(items)
+        return self.chat.collate(items) | collate_positions(items) | collate_patches(items)
 
 
 class Qwen2_5_VL(PretrainedModel):  # noqa: N801
@@ -89,7 +99,8 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
             raise ConfigError(["modal: qwen2_5_vl has no ears; use modal=v, or a model that hears (qwen2_5_omni)."])
         found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
         config = read_config(found, model_type="qwen2_5_vl")
-        chat = Chat(read_tokenizer(found), name=checkpoint, system=system, special_text=special_text)
+        tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
+        chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         kind = Kind(body=Qwen2_5_VLModel, full=Qwen2_5_VLForConditionalGeneration)
         super().__init__(kind, config, found, chat, setting=setting)
         self.patches = Patches.of(config.vision_config)
@@ -104,16 +115,9 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
         unused = () if setting.frames else ("visual",)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
-    def media(self, input_ids_BT: Tensor, inputs: dict[str, Tensor]) -> dict[str, Any]:
-        """Name the pictures; without `mm_token_type_ids` transformers would silently use 1-D positions."""
-        if "patches_NP" not in inputs:
-            return {}
-        return {
-            "pixel_values_videos": self.patches.normalise(inputs["patches_NP"]),
-            "video_grid_thw": inputs["grid_G3"],
-            "second_per_grid_ts": inputs["seconds_per_grid_G"],
-            "mm_token_type_ids": 2 * (input_ids_BT == self.architecture.video_token_id).int(),
-        }
+    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Name the pictures."""
+        return self.patches.media(inputs)
 
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""

@@ -17,6 +17,7 @@ from evqa.models.base import Inputs, Preparer, Setting
 from evqa.models.chat import Chat
 from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
 from evqa.models.patches import Patches, collate_patches
+from evqa.models.positions import Grid, collate_positions, rotary_positions
 from evqa.models.pretrained import Kind, PretrainedModel
 from evqa.prompts import Prompt
 from evqa.types import Answer, Clip, Part, Record
@@ -38,18 +39,23 @@ class Qwen3VLPreparer(Preparer):
         """
         seen: Inputs = {}
         media: list[int] = []
+        grids: list[Grid] = []
         if clip.frames_FHWC is not None:
             seen = self.patches.prepare(clip, seconds_per_grid=None)
-            frames = [self._video] * (self.patches.num_tokens(seen["grid_3"]) // int(seen["grid_3"][0]))
+            time, rows, columns = self.patches.token_grid(seen["grid_3"])
+            grids = [(1, rows, columns)] * time  # every pair is a picture of its own; its time is in the text
+            frames = [self._video] * (rows * columns)
             for seconds in self._times(clip):
                 media += [*self.chat.plain(f"<{seconds:.1f} seconds>"), self._start, *frames, self._end]
-        return self.chat.write(media, self.prompt.text(record), answer) | seen
+        words = self.chat.write(media, self.prompt.text(record), answer)
+        position_T3 = rotary_positions(words["input_ids_T"], video=self._video, grids=grids)
+        return words | seen | {"position_T3": position_T3}
 
     def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
         """Pad text on the right; patches of all samples lie in one row."""
         if not items:
             raise ValueError("cannot collate an empty list of samples")
-        return self.chat.collate(items) | collate_patches(items)
+        return self.chat.collate(items) | collate_positions(items) | collate_patches(items)
 
     def _times(self, clip: Clip) -> list[float]:
         """Return the middle of the first and last frame of every grid step, in seconds."""
@@ -87,7 +93,8 @@ class Qwen3VL(PretrainedModel):
             raise ConfigError(["modal: qwen3_vl has no ears; use modal=v, or a model that hears (qwen2_5_omni)."])
         found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
         config = read_config(found, model_type="qwen3_vl")
-        chat = Chat(read_tokenizer(found), name=checkpoint, system=system, special_text=special_text)
+        tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
+        chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         kind = Kind(body=Qwen3VLModel, full=Qwen3VLForConditionalGeneration)
         super().__init__(kind, config, found, chat, setting=setting)
         half = (0.5, 0.5, 0.5)
@@ -102,15 +109,19 @@ class Qwen3VL(PretrainedModel):
         unused = () if setting.frames else ("visual",)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
-    def media(self, input_ids_BT: Tensor, inputs: dict[str, Tensor]) -> dict[str, Any]:
-        """Name the pictures; `mm_token_type_ids` tells where each pair of frames lies."""
-        if "patches_NP" not in inputs:
+    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Name the pictures."""
+        return self.patches.media(inputs)
+
+    def video_settings(self) -> dict[str, Any]:
+        """As of the other Qwen models; this processor's budget is that of a whole clip."""
+        settings = super().video_settings()
+        if not settings or self.preparer.clip.frames is None:
             return {}
-        return {
-            "pixel_values_videos": self.patches.normalise(inputs["patches_NP"]),
-            "video_grid_thw": inputs["grid_G3"],
-            "mm_token_type_ids": 2 * (input_ids_BT == self.architecture.video_token_id).int(),
-        }
+        del settings["min_pixels"], settings["max_pixels"]
+        frames = self.preparer.clip.frames.count
+        size = {edge: pixels * frames for edge, pixels in settings["size"].items()}
+        return settings | {"video_processor_type": "Qwen3VLVideoProcessor", "size": size}
 
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +18,22 @@ from torch import Tensor
 from evqa import __version__
 from evqa.config.environment import hidden
 from evqa.errors import RunError
+from evqa.files.refusals import placed
 from evqa.files.terminal import terminal
+from evqa.files.whole import write_whole
 from evqa.heads.base import Head
+from evqa.media.sampling import FrameSampling
 from evqa.models.hub import HEAD_FILE
+from evqa.models.published import LICENSES
 from evqa.runs.build import build
 from evqa.runs.load import LoadedRun, load_run
-from evqa.runs.model_card import model_card
+from evqa.runs.model_card import model_card, usage
 from evqa.runs.scoring import read_record
 from evqa.tuning import merge_adapters, save_adapter
 
 SETTINGS_FILE = "evqa.json"
+VERSIONED = ("torch", "transformers", "peft", "safetensors")
+EXAMPLE_SECONDS, EXAMPLE_FPS = (60, 5), 30
 EXPORTED_NODES = ("model", "modal", "frames", "audio", "head", "lora")  # of config.yaml; data and places stay at home
 
 
@@ -42,19 +51,37 @@ def export_run(
     run = load_run(path, checkpoint=checkpoint, overrides=overrides, full_precision=True)
     if not run.folder.is_finished:
         raise RunError(f"{path}: the run is not finished, so its card would have no metrics. Run it to its end first.")
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    with whole_folder(out) as folder:
+        about = write_scorer(run, folder, adapter=adapter)
+        write_whole(folder / "README.md", model_card(about, _records(run)))
+        share_modes(folder)
+    terminal().print(f"Exported: {out}\n{usage(about)}")
+    return out
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Give a folder to write to, which takes the place of a new or empty one when everything is in it.
+
+    Raises:
+        FileError: no space, no permission, or another folder that is in use.
+    """
+    target = Path(os.path.realpath(out))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        about = write_scorer(run, temporary, adapter=adapter)
-        (temporary / "README.md").write_text(model_card(about, _records(run)), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
+        with placed(out):
+            temporary.mkdir(parents=True)
+            yield temporary
+            temporary.rename(target)  # over an empty folder, too
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    terminal().print(f"Exported: {out}")
-    return out
+
+
+def share_modes(folder: Path) -> None:
+    """Give every file the mode that the user's own files get; weights are written for their owner alone."""
+    mode = (folder / "README.md").stat().st_mode
+    for file in folder.iterdir():
+        file.chmod(mode)
 
 
 def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, Any]:
@@ -63,13 +90,13 @@ def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, An
     head_state = _published_head(head)
     about = describe(run, form="adapter" if adapter else "merged")
     if adapter:
-        save_adapter(model, tuning, folder, base=about["base"])
+        save_adapter(model, tuning, folder, base=about["base"], revision=about["base_revision"])
     else:
         merge_adapters(model)
         model.export(folder, head_state=head_state)
     if head_state:
         _save(head_state, folder / HEAD_FILE)
-    (folder / SETTINGS_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / SETTINGS_FILE, json.dumps(about, indent=2) + "\n")
     return about
 
 
@@ -83,27 +110,49 @@ def _published_head(head: Head) -> dict[str, Tensor]:
 def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
     """State what the weights need: architecture, base, preprocessing, prompt and scale; no places of this machine."""
     config = {name: OmegaConf.to_container(run.config[name], resolve=False) for name in EXPORTED_NODES}
-    scorer = run.scorer
+    model = run.scorer.model
+    base, revision = _base(model.base_name())
+    terms, terms_name = LICENSES.get(base, (None, None))
     return {
         "evqa": __version__,
         "form": form,
-        "base": hidden(_without_folders(scorer.model.base_name())),
+        "base": hidden(base),
+        "base_revision": revision,
+        "license": terms,
+        "license_name": terms_name,
+        "class": model.published_class(),
+        "use": model.how_to_load(),
+        "versions": {name: metadata.version(name) for name in VERSIONED},
         "label": dataclasses.asdict(run.module.scale),
-        "clip": dataclasses.asdict(scorer.model.preparer.clip),
-        "prompt": dataclasses.asdict(scorer.prompt),
+        "clip": dataclasses.asdict(model.preparer.clip),
+        "frame_seconds": _frame_seconds(model.preparer.clip.frames),
+        "prompt": dataclasses.asdict(run.scorer.prompt),
         "config": config | {"model": _portable(run.config.model)},
     }
+
+
+def _base(name: str) -> tuple[str, str | None]:
+    """Name and revision of a hub's base; of a folder its last component alone."""
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser().resolve().name, None
+    base, _, revision = name.partition("@")
+    return base, revision or None
+
+
+def _frame_seconds(sampling: FrameSampling | None) -> dict[str, list[float]]:
+    """When the frames of a long and of a short clip are taken, in seconds, at 30 frames a second."""
+    examples = {}
+    for length in EXAMPLE_SECONDS if sampling else ():
+        times = [i / EXAMPLE_FPS for i in range(length * EXAMPLE_FPS)]
+        numbers = sampling.choose(times, end_seconds=float(length), average_fps=float(EXAMPLE_FPS))  # type: ignore[union-attr]
+        examples[f"{length} s"] = [round(times[number], 2) for number in numbers]
+    return examples
 
 
 def _portable(node: DictConfig) -> dict[str, Any]:
     plain: dict[str, Any] = OmegaConf.to_container(node, resolve=False)  # type: ignore[assignment]
     checkpoint = plain.get("checkpoint")
-    return plain | ({"checkpoint": _without_folders(checkpoint)} if isinstance(checkpoint, str) else {})
-
-
-def _without_folders(name: str) -> str:
-    """Keep a hub name, and only the last component of a local folder."""
-    return Path(name).name if Path(name).expanduser().is_dir() else name
+    return plain | ({"checkpoint": _base(checkpoint)[0]} if isinstance(checkpoint, str) else {})
 
 
 def _save(state: dict[str, Tensor], file: Path) -> None:

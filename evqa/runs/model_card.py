@@ -19,17 +19,32 @@ def model_card(about: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
 
 
 def _header(about: dict[str, Any]) -> str:
-    base, _, revision = about["base"].partition("@")
-    is_hub_name = base.count("/") == 1
+    is_text = about["config"]["head"]["_target_"].endswith("TextHead")
+    library = "peft" if about["form"] == "adapter" else "transformers" if about["class"] else "evqa"
     lines = [
         "---",
-        f"library_name: {'peft' if about['form'] == 'adapter' else 'transformers' if is_hub_name else 'evqa'}",
+        f"library_name: {library}",
+        f"pipeline_tag: {'video-text-to-text' if is_text else 'video-classification'}",
         "tags: [evqa, video-quality-assessment, engagement-prediction]",
-        *([f"base_model: {base}"] if is_hub_name else []),
-        *([f"base_model_revision: {revision}"] if is_hub_name and revision else []),
+        *_license(about),
+        *([f"base_model: {about['base']}"] if _is_hub_name(about["base"]) else []),
+        *([f"base_model_revision: {about['base_revision']}"] if about["base_revision"] else []),
         "---",
     ]
     return "\n".join(lines)
+
+
+def _license(about: dict[str, Any]) -> list[str]:
+    """The base's license: what is made of its weights stands under it."""
+    if about["license"] is None:
+        return []
+    named = about["license_name"]
+    link = f"https://huggingface.co/{about['base']}/blob/main/LICENSE"
+    return [f"license: {about['license']}", *([f"license_name: {named}", f"license_link: {link}"] if named else [])]
+
+
+def _is_hub_name(base: str) -> bool:
+    return base.count("/") == 1
 
 
 def _what(about: dict[str, Any]) -> str:
@@ -41,9 +56,20 @@ def _what(about: dict[str, Any]) -> str:
 It predicts `{label["name"]}` on a scale from {low:g} to {high:g} (higher is better; scores are not clipped). Scores are
 rank-like predictions, not calibrated probabilities.
 
-* Base: {about["base"]}
+* Base: {about["base"]}{f" at {about['base_revision']}" if about["base_revision"] else ""}
+* License: {_terms(about)}
 * Content: {form}, trained with evqa {about["evqa"]} (tuning: {_tuning(config["lora"])})
+* Written with {", ".join(f"{name} {version}" for name, version in about["versions"].items())}
 * Head: {_class(config["head"])} {_arguments(config["head"])}"""
+
+
+def _terms(about: dict[str, Any]) -> str:
+    """Say under which terms the weights stand, as far as it is known here."""
+    if about["license"] is not None:
+        return f"{about['license_name'] or about['license']}, the base's"
+    if about["base"] == "random weights":
+        return "yours to choose; there is no base whose terms would hold"
+    return f"that of the base {about['base']}, which is not known here"
 
 
 def _metrics(records: Sequence[dict[str, Any]]) -> str:
@@ -68,14 +94,14 @@ def _value(metric: dict[str, Any] | None) -> str:
 
 def _inputs(about: dict[str, Any]) -> str:
     clip = about["clip"]
-    frames = "none" if clip["frames"] is None else _listed(clip["frames"])
+    frames = "none" if clip["frames"] is None else f"{_listed(clip['frames'])}{_times(about)}"
     audio = "none" if clip["audio"] is None else f"{_listed(clip['audio'])}, 16 kHz mono, as {clip['audio_as']}"
     return f"""## What it must be fed with
 
 Another reading of the media than this is another scorer.
 
 * Frames: {frames}
-* Resizing: {_listed(clip["resize"])}
+* Resizing: {_listed(clip["resize"])}{_grid(about)}
 * Sound: {audio}
 * Question: {json.dumps(about["prompt"]["question"], ensure_ascii=False)}; absent texts are
   {json.dumps(about["prompt"]["missing"], ensure_ascii=False)}
@@ -86,16 +112,36 @@ def _answer(about: dict[str, Any]) -> str:
     return str(about["config"]["head"].get("prefix", about["prompt"]["answer"]))
 
 
+def _times(about: dict[str, Any]) -> str:
+    """When the frames are taken, by example: a policy's name says it to evqa alone."""
+    examples = (f"of a clip of {length} at {', '.join(f'{t:g}' for t in seconds)} s" for length, seconds in
+                about["frame_seconds"].items())  # fmt: skip
+    return "; " + "; ".join(examples)
+
+
+def _grid(about: dict[str, Any]) -> str:
+    """Time between two steps of a Qwen model's grid of tokens, where the model has such a setting."""
+    settings = about["config"]["model"]
+    if "seconds_per_grid" not in settings or about["clip"]["frames"] is None:
+        return ""
+    seconds = settings["seconds_per_grid"]
+    meaning = "from the frames' own times" if seconds is None else f"{seconds:g}"
+    return f"\n* Seconds per grid step (two frames): {meaning}"
+
+
+def usage(about: dict[str, Any]) -> str:
+    """Say how an export is loaded, and what others make of it."""
+    if about["form"] != "adapter":
+        return str(about["use"])
+    base = f"`{about['class']}`" if about["class"] else "the model"
+    load = f"Load {base} from the base, then this folder with `peft.PeftModel.from_pretrained(base, FOLDER)`."
+    return f"{load}\nIt needs the versions above or later ones: layers are found by the names they have there."
+
+
 def _files(about: dict[str, Any]) -> str:
-    if about["form"] == "adapter":
-        use = "Load the base, then this folder with `peft.PeftModel.from_pretrained(base, FOLDER)`."
-    elif "checkpoint" in about["config"]["model"]:
-        use = "Give this folder to evqa as `model.checkpoint=FOLDER`, or to the base's own code."
-    else:
-        use = f"`model.safetensors` is a state dict of `{about['config']['model']['_target_']}`."
     return f"""## Files
 
-{use}
+{usage(about)}
 
 `head.safetensors` holds the head's layers (fc1, ReLU, fc2 on the mean of the last hidden states over real
 positions, on a scale of 0-100; absent for heads without weights), `evqa.json` every setting above for

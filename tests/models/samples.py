@@ -1,5 +1,6 @@
 """Random clips, and the questions that the tests of the pretrained models ask of every one of them."""
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -79,3 +80,19 @@ def naive_patches(frames_FHWC, *, size: int, mean, std):
                     block = pixels[time : time + 2, :, corner_y : corner_y + size, corner_x : corner_x + size]
                     rows.append(block.transpose(0, 1).reshape(-1))
     return torch.stack(rows).float()
+
+
+def naive_positions(ids_T, video: int, grids, *, per_step: float):
+    """Positions (time, height, width) of every token by plain loops: text starts at the largest one so far plus 1."""
+    positions, following, grids = [], 0, iter(grids)
+    ids = ids_T.tolist()
+    while len(positions) < len(ids):
+        if ids[len(positions)] != video:
+            positions.append([following] * 3)
+            following += 1
+            continue
+        time, height, width = next(grids)
+        places = itertools.product(range(time), range(height), range(width))
+        positions += [[following + int(t * per_step), following + y, following + x] for t, y, x in places]
+        following = max(max(axes) for axes in positions) + 1
+    return torch.tensor(positions)

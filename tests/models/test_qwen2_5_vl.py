@@ -53,7 +53,9 @@ def paper():
         chat=chat,
         prompt=Prompt(question=words["question"], missing=words["missing"]),
         patches=patches,
-        config=SimpleNamespace(video_token_id=chat.token("<|video_pad|>")),
+        config=SimpleNamespace(
+            video_token_id=chat.token("<|video_pad|>"), vision_config=SimpleNamespace(tokens_per_second=2)
+        ),
         seconds_per_grid=node["seconds_per_grid"],
     )
 
@@ -93,7 +95,7 @@ def test_the_paper_recipe_sees_the_original_frames_grids_and_pixels(paper, golde
         wanted = torch.from_numpy(pixels[f"{path.stem}.pixel_values_videos_rows_every_37th"])
         assert len(clip.frames_FHWC) == len(expected["frame_indices"])
         assert batch["grid_G3"].tolist() == expected["video_grid_thw"]
-        assert batch["seconds_per_grid_G"].tolist() == expected["second_per_grid_ts"]
+        assert [inputs["seconds_per_grid"]] == expected["second_per_grid_ts"]
         assert batch["input_ids_BT"].shape[1] == expected["input_ids_length"]
         assert list(rows.shape) == expected["pixel_values_videos_shape"]
         torch.testing.assert_close(rows[::37][: len(wanted)], wanted, atol=1e-5, rtol=0)
@@ -111,13 +113,14 @@ def by_hand(folder, clip, *, prefix, target=""):
         + f"<|vision_end|>{Prompt().text(samples.RECORD)}<|im_end|>\n<|im_start|>assistant\n{prefix}{target}"
     )
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    video = tokenizer.convert_tokens_to_ids("<|video_pad|>")
+    positions = samples.naive_positions(ids[0], video, [(grid[0], 2, grid[2] // 2)], per_step=2.6 * 4)
     return {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
+        "position_ids": positions.T.unsqueeze(1),
         "pixel_values_videos": patches,
         "video_grid_thw": torch.tensor([grid]),
-        "second_per_grid_ts": torch.tensor([2.6]),
-        "mm_token_type_ids": 2 * (ids == tokenizer.convert_tokens_to_ids("<|video_pad|>")).int(),
     }
 
 

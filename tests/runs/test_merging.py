@@ -1,17 +1,25 @@
+import errno
 import json
+import os
+import shutil
+from importlib import metadata
 
 import pytest
 import torch
+import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from evqa.errors import ConfigError, RunError
+from evqa.errors import CheckpointError, ConfigError, FileError, RunError
 from evqa.merge import main
+from evqa.models.published import LICENSES
 from evqa.runs.build import build_module, build_scorer
 from evqa.runs.load import LoadedRun, load_run
-from evqa.runs.merging import export_run, write_scorer
+from evqa.runs.merging import describe, export_run, write_scorer
+from evqa.runs.model_card import model_card
 from evqa.tuning import merge_adapters
 from evqa.types import LabelScale
-from tests.models.toys import configure, randomise, samples
+from tests.models.toys import COMPOSER, configure, options, randomise, samples
 
 PRETRAINED = [("qwen2_5_vl", "v"), ("qwen2_5_omni", "v"), ("qwen3_vl", "v"), ("videollama2", "av")]
 
@@ -102,7 +110,8 @@ def test_an_adapter_loads_in_peft_on_the_published_base(twin, tmp_path, name):
         for parameter in run.scorer.model.get_submodule("body.visual.merger").parameters():
             parameter.add_(0.1)
     write_scorer(run, tmp_path, adapter=True)
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 4
+    written = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (written["r"], written["task_type"]) == (4, "CAUSAL_LM")
     assert set(load_file(tmp_path / "head.safetensors")) == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}
     base = AutoModelForImageTextToText.from_pretrained(twin(name)["checkpoint"])
     loaded = peft.PeftModel.from_pretrained(base, tmp_path).merge_and_unload().eval()
@@ -112,3 +121,157 @@ def test_an_adapter_loads_in_peft_on_the_published_base(twin, tmp_path, name):
     assert set(ours) <= set(theirs)
     for key, value in ours.items():
         torch.testing.assert_close(theirs[key], value, atol=1e-6, rtol=1e-5)
+
+
+def test_all_files_of_an_export_get_the_users_own_mode(finished, tmp_path):
+    before = os.umask(0o022)
+    try:
+        export_run(finished.path, out=tmp_path / "out")
+    finally:
+        os.umask(before)
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in (tmp_path / "out").iterdir()}
+    assert set(modes.values()) == {"0o644"}, modes
+    assert len(modes) == 4
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), SafetensorError("I/O error: full (os error 28)")]
+)
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_export_that_breaks_off_leaves_a_sentence_and_nothing_else(finished, tmp_path, monkeypatch, error, exists):
+    def write(*_args, **_more):
+        raise error
+
+    monkeypatch.setattr("safetensors.torch.save_file", write)
+    if exists:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(FileError, match=r"out cannot be used: no space left on device"):
+        export_run(finished.path, out=tmp_path / "out")
+    assert [file.name for file in tmp_path.iterdir()] == (["out"] if exists else [])
+    assert not exists or not any((tmp_path / "out").iterdir())
+
+
+def test_an_empty_folder_and_a_link_to_one_are_written_to(finished, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    export_run(finished.path, out=tmp_path / "link")
+    assert (tmp_path / "empty/README.md").is_file()
+
+
+QWEN = [(name, modal) for name, modal in PRETRAINED if name != "videollama2"]
+
+
+def based_on(twin, name, place, **files):
+    """A copy of a twin's folder with other settings in its files, and the arguments that load it."""
+    shutil.copytree(twin(name)["checkpoint"], place)
+    for file, change in files.items():
+        path = place / f"{file}.json"
+        before = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(change(before)))
+    return twin(name) | {"checkpoint": str(place)}
+
+
+def exported(arguments, name, modal, place):
+    run = toy_run(lambda _: arguments, name, modal)
+    write_scorer(run, place, adapter=False)
+    return run, {file.name: json.loads(file.read_text()) for file in place.glob("*.json")}
+
+
+@pytest.mark.parametrize(("name", "modal"), QWEN)
+def test_an_export_states_its_rotary_settings_as_transformers_4_and_5_read_them(twin, tmp_path, name, modal):
+    (tmp_path / "out").mkdir()
+    _, files = exported(twin(name), name, modal, tmp_path / "out")
+    config = files["config.json"]
+    text = config.get("text_config", config)
+    assert text["rope_parameters"]["mrope_section"] == text["rope_scaling"]["mrope_section"] == [1, 1, 2]
+    assert text["rope_theta"] == text["rope_parameters"]["rope_theta"] == 10000.0
+    assert config["torch_dtype"] == "float32"
+
+
+@pytest.mark.parametrize(("name", "modal"), QWEN)
+def test_an_export_keeps_the_bases_own_settings_but_for_what_the_training_changed(twin, tmp_path, name, modal):
+    def older(config):
+        rotary = config["text_config"].pop("rope_parameters")
+        kind = {"type": "mrope"} if name == "qwen2_5_vl" else {"rope_type": "default"}  # as published
+        config["text_config"] |= {"rope_scaling": {**kind, "mrope_section": rotary["mrope_section"]}}
+        config["text_config"]["rope_theta"] = rotary["rope_theta"]
+        return config | {"note": "of the base", "auto_map": {"AutoModel": "own.Own"}, "transformers_version": "4.49.0"}
+
+    def local(settings):
+        return settings | {"is_local": True, "local_files_only": True, "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+
+    files = {"config": older, "tokenizer_config": local, "generation_config": lambda _: {"top_p": 0.5}}
+    arguments = based_on(
+        twin, name, tmp_path / "base", **files, preprocessor_config=lambda _: {"min_pixels": 1, "x": 2}
+    )
+    (tmp_path / "out").mkdir()
+    with pytest.warns(UserWarning, match="asks for code of its own"):
+        run, written = exported(arguments, name, modal, tmp_path / "out")
+    base = json.loads((tmp_path / "base/config.json").read_text())
+    changed = {key for key in written["config.json"] if written["config.json"][key] != base.get(key)}
+    assert changed <= {"torch_dtype", "vision_start_token_id"}
+    assert set(base) - set(written["config.json"]) == {"auto_map"}
+    assert not {"is_local", "local_files_only", "auto_map", "backend"} & set(written["tokenizer_config.json"])
+    assert written["tokenizer_config.json"]["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert written["generation_config.json"] == {"top_p": 0.5}
+    assert (tmp_path / "out/tokenizer.json").read_bytes() == (tmp_path / "base/tokenizer.json").read_bytes()
+    resize = run.scorer.model.preparer.clip.resize
+    frames = run.scorer.model.preparer.clip.frames.count if name == "qwen3_vl" else 1  # its budget is a whole clip's
+    video = written["video_preprocessor_config.json"]
+    assert video["size"] == {"shortest_edge": resize.min_pixels * frames, "longest_edge": resize.max_pixels * frames}
+    assert (video["fps"], video["seconds_per_grid"], video["do_sample_frames"]) == (1.0, 2.0, False)
+    assert written["preprocessor_config.json"]["size"] == video["size"]
+    assert written["preprocessor_config.json"]["x"] == 2
+
+
+def test_a_base_whose_side_files_lead_elsewhere_is_not_copied(twin, tmp_path):
+    arguments = based_on(twin, "qwen2_5_vl", tmp_path / "base")
+    (tmp_path / "secret.json").write_text("{}")
+    (tmp_path / "base/preprocessor_config.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(CheckpointError, match="is a link that leads out of the folder"):
+        exported(arguments, "qwen2_5_vl", "v", tmp_path / "out")
+
+
+def card(twin, name="qwen2_5_vl", *, base=None, adapter=False):
+    run = toy_run(twin, name, "av" if name == "videollama2" else "v")
+    about = describe(run, form="adapter" if adapter else "merged")
+    if base is not None:
+        terms, named = LICENSES.get(base, (None, None))
+        about |= {"base": base, "base_revision": "abc", "license": terms, "license_name": named}
+    text = model_card(about, [])
+    return yaml.safe_load(text.split("---")[1]), text
+
+
+@pytest.mark.parametrize(
+    ("base", "terms", "named"),
+    [
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "other", "qwen-research"),
+        ("Qwen/Qwen2.5-Omni-3B", "other", "qwen-research"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "apache-2.0", None),
+        ("somebody/else", None, None),
+    ],
+)
+def test_a_card_carries_the_license_of_its_base(twin, base, terms, named):
+    front, text = card(twin, base=base)
+    assert (front.get("license"), front.get("license_name")) == (terms, named)
+    assert front["base_model"] == base
+    assert front["pipeline_tag"] == "video-classification"
+    assert ("which is not known here" in text) == (terms is None)
+    assert front.get("license_link", "").startswith("https://huggingface.co/Qwen/") == (named is not None)
+
+
+def test_every_published_base_has_a_license():
+    names = {str(COMPOSER.compose([f"model={option}"]).model.get("checkpoint")) for option in options("model")}
+    assert names - {"None"} == set(LICENSES)
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "videollama2", "tiny"])
+def test_a_card_says_which_class_and_versions_and_when_the_frames_are(twin, name, adapter):
+    front, text = card(twin, name, adapter=adapter)
+    assert "of a clip of 60 s at 0, 1, 2, 3, 4, 5, 6, 7 s; of a clip of 5 s at 0, 0.6, 1.23, 1.87, 2.5" in text
+    assert f"transformers {metadata.version('transformers')}" in text
+    assert ("Qwen2_5_VLForConditionalGeneration" in text) == (name == "qwen2_5_vl")
+    assert ("Seconds per grid step (two frames): from the frames' own times" in text) == (name == "qwen2_5_vl")
+    assert "the base's own code" not in text
+    assert front["library_name"] == ("peft" if adapter else "evqa" if name == "tiny" else "transformers")

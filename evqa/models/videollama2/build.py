@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from evqa.errors import CheckpointError, EvqaError
+from evqa.models.safety import one_line
 from evqa.models.videollama2 import layout
 from evqa.models.videollama2.beats import Beats
 from evqa.models.videollama2.checkpoint import CheckpointFolder, account, check_shape
@@ -19,7 +21,20 @@ INITIAL_STD = 0.02  # of language model, embeddings and heads, as in the origina
 
 
 def build_parts(dims: Dims, *, attention: AttentionName) -> nn.ModuleDict:
-    """Lay out all parts on the meta device; they hold no memory until their weights are set."""
+    """Lay out all parts on the meta device; they hold no memory until their weights are set.
+
+    Raises:
+        CheckpointError: the sizes, which come from the checkpoint, describe nothing that can be built.
+    """
+    try:
+        return _lay_out(dims, attention=attention)
+    except EvqaError:
+        raise
+    except Exception as error:  # of any kind, from within torch and transformers
+        raise CheckpointError(f"model.checkpoint: config.json describes no model ({one_line(error)})") from error
+
+
+def _lay_out(dims: Dims, *, attention: AttentionName) -> nn.ModuleDict:
     language, vision, beats = dims.language, dims.vision, dims.beats
     with torch.device("meta"):
         connector = Connector(vision.hidden_size, language.hidden_size, padding=dims.connector_padding)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from evqa.errors import CheckpointError
+from evqa.errors import CheckpointError, FileError
+from evqa.files.regular import check_readable
+from evqa.models.safety import about, check_floating, file_of, indexed_files, one_line
 from evqa.models.videollama2.chat import TOKENIZER_FILES
 from evqa.models.videollama2.layout import Shape, is_buffer
 
@@ -67,7 +67,7 @@ def _download(checkpoint: str, revision: str) -> Path:
 def _is_complete(folder: Path) -> bool:
     try:
         return (folder / "config.json").is_file() and all(path.is_file() for path in _main_paths(folder))
-    except CheckpointError:
+    except (CheckpointError, FileError):
         return False
 
 
@@ -80,6 +80,7 @@ class WeightFile:
     @cached_property
     def names(self) -> frozenset[str]:
         """Keys in the file."""
+        self._check()
         if self.path.suffix == ".safetensors":
             with self._open() as file:
                 return frozenset(file.keys())
@@ -93,17 +94,26 @@ class WeightFile:
         if self.path.suffix == ".safetensors":
             with self._open() as file:
                 for name in names:
-                    yield name, file.get_tensor(name)
+                    yield name, self._floating(name, file.get_tensor(name))
             return
         content = self._unpickled()
         for name in names:
-            yield name, content[name]
+            yield name, self._floating(name, content[name])
+
+    def _check(self) -> None:
+        if not self.path.exists():
+            raise CheckpointError(f"{self.path}: in the index but not there (an unfinished download?)")
+        with about():
+            check_readable(self.path)
+
+    def _floating(self, name: str, tensor: Tensor) -> Tensor:
+        with about():
+            check_floating(self.path, name, tensor)
+        return tensor
 
     def _open(self) -> safe_open:
         try:
             return safe_open(self.path, framework="pt")
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{self.path}: in the index but not there (an unfinished download?)") from error
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{self.path}: damaged or unfinished ({error})") from error
 
@@ -113,14 +123,14 @@ class WeightFile:
             with self.path.open("rb") as file:
                 mapped = file.read(2) == b"PK"  # the older format cannot be mapped
             content = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mapped)
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{self.path}: in the index but not there (an unfinished download?)") from error
-        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{self.path}: not a plain file of tensors, or damaged ({reason})") from error
-        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        except Exception as error:  # of any kind, from within a damaged pickle
+            raise CheckpointError(
+                f"{self.path}: not a plain file of tensors, or damaged ({one_line(error)})"
+            ) from error
+        named = isinstance(content, dict) and all(isinstance(key, str) for key in content)
+        if not named or not all(isinstance(value, Tensor) for value in content.values()):
             raise CheckpointError(f"{self.path}: must hold a dictionary of tensors")
-        return content
+        return dict(content)
 
 
 class CheckpointFolder:
@@ -128,8 +138,13 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.main = [WeightFile(path) for path in _main_paths(folder)]
-        self.side = [WeightFile(folder / name) for name in SIDE_FILES if (folder / name).is_file()]
+        with about():
+            self.main = [WeightFile(path) for path in _main_paths(folder)]
+            self.side = [WeightFile(file_of(folder, name)) for name in SIDE_FILES if (folder / name).exists()]
+
+    def num_tensors(self) -> int:
+        """Count the tensors of the main files."""
+        return sum(len(file.names) for file in self.main)
 
     def places(self, wanted: Iterable[str] = ()) -> dict[str, WeightFile]:
         """Map keys to files. Side files are opened only if they are needed for something that is wanted."""
@@ -149,22 +164,11 @@ class CheckpointFolder:
 def _main_paths(folder: Path) -> list[Path]:
     for name in MAIN_FILES:
         index = folder / f"{name}.index.json"
-        if index.is_file():
-            return _indexed_paths(index)
-        if (folder / name).is_file():
-            return [folder / name]
+        if index.exists():
+            return indexed_files(index)
+        if (folder / name).exists():
+            return [file_of(folder, name)]
     raise CheckpointError(f"{folder}: no weights; expected one of {', '.join(MAIN_FILES)} or their index.json")
-
-
-def _indexed_paths(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index}: not an index of shards ({error!r})") from error
-    outside = [name for name in names if Path(str(name)).name != name]
-    if outside:
-        raise CheckpointError(f"{index}: shards must lie in the same folder: {outside[0]!r}")
-    return [index.parent / name for name in names]
 
 
 def account(needed: Mapping[str, Shape], known: Iterable[str], found: Iterable[str], *, folder: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from evqa.errors import CheckpointError
+from evqa.models.safety import ADAPTER_FILE, about, check_config, file_of, read_foreign, without_code
 
 PUBLISHED_TOWER = "siglip-so400m-patch14-384"
 CONNECTOR_PADDING = {"stc_connector_v35": 0, "stc_connector": 1}
@@ -143,34 +143,55 @@ TINY = Dims(
 )  # fmt: skip
 
 
-def read_dims(folder: Path) -> Dims:
-    """Read a checkpoint folder's `config.json`.
+def read_dims(folder: Path, *, num_tensors: int | None = None) -> Dims:
+    """Read a checkpoint folder's `config.json`; num_tensors: of its weights, where they are at hand.
 
     Raises:
         CheckpointError: the file is missing or describes something else than a VideoLLaMA2 that can be built here.
     """
     path = folder / "config.json"
-    config = _read_json(path)
-    problems = _differences(config)
-    if problems:
+    config = read_config(folder)
+    with about():
+        check_config(path, config, num_tensors=num_tensors)
+    if problems := _differences(config):
         raise CheckpointError(f"{path}: cannot be built here: " + "; ".join(problems))
+    vision = _vision_config(config, path, num_tensors=num_tensors)
     rope = config.get("rope_parameters") or {}
-    return Dims(
+    dims = Dims(
         language=_pick(LanguageDims, {"rope_theta": rope.get("rope_theta", 1e6), **config}, path),
-        vision=_pick(VisionDims, _vision_config(config, path), path),
+        vision=_pick(VisionDims, vision, path),
         beats=_pick(BeatsDims, config.get("beats_config") or {}, path),
         connector=config.get("mm_projector_type", "stc_connector_v35"),
         select_layer=config.get("mm_vision_select_layer", -2),
         max_text_tokens=config.get("tokenizer_model_max_length") or 2048,
     )
+    if not 1 <= dims.num_vision_layers <= dims.vision.num_hidden_layers:
+        layers = f"the vision tower has {dims.vision.num_hidden_layers} layers"
+        raise CheckpointError(f"{path}: mm_vision_select_layer={dims.select_layer} names none of them: {layers}")
+    return dims
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a folder's `config.json` as it is, without what asks for code of its own to be run.
+
+    Raises:
+        CheckpointError: there is none, or it is no JSON object.
+    """
+    if not (folder / "config.json").exists():
+        raise CheckpointError(
+            f"{folder / 'config.json'}: not found; a checkpoint folder holds config.json beside its weights"
+            + ("; an adapter has to be merged into its base first" if (folder / ADAPTER_FILE).exists() else "")
+        )
+    with about():
+        return without_code(read_foreign(file_of(folder, "config.json")))
 
 
 def _differences(config: Mapping[str, Any]) -> list[str]:
     """Say what of a configuration is not the architecture that this package implements."""
     beats = config.get("beats_config") or {}
     wanted = {
-        "hidden_size": (isinstance(config.get("hidden_size"), int), "a number"),
-        "mm_projector_type": (config.get("mm_projector_type", "stc_connector_v35") in CONNECTOR_PADDING,
+        "hidden_size": ("hidden_size" in config, "a number"),
+        "mm_projector_type": (str(config.get("mm_projector_type", "stc_connector_v35")) in CONNECTOR_PADDING,
                               " or ".join(CONNECTOR_PADDING)),
         "mm_vision_select_feature": (config.get("mm_vision_select_feature", "patch") == "patch", "patch"),
         "tie_word_embeddings": (not config.get("tie_word_embeddings"), "false"),
@@ -182,16 +203,19 @@ def _differences(config: Mapping[str, Any]) -> list[str]:
     return problems + [f"beats_config.{key}={beats[key]!r} (must be {value!r})" for key, value in kinds]
 
 
-def _vision_config(config: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """Find the vision tower's sizes: in this file, in the folder that it names, or the published ones by name."""
+def _vision_config(config: Mapping[str, Any], path: Path, *, num_tensors: int | None) -> Mapping[str, Any]:
+    """Find the vision tower's sizes: in this file, in the tower's folder beside it, or the published ones by name."""
     if config.get("vision_config"):
         found: Mapping[str, Any] = config["vision_config"]
         return found
     tower = str(config.get("mm_vision_tower", PUBLISHED_TOWER))
-    for folder in (path.parent / Path(tower).name, Path(tower)):
-        if (folder / "config.json").is_file():
-            inner = _read_json(folder / "config.json")
-            return inner.get("vision_config") or inner
+    name = Path(tower).name
+    if name not in ("", "..") and (path.parent / name / "config.json").exists():
+        with about():
+            beside = file_of(path.parent, name)
+            inner = read_config(beside)
+            check_config(beside / "config.json", inner, num_tensors=num_tensors)
+        return inner.get("vision_config") or inner
     if PUBLISHED_TOWER in tower:
         return {}
     raise CheckpointError(
@@ -200,25 +224,21 @@ def _vision_config(config: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: not found; a checkpoint folder holds config.json beside its weights") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: must hold a JSON object")
-    return content
-
-
 def _pick(kind: type[Sizes], config: Mapping[str, Any], path: Path) -> Sizes:
     """Take the values that a group of sizes knows and check their types."""
     values = {f.name: config[f.name] for f in fields(kind) if f.name in config}
     default = kind()
     for name, value in values.items():
-        expected = getattr(default, name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(expected, int | float) and not isinstance(expected, bool) and not is_number:
-            raise CheckpointError(f"{path}: {name}={value!r} must be a number")
+        if rule := _misfit(getattr(default, name), value):
+            raise CheckpointError(f"{path}: {name}={value!r} must be {rule}")
     return kind(**values)
+
+
+def _misfit(default: object, value: object) -> str | None:
+    """Say what a value of another type than the published one must be; null is a token that is not set."""
+    if isinstance(default, bool | str):
+        kind = "true or false" if isinstance(default, bool) else "a text"
+        return None if isinstance(value, type(default)) else kind
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return "a number"
+    return None

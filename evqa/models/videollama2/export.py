@@ -14,9 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from evqa.errors import CheckpointError
+from evqa.files.whole import write_whole
+from evqa.models.safety import about, file_of, read_foreign
 from evqa.models.videollama2 import build, layout
 from evqa.models.videollama2.chat import END, PAD, START, SYSTEM, TOKENIZER_FILES
 from evqa.models.videollama2.checkpoint import CheckpointFolder
+from evqa.models.videollama2.dims import PUBLISHED, read_config
 from evqa.models.videollama2.model import Videollama2
 
 CHAT_TEMPLATE = (
@@ -174,20 +177,73 @@ def _write_shards(entries: Mapping[str, Entry], folder: Path, max_shard_bytes: i
 def _write_config(model: Videollama2, folder: Path) -> None:
     config = model.dims.to_config()
     if model.source.folder is not None:
-        config = json.loads((model.source.folder / "config.json").read_text(encoding="utf-8"))
+        config = read_config(model.source.folder) | _language_name(model.source.folder)
+        if model.dims.vision != PUBLISHED.vision:  # they may lie in a folder of their own, which is not exported
+            config["vision_config"] = model.dims.to_config()["vision_config"]
     else:
         left_out = {"mm_vision_tower": model.vision_tower, "mm_audio_tower": model.audio_tower}
         config |= {key: None for key, tower in left_out.items() if tower is None}
+        if model.dims.vision != PUBLISHED.vision:
+            config["mm_vision_tower"] = None
     dtype = str(model.language.embed_tokens.weight.dtype).removeprefix("torch.")
-    _write_json(folder / "config.json", config | {"torch_dtype": dtype})
+    _write_json(folder / "config.json", config | run_settings(model) | {"torch_dtype": dtype})
+
+
+def _language_name(base: Path) -> dict[str, str]:
+    """Name of the language model, by which older versions of the original choose their class; no place of a machine."""
+    name = str(read_foreign(base / "config.json").get("_name_or_path") or "")
+    is_hub_name = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    return {"_name_or_path": name if is_hub_name else Path(name).name} if name else {}
+
+
+def why_unloadable(model: Videollama2) -> str | None:
+    """Say why the original's code cannot load an export of this model, or None where it can."""
+    base = model.source.folder
+    named = model.dims.vision == PUBLISHED.vision if base is None else bool(read_config(base).get("mm_vision_tower"))
+    if model.vision_tower is None or named:
+        return None
+    return (
+        "the original's code cannot load it: that code takes the vision tower's sizes from a published SigLIP, and "
+        "this tower has sizes of its own (mm_vision_tower is null in config.json)."
+    )
+
+
+def how_to_load(model: Videollama2) -> str:
+    """Say in a model card what an export gives in evqa's and in other hands."""
+    here = "`model.checkpoint=FOLDER` gives evqa the scorer as it was evaluated."
+    if reason := why_unloadable(model):
+        return f"{here} Nothing else loads it: {reason}"
+    same = (
+        "With `model.exact=true`, as here, it computes the same score of the same frames and sound; its own\n"
+        "`test.py` takes `num_frames` frames spread over the whole clip and eight clips of 2 s of the sound."
+    )
+    other = (
+        "It computes another function of them (`model.exact=false` here: no padding of the sound to 30 s, other\n"
+        "resizing and rounding; docs/videollama2.md has the list), so its scores differ."
+    )
+    theirs = "LMM-EVQA's code (transformers 4.42) loads the folder, a regression head included."
+    return f"{here}\n{theirs}\n{same if model.exact else other}"
+
+
+def run_settings(model: Videollama2) -> dict[str, Any]:
+    """What the original's code reads of how a model was trained, as this run had it.
+
+    `num_frames` decides how many frames the original samples; `image_aspect_ratio` is pad for grey bars. The length of
+    its sound has no setting: it is always eight clips of 2 s, padded to 30 s.
+    """
+    clip = model.preparer.clip
+    seen: dict[str, Any] = {"image_aspect_ratio": "pad" if clip.resize.mode == "pad" else "square"}
+    seen |= {} if clip.frames is None else {"num_frames": clip.frames.count}
+    return seen | {"tokenizer_model_max_length": model.preparer.max_text_tokens}
 
 
 def _write_tokenizer(model: Videollama2, folder: Path) -> None:
     base = model.source.folder
     if base is not None:
         for name in TOKENIZER_FILES:
-            if (base / name).is_file():
-                shutil.copyfile(base / name, folder / name)
+            if (base / name).exists():
+                with about():
+                    shutil.copyfile(file_of(base, name), folder / name)
         return
     model.chat.tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
@@ -197,4 +253,4 @@ def _write_tokenizer(model: Videollama2, folder: Path) -> None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -178,6 +178,16 @@ class Videollama2(Model):
 
         export(self, head_state or None, folder, head_scale=100.0)
 
+    def published_class(self) -> str:
+        """Name the original's class."""
+        return "Videollama2Qwen2ForCausalLM"
+
+    def how_to_load(self) -> str:
+        """Say what a merged folder gives in other hands, and what it does not."""
+        from evqa.models.videollama2.export import how_to_load
+
+        return how_to_load(self)
+
     def parts(self) -> tuple[Part, ...]:
         """The parts that are built; LoRA may adapt the language model."""
         every = (

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from evqa.errors import ConfigError
+from evqa.models.safety import about, mention_code
 from evqa.models.videollama2.chat import Chat, embedded_chat, load_chat
-from evqa.models.videollama2.checkpoint import locate
+from evqa.models.videollama2.checkpoint import CheckpointFolder, locate
 from evqa.models.videollama2.dims import PUBLISHED, TINY, Dims, read_dims
 
 
@@ -41,9 +42,12 @@ def find_source(
         raise ConfigError([given + rule])
     if checkpoint is None:
         return Source("random weights", TINY if size == "tiny" else PUBLISHED, embedded_chat())
-    name = checkpoint if revision is None else f"{checkpoint}@{revision}"
-    if not load and not Path(checkpoint).expanduser().is_dir():
+    is_local = Path(checkpoint).expanduser().is_dir()
+    name = checkpoint if revision is None or is_local else f"{checkpoint}@{revision}"
+    if not load and not is_local:
         return Source(name, PUBLISHED, embedded_chat(), bytes_per_token=4)
     folder = locate(checkpoint, revision=revision)
-    dims = read_dims(folder)
+    dims = read_dims(folder, num_tensors=CheckpointFolder(folder).num_tensors() if load else None)
+    with about():
+        mention_code(folder, name=checkpoint, kind="VideoLLaMA2")
     return Source(name, dims, load_chat(folder, vocab_size=dims.language.vocab_size), folder)

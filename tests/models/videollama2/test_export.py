@@ -1,6 +1,8 @@
 """Writing models back in the published layout."""
 
+import dataclasses
 import json
+import shutil
 
 import peft
 import pytest
@@ -45,7 +47,8 @@ def test_an_exported_checkpoint_is_the_one_that_was_loaded(folder, tmp_path, mod
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
     given, written = (json.loads((place / "config.json").read_text()) for place in (folder, tmp_path / "out"))
-    assert written == given | {"torch_dtype": "float32"}
+    run = {"image_aspect_ratio": "square", "num_frames": 8, "tokenizer_model_max_length": 2048}
+    assert written == given | run | {"torch_dtype": "float32"}
 
 
 @torch.no_grad()
@@ -107,3 +110,64 @@ def test_a_folder_in_use_is_never_written_to(folder, tmp_path):
         export(model, None, folder)
     with pytest.raises(CheckpointError, match=r"the head's fc1.weight has shape"):
         export(model, {"fc1.weight": torch.ones(1, 1)}, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("modal", "asked", "written"),
+    [
+        ("av", {}, {"num_frames": 8, "image_aspect_ratio": "square", "tokenizer_model_max_length": 2048}),
+        ("v", {"count": 4}, {"num_frames": 4}),
+        ("a", {}, {"num_frames": 16}),  # the run saw none: the base's own
+        ("v", {"resize": "pad"}, {"image_aspect_ratio": "pad"}),
+        ("v", {"max_text_tokens": 99}, {"tokenizer_model_max_length": 99}),
+    ],
+)
+def test_an_export_says_how_its_run_read_media_and_not_how_its_base_did(folder, tmp_path, modal, asked, written):
+    base = tmp_path / "base"
+    shutil.copytree(folder, base)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"num_frames": 16, "tokenizer_model_max_length": 512}))
+    setting = reference.setting(modal)
+    asked = {"max_text_tokens": 2048} | asked
+    if count := asked.pop("count", None):
+        setting = dataclasses.replace(setting, frames=dataclasses.replace(setting.frames, count=count))
+    export(Videollama2(setting, checkpoint=str(base), dtype="float32", **asked), None, tmp_path / "out")
+    exported = json.loads((tmp_path / "out/config.json").read_text())
+    assert {key: exported[key] for key in written} == written
+
+
+def test_an_export_keeps_what_loads_it_and_drops_what_would_run_code_or_names_a_machine(folder, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(folder, base)
+    config = json.loads((base / "config.json").read_text())
+    tower = base / config["mm_vision_tower"]
+    tower.mkdir()
+    (tower / "config.json").write_text(json.dumps(config.pop("vision_config")))
+    own = {"auto_map": {"AutoModel": "own.Own"}, "_name_or_path": "/home/somebody/Qwen2-7B-Instruct"}
+    (base / "config.json").write_text(json.dumps(config | own))
+    with pytest.warns(UserWarning, match="asks for code of its own"):
+        model = reference.build(base, "v")
+    export(model, None, tmp_path / "out")
+    exported = json.loads((tmp_path / "out/config.json").read_text())
+    assert "auto_map" not in exported
+    assert exported["_name_or_path"] == "Qwen2-7B-Instruct"
+    assert (
+        reference.build(tmp_path / "out", "v").dims == model.dims
+    )  # the tower's folder is not exported, its sizes are
+    assert "LMM-EVQA's code (transformers 4.42) loads the folder" in model.how_to_load()
+
+
+def test_an_export_that_the_original_cannot_load_says_so(tmp_path):
+    model = Videollama2(reference.setting("v"), size="tiny", dtype="float32")
+    export(model, None, tmp_path / "out")
+    assert json.loads((tmp_path / "out/config.json").read_text())["mm_vision_tower"] is None
+    again = Videollama2(reference.setting("v"), checkpoint=str(tmp_path / "out"), dtype="float32")
+    for one in (model, again):
+        assert "Nothing else loads it: the original's code cannot load it" in one.how_to_load()
+    assert "Nothing else" not in Videollama2(reference.setting("a"), size="tiny", dtype="float32").how_to_load()
+
+
+@pytest.mark.parametrize(("exact", "words"), [(True, "the same score of the same frames"), (False, "another function")])
+def test_a_card_promises_the_originals_score_only_where_it_is_the_same(folder, exact, words):
+    model = Videollama2(reference.setting("v"), checkpoint=str(folder), dtype="float32", exact=exact)
+    assert words in model.how_to_load()
