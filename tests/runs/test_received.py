@@ -154,6 +154,16 @@ def test_weights_in_bfloat16_train_and_score_alike_everywhere(train, workplace, 
     assert [float(row["ECR"]) for row in rows] == list(scored.scores)
 
 
+def test_a_dry_run_refuses_what_only_classes_themselves_can_tell(small):
+    given = ["dry_run=true", "data.folds=3", "data.fold=3", "loss=mse_plcc", "loss.weights=[1.0]"]
+    with pytest.raises(ConfigError) as caught:
+        fit.run(compose([*small, *given]))
+    assert caught.value.problems == [
+        "data.fold=3: with data.folds=3 give 0 to 2.",
+        "loss.terms has 2 losses and loss.weights 1 numbers: one each.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -165,6 +175,8 @@ def test_a_gpu_that_is_not_there_is_told_before_the_data_are_read(monkeypatch, s
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(ConfigError, match=sentence):
         TrainerSettings(**settings).check_devices()
+    with pytest.raises(ConfigError, match=r"Write --override trainer.accelerator=cpu"):
+        TrainerSettings(**settings).check_devices(scoring=True)
 
 
 def test_more_gpus_than_there_are_is_told_and_scoring_takes_one(monkeypatch):
