@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 SHORTEST = 4  # characters of a value that is looked for in sentences; shorter ones stand in many words
@@ -51,7 +52,7 @@ def register_resolvers() -> None:
 
 def comes_from_environment(node: DictConfig | ListConfig, key: str | int) -> bool:
     """Whether the value of a key, or anything below it, takes its value from an environment variable."""
-    with _watched() as watch:
+    with _watched() as watch, suppress(OmegaConfBaseException):
         _deep_value(node, key)
     return bool(watch.marks)
 
@@ -83,10 +84,10 @@ def environment_keys(node: Any, path: str = "") -> Iterator[str]:
         for key in keys:
             child = node._get_node(key)
             name = f"{path}.{key!s}" if path else str(key)
-            if isinstance(child, Node) and child._is_interpolation():
-                yield name
-            else:
+            if not (isinstance(child, Node) and child._is_interpolation()):
                 yield from environment_keys(child, name)
+            elif comes_from_environment(node, key):
+                yield name
 
 
 def settled_item(node: DictConfig | ListConfig, key: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from evqa.config.environment import hidden
 from evqa.config.signature import Schema
 
 
@@ -148,7 +149,8 @@ TRAINING_RULES = (loss_has_pairs, validation_takes_place, names_are_folder_names
 
 def broken_rules(design: Design, *, training: bool = True) -> list[str]:
     """Apply all rules; those of a training do not matter to what only scores."""
-    return [sentence for rule in (*RULES, *(TRAINING_RULES if training else ())) for sentence in rule(design)]
+    rules = (*RULES, *(TRAINING_RULES if training else ()))
+    return [hidden(sentence) for rule in rules for sentence in rule(design)]
 
 
 def _names(value: object) -> tuple[object, ...]:

@@ -25,7 +25,7 @@ from evqa.errors import ConfigError, RunError
 
 DEEPEST = 20  # levels; a real one has 5
 RETIRED = (("data", "kind"),)  # settings of older runs that changed no result and mean nothing any more
-_OTHER_INTERPOLATION = re.compile(r"(?<!\\)\$\{(?!oc\.(?:env|decode):)")
+_OTHER_INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{(?!oc\.(?:env|decode):)")  # an even number of backslashes
 
 
 def read_saved(path: Path) -> DictConfig:
@@ -46,9 +46,22 @@ def read_saved(path: Path) -> DictConfig:
             )
     environment.register_resolvers()
     try:
-        return OmegaConf.create(values)
+        config: DictConfig = OmegaConf.create(values)
     except (OmegaConfBaseException, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be used ({one_line(error)}). Restore the run's file.") from error
+    _no_nodes_from_text(config, path)
+    return config
+
+
+def _no_nodes_from_text(config: DictConfig, path: Path) -> None:
+    """`oc.decode` could put a node where the checks look for a value."""
+    for key in environment.environment_keys(config):
+        try:
+            value = OmegaConf.select(config, key)
+        except OmegaConfBaseException:
+            continue  # the check tells
+        if isinstance(value, Mapping | list) or OmegaConf.is_config(value):
+            raise RunError(f"{path}: {key} must be a single value where it comes from the environment.")
 
 
 def checked_saved(path: Path, overrides: Sequence[str] = (), *, movable: Sequence[str] = ()) -> DictConfig:

@@ -101,7 +101,10 @@ def read_module(name: str) -> Module | None:
         files.append(Path(spec.origin))
     for file in files:
         if file.suffix == ".py" and file.is_file():
-            return Module(name, file, ast.parse(file.read_text(encoding="utf-8")))
+            try:
+                return Module(name, file, ast.parse(file.read_text(encoding="utf-8")))
+            except (SyntaxError, ValueError):  # another package's file
+                return None
     return None
 
 

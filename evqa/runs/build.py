@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from evqa.config.environment import hidden
 from evqa.config.signature import read_schema
 from evqa.datamodule import Loading, Reading, ScoreDataModule
-from evqa.errors import EvqaError
+from evqa.errors import ConfigError, EvqaError
 from evqa.heads.base import Head
 from evqa.heads.regression import RegressionHead
 from evqa.media.cache import CachedReader
@@ -103,6 +104,24 @@ def build_loading(config: DictConfig) -> Loading:
     loading = read_schema(COMPANION).parameters
     node = OmegaConf.masked_copy(config.data, [key for key in config.data if key in loading])
     return Loading(**instantiate(node, _convert_="all"))
+
+
+def check_settings(config: DictConfig) -> None:
+    """Build what costs nothing, so that what classes refuse themselves is told before anything is loaded.
+
+    Raises:
+        ConfigError: every such problem.
+    """
+    settings = ("loss", "optimizer", "schedule", "lora", "trainer", "logger")
+    builds = [partial(build_dataset, config), partial(build_loading, config)]
+    problems: list[str] = []
+    for make in (*builds, *(partial(build, config[name]) for name in settings)):
+        try:
+            make()
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def build_datamodule(

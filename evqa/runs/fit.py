@@ -24,7 +24,15 @@ from evqa.errors import RunError
 from evqa.files.terminal import terminal
 from evqa.module import ScoreModule
 from evqa.runs import show
-from evqa.runs.build import build, build_datamodule, build_dataset, build_loading, build_module, build_scorer
+from evqa.runs.build import (
+    build,
+    build_datamodule,
+    build_dataset,
+    build_loading,
+    build_module,
+    build_scorer,
+    check_settings,
+)
 from evqa.runs.card import cost_card
 from evqa.runs.folder import RunFolder
 from evqa.runs.preparation import check_files, known_facts
@@ -42,6 +50,7 @@ def run(config: DictConfig) -> float | None:
 
     Running the same configuration again continues it, or reports that it is done.
     """
+    check_settings(config)
     if config.dry_run:
         show.print_card(console, cost_card(config))
         return None

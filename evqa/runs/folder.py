@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config.environment import environment_keys
-from evqa.config.identity import difference, fingerprint
+from evqa.config.identity import Difference, difference, fingerprint
 from evqa.config.paths import finished_mark
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
@@ -88,7 +89,7 @@ class RunFolder:
         if not self.has_trained:
             return
         saved = self.read_config()
-        differing = difference(saved, config)
+        differing = self._differences(saved, config)
         if not differing and any(environment_keys(saved)) and not self._same_environment(config):
             keys = ", ".join(environment_keys(saved))
             raise RunError(
@@ -110,6 +111,12 @@ class RunFolder:
         facts = environment() | {CONFIG_SHA256: fingerprint(config)}
         write_whole(self.path / "environment.json", json.dumps(facts, indent=2) + "\n")
         write_whole(self.config, OmegaConf.to_yaml(config))
+
+    def _differences(self, saved: DictConfig, config: DictConfig) -> list[Difference]:
+        try:
+            return difference(saved, config)
+        except OmegaConfBaseException as error:
+            raise RunError(f"{self.config}: cannot be worked out ({str(error).splitlines()[0]}).") from error
 
     def _same_environment(self, config: DictConfig) -> bool:
         """Whether a configuration has the digest of the one that the run was made with; true where it is not known."""

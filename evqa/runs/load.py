@@ -81,7 +81,8 @@ def load_run(
     folder = RunFolder(path)
     folder.check()
     config = checked_saved(folder.config, overrides, movable=MOVABLE)
-    build(config.trainer).check_devices(scoring=True)
+    if not full_precision:  # an export needs no GPU
+        build(config.trainer).check_devices(scoring=True)
     named = tuple(override.partition("=")[0] for override in overrides)
     _only_read_elsewhere(config, named)
     if full_precision and config.lora.method == "qlora":
@@ -107,13 +108,15 @@ def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:
 
     Links are followed: a run folder that came from elsewhere may hold some.
     """
+    if any(key == one or key.startswith(f"{one}.") for one in named):
+        return True
     place = OmegaConf.select(config, key)
-    return key in named or (place is not None and Path(str(place)).resolve().is_relative_to(Path.cwd().resolve()))
+    return place is not None and Path(str(place)).resolve().is_relative_to(Path.cwd().resolve())
 
 
 def _only_read_elsewhere(config: DictConfig, named: Sequence[str]) -> None:
-    if config.data.get("cache") and config.data.cache.folder and not may_write(config, "data.cache.folder", named):
-        config.data.cache.fill = "never"
+    if OmegaConf.select(config, "data.cache.folder") and not may_write(config, "data.cache.folder", named):
+        OmegaConf.update(config, "data.cache.fill", "never", force_add=True)
 
 
 def _check_preprocessing(file: Path, state: dict[str, Any], scorer: Scorer) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ class Bfloat16Weights(HalfPrecision):
         """Leave a batch as it is: labels stay exact."""
         return data
 
-    def forward_context(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def forward_context(self) -> Iterator[None]:
         """Compute in bfloat16 where that is safe, in float32 elsewhere."""
-        return torch.autocast(self.device_type, dtype=torch.bfloat16)
+        with torch.autocast(self.device_type, dtype=torch.bfloat16):
+            yield

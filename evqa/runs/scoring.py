@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning
 
+from evqa.config.environment import hidden
 from evqa.datamodule import ScoreDataModule
 from evqa.datasets.manifest import FileFacts
 from evqa.errors import FileError
@@ -48,7 +50,8 @@ def write_predictions(
     rows = zip(scored.ids, scored.scores, strict=True)
     write_table(folder.prediction(name), ["Id", scale.name], [(id_, repr(score)) for id_, score in rows])
     _write_targets(folder.prediction(name, "targets.csv"), records, facts, scale)
-    evaluation = evaluate(scored.scores, scored.labels, failures=(*scored.failures, *rejects))
+    failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*scored.failures, *rejects)]
+    evaluation = evaluate(scored.scores, scored.labels, failures=failures)
     record = {**about, "label": {"name": scale.name, "range": list(scale.range)}, **evaluation.to_json()}
     write_whole(folder.prediction(name, "json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record

@@ -63,7 +63,7 @@ class TrainerSettings:
             devices=1 if scoring else self.devices,
             num_nodes=1 if scoring else self.num_nodes,
             strategy=("ddp" if self.strategy == "auto" else self.strategy) if many else "auto",
-            precision=PRECISIONS.get(self.precision),
+            precision=PRECISIONS.get(str(self.precision)),
             accumulate_grad_batches=self.accumulate,
             gradient_clip_val=self.clip_norm,
             check_val_every_n_epoch=int(self.validate_every) if whole_epochs else 1,
@@ -93,15 +93,14 @@ class TrainerSettings:
         found = torch.cuda.device_count() or int(torch.backends.mps.is_available())
         wanted = 1 if scoring else self.devices
         if self.accelerator == "gpu" and not found:
-            raise ConfigError(
-                ["trainer.accelerator=gpu: this machine has no GPU that torch can use. Write trainer.accelerator=cpu."]
-            )
+            advice = f"{'--override ' if scoring else ''}trainer.accelerator=cpu"
+            raise ConfigError([f"trainer.accelerator=gpu: this machine has no GPU that torch can use. Write {advice}."])
         if found and self.accelerator != "cpu" and wanted > found:
             raise ConfigError([f"trainer.devices={wanted}: this machine has {found}. Write trainer.devices={found}."])
 
     def _precision_plugins(self) -> list[Bfloat16Weights]:
         on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
-        return [] if self.precision in PRECISIONS else [Bfloat16Weights("cuda" if on_gpu else "cpu")]
+        return [Bfloat16Weights("cuda" if on_gpu else "cpu")] if self.precision == "bf16-true" else []
 
     @property
     def num_processes(self) -> int:

@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from evqa.config import identity
+from evqa.config.environment import hidden
 from evqa.errors import EvqaError, RunError
 from evqa.files.names import shown_lines
 from evqa.files.whole import write_whole
@@ -60,7 +61,7 @@ def words_of(overrides: Sequence[str]) -> str:
 def reason(result: JobReturn) -> str:
     """Why a job failed, in a sentence."""
     error = result._return_value
-    text = str(error).strip() or type(error).__name__
+    text = hidden(error).strip() or type(error).__name__
     return text if isinstance(error, EvqaError | JobError) else f"{type(error).__name__}: {text}"
 
 

@@ -54,6 +54,60 @@ def test_frames_do_not_matter_to_a_model_that_only_hears():
     assert broken({"frames.count": 5, "modal.name": "a"}) == []
 
 
+PAIRS = Schema(name="Plcc", facts={"needs_pairs": True})
+SINGLE = Schema(name="Mse", facts={"needs_pairs": False})
+TEXT = Schema(name="TextHead", facts={"takes_loss": False})
+
+
+def with_loss(schemas, head=REGRESSION, *, batch_size=1, weights=()):
+    cfg = OmegaConf.create({"data": {"batch_size": batch_size}, "loss": {"terms": [{}] * len(weights)}})
+    cfg.loss.weights = list(weights)
+    if not weights:
+        cfg.loss = {}
+    design = Design(cfg=cfg, schemas={"head": head} | schemas, alternatives=ALTERNATIVES.__getitem__)
+    return broken_rules(design), broken_rules(design, training=False)
+
+
+@pytest.mark.parametrize(
+    ("terms", "weights"),
+    [((PAIRS,), ()), ((PAIRS, PAIRS), (1.0, 0.5)), ((SINGLE, PAIRS), (0.0, 1.0)), ((PAIRS,), (1.0,))],
+)
+def test_a_loss_between_items_needs_more_than_one_in_a_batch(terms, weights):
+    schemas = {f"loss.terms.{place}": term for place, term in enumerate(terms)} | {"loss": terms[0]}
+    (sentence,), scoring = with_loss(schemas, weights=weights)
+    assert sentence.startswith("data.batch_size=1: ")
+    assert sentence.endswith("Write data.batch_size=2 or more, or choose a loss of single items (loss=mse).")
+    assert scoring == []
+    assert with_loss(schemas, weights=weights, batch_size=2) == ([], [])
+    assert with_loss(schemas, head=TEXT, weights=weights) == ([], [])
+
+
+@pytest.mark.parametrize(("terms", "weights"), [((SINGLE,), ()), ((SINGLE, PAIRS), (1.0, 0.5))])
+def test_one_item_is_enough_where_another_term_trains(terms, weights):
+    schemas = {f"loss.terms.{place}": term for place, term in enumerate(terms)} | {"loss": terms[0]}
+    assert with_loss(schemas, weights=weights) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "sentence"),
+    [
+        (1.5, 4, "trainer.validate_every=1.5: above 1 it counts whole epochs. Write 1 or 2."),
+        (5, 4, "trainer.validate_every=5: the run has 4 epochs and would never be validated, so that no checkpoint is"),
+        (0.25, 1, None),
+        (1.0, 1, None),
+        (4, 4, None),
+    ],
+)
+def test_a_run_is_validated_at_least_once(every, epochs, sentence):
+    found = broken({"trainer": {"validate_every": every, "epochs": epochs}})
+    assert (found == []) if sentence is None else found[0].startswith(sentence)
+
+
+def test_the_smallest_picture_is_not_larger_than_the_largest():
+    (found,) = broken({"model": {"min_pixels": 9, "max_pixels": 4}})
+    assert found == "model.min_pixels=9: is more than model.max_pixels=4. Write the smaller number first."
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", " "])
 def test_a_name_that_is_no_folder_name_is_refused(name):
     assert broken({"run.name": name}) == [
