@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from evqa.errors import RunError
-from evqa.metrics import METRICS, challenge, paired_difference
+from evqa.metrics import METRICS, challenge, holm, paired_difference
 from evqa.reporting.comparing import compare
+from evqa.reporting.document import Table
+from evqa.reporting.pages import compose
 from evqa.reporting.runs import read_run
 from evqa.reporting.sentences import method, verdicts
 from evqa.reporting.slices import by_error, score_slice, slices
 from evqa.reporting.study import pool
+from evqa.reporting.writing import to_json
 
 
 def study_of(folders, *, baseline=None, metric="challenge", split="val"):
@@ -46,6 +49,50 @@ def test_hearing_and_seeing_beats_seeing_with_an_interval_that_excludes_zero(stu
     assert comparison.difference.p < 0.05
     assert comparison.raw_p <= comparison.difference.p
     assert "modal=av is better than modal=v: +0.2" in " ".join(verdicts(study))
+
+
+@pytest.fixture(scope="module")
+def close_settings(tmp_path_factory, make_run):
+    """Three settings of one run each, told apart with p of about 0.07, 0.004 and 0.008."""
+    root = tmp_path_factory.mktemp("close")
+    noises = {"r4": 0.04, "r8": 0.06, "r16": 0.07}
+    return study_of(
+        [
+            make_run(root, seed=seed, noise=noise, name=rank, overrides=[f"lora={rank}"])
+            for seed, (rank, noise) in enumerate(noises.items())
+        ]
+    )
+
+
+def test_several_comparisons_have_the_p_values_of_a_family_by_holm(close_settings):
+    scores = {one.name: one.scores_SN[0] for one in close_settings.settings}
+    alone = [
+        paired_difference(scores[one.first], scores[one.second], close_settings.labels_N, num_resamples=500).p
+        for one in close_settings.comparisons
+    ]
+    assert len(set(alone)) == 3
+    assert [one.raw_p for one in close_settings.comparisons] == pytest.approx(alone)
+    by_hand = {min(alone): 3 * min(alone), sorted(alone)[1]: 2 * sorted(alone)[1], max(alone): max(alone)}
+    assert [one.difference.p for one in close_settings.comparisons] == pytest.approx([by_hand[p] for p in alone])
+    assert [one.items_only.p for one in close_settings.comparisons] == pytest.approx([by_hand[p] for p in alone])
+
+
+@pytest.mark.parametrize("pairs", ["comparisons", "seed_pairs"])
+def test_the_noise_of_training_changes_nothing_about_holms_correction(study, pairs):
+    family = getattr(study, pairs)
+    assert [one.difference.p for one in family] == pytest.approx(holm([one.raw_p for one in family]))
+    assert all(one.difference.p >= one.raw_p for one in family)
+    assert any(one.difference.p > one.raw_p for one in family)
+
+
+def test_a_report_shows_and_records_both_p_values(close_settings):
+    family = close_settings.comparisons
+    table = next(b for b in compose(close_settings, {}) if isinstance(b, Table) and "p (Holm)" in b.columns)
+    for column, values in (("p", [one.raw_p for one in family]), ("p (Holm)", [one.difference.p for one in family])):
+        shown = [float(row[table.columns.index(column)]) for row in table.rows]
+        assert shown == pytest.approx(values, rel=0.05)
+    recorded = [(one["p"], one["p_holm"]) for one in to_json(close_settings)["comparisons"]]
+    assert recorded == [(one.raw_p, one.difference.p) for one in family]
 
 
 def test_two_seeds_of_the_same_setting_do_not_differ(study):
