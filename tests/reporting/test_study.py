@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from evqa.errors import RunError
-from evqa.metrics import METRICS, challenge, holm, paired_difference
+from evqa.metrics import METRICS, challenge, holm, interval, paired_difference
+from evqa.metrics.paired import difference_of_draws
 from evqa.reporting.comparing import compare
 from evqa.reporting.document import Table
 from evqa.reporting.pages import compose
@@ -138,6 +140,86 @@ def test_the_noise_of_training_widens_a_comparison(tmp_path, make_run):
     assert width > items
 
 
+def test_the_spread_over_seeds_is_pooled_by_degrees_of_freedom(tmp_path, make_run):
+    seeds = [("a", 0), ("a", 1), ("a", 2), ("v", 0), ("v", 1), ("av", 0)]
+    study = study_of([make_run(tmp_path, modal=modal, seed=seed, noise=0.2 + seed / 5) for modal, seed in seeds])
+    spreads = {one.name: one.metrics["challenge"].spread for one in study.settings}
+    by_hand = math.sqrt((2 * spreads["modal=a"] ** 2 + 1 * spreads["modal=v"] ** 2) / 3)
+    assert study.freedom == 3
+    assert study.seed_spread == pytest.approx(by_hand)
+    assert not any("Too few seeds" in note for note in study.notes)
+
+
+@pytest.mark.parametrize(("num_seeds", "freedom"), [(2, 0), (3, 2)])
+def test_one_degree_of_freedom_is_no_knowledge_and_two_are(tmp_path, make_run, num_seeds, freedom):
+    folders = [make_run(tmp_path, modal="a", seed=seed) for seed in range(num_seeds)]
+    study = study_of([*folders, make_run(tmp_path, modal="v")])
+    assert study.freedom == freedom
+    assert math.isnan(study.seed_spread) == (freedom == 0)
+    assert (
+        "Too few seeds to know the noise of training: intervals of differences are about items only. A difference of "
+        "single runs may be luck of the seed; run more seeds." in study.notes
+    ) == (freedom == 0)
+    assert {one.freedom for one in (*study.comparisons, *study.seed_pairs)} == {freedom}
+
+
+def widened(items_only, draws, *, shift, freedom):
+    noise = np.random.default_rng(0).standard_t(freedom, size=len(draws)) * shift
+    return difference_of_draws(items_only.value, draws + noise)
+
+
+def test_a_comparison_is_of_mean_draws_and_a_t_distributed_shift(study):
+    settings = {one.name: one for one in study.settings}
+    for one in study.comparisons:
+        first, second = settings[one.first], settings[one.second]
+        draws = first.mean_draws("challenge") - second.mean_draws("challenge")
+        items = difference_of_draws(first.metrics["challenge"].mean - second.metrics["challenge"].mean, draws)
+        assert replace(one.items_only, p=items.p) == items
+        expected = widened(items, draws, shift=study.seed_spread * math.sqrt(2 / 3), freedom=6)
+        assert one.raw_p == expected.p
+        assert (one.difference.value, one.difference.low, one.difference.high) == (
+            expected.value,
+            expected.low,
+            expected.high,
+        )
+        assert set(one.others) == {"srocc", "plcc", "krocc", "rmse"}
+        for name, ends in one.others.items():
+            assert ends == interval(first.mean_draws(name) - second.mean_draws(name))
+        assert (one.shared, one.freedom) == ("", 6)
+
+
+def test_a_pair_of_seeds_is_of_their_draws_and_twice_the_noise(study):
+    settings = {one.name: one for one in study.settings}
+    assert [(one.first, one.second) for one in study.seed_pairs[:3]] == [
+        ("seed 0", "seed 1"),
+        ("seed 0", "seed 2"),
+        ("seed 1", "seed 2"),
+    ]
+    for one in study.seed_pairs:
+        setting = settings[one.shared]
+        first, second = int(one.first.removeprefix("seed ")), int(one.second.removeprefix("seed "))
+        draws = setting.draws["challenge"][first] - setting.draws["challenge"][second]
+        pooled = setting.metrics["challenge"]
+        items = difference_of_draws(pooled.of_seeds[first] - pooled.of_seeds[second], draws)
+        assert replace(one.items_only, p=items.p) == items
+        expected = widened(items, draws, shift=study.seed_spread * math.sqrt(2), freedom=6)
+        assert (one.raw_p, one.difference.low) == (expected.p, expected.low)
+        error = math.hypot(items.standard_error, study.seed_spread * math.sqrt(2))
+        assert one.difference.standard_error == pytest.approx(error)
+        assert (one.others, one.freedom) == ({}, 6)
+
+
+def test_all_pairs_of_up_to_six_settings_are_compared_and_no_pair_of_seven(tmp_path, make_run):
+    folders = [make_run(tmp_path, name=f"r{rank}", overrides=[f"lora=r{rank}"], n=20) for rank in range(7)]
+    assert len(study_of(folders[:6]).comparisons) == 15
+    study = study_of(folders)
+    assert study.comparisons == ()
+    assert "7 settings are too many to compare all pairs; name a --baseline." in study.notes
+    against_one = study_of(folders, baseline={"lora": "r3"})
+    assert len(against_one.comparisons) == 6
+    assert not any("too many" in note for note in against_one.notes)
+
+
 def test_each_setting_is_compared_with_the_baselines_counterpart(tmp_path, make_run):
     folders = [
         make_run(tmp_path, modal=modal, name=f"{modal}-{rank}", overrides=[f"modal={modal}", f"lora={rank}"])
@@ -152,10 +234,12 @@ def test_each_setting_is_compared_with_the_baselines_counterpart(tmp_path, make_
 
 
 def test_a_wrong_baseline_names_the_choices(ablation):
-    with pytest.raises(RunError, match="--baseline modal=x: among the finished runs 'modal' has a, av, v"):
+    with pytest.raises(RunError, match=r"^--baseline modal=x: among the finished runs 'modal' has a, av, v\.$"):
         study_of(ablation, baseline={"modal": "x"})
-    with pytest.raises(RunError, match="'lora' is no axis; axes are modal"):
+    with pytest.raises(RunError, match=r"'lora' is no axis; axes are modal\.$"):
         study_of(ablation, baseline={"lora": "none"})
+    with pytest.raises(RunError, match=r"'lora' is no axis; axes are none\.$"):
+        study_of(ablation[:1], baseline={"lora": "none"})
 
 
 def test_only_items_that_all_have_are_compared_and_that_is_said(tmp_path, make_run):
@@ -169,7 +253,7 @@ def test_only_items_that_all_have_are_compared_and_that_is_said(tmp_path, make_r
 
 def test_without_labels_the_runs_own_records_are_shown(tmp_path, make_run):
     study = study_of([make_run(tmp_path, modal=modal, targets=False) for modal in ("av", "v")])
-    assert study.ids == ()
+    assert (study.ids, study.comparisons, study.seed_pairs) == ((), (), ())
     assert study.best.name == "modal=av"
     assert study.best.metrics["srocc"].low < study.best.metrics["srocc"].mean
     assert any("No labels are known" in note for note in study.notes)
