@@ -43,6 +43,8 @@ def test_masked_mean_is_the_mean_of_real_positions(padded):
     hidden_BTD, mask_BT = padded
     expected = torch.stack([hidden_BTD[0].mean(0), hidden_BTD[1, :3].mean(0)])
     torch.testing.assert_close(masked_mean(hidden_BTD, mask_BT), expected)
+    first_BT = torch.tensor([[True] + [False] * 4, [False] * 5])
+    assert torch.equal(masked_mean(hidden_BTD, first_BT), torch.stack([hidden_BTD[0, 0], torch.zeros(WIDTH)]))
 
 
 def test_masked_pooling_ignores_padding_and_original_pooling_does_not(padded):
