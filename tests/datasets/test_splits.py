@@ -236,6 +236,13 @@ def test_groups_join_in_chains_and_keep_their_other_facts() -> None:
     assert join_groups((alone,), {}) == (alone,)
 
 
+def test_pairs_that_share_nothing_stay_two_groups() -> None:
+    records = tuple(replace(record, group=group) for record, group in zip(make_records(4), "pqrs", strict=True))
+    contents = dict(zip((record.path for record in records), ("x", "x", "y", "y"), strict=True))
+    first, second, third, fourth = (record.group for record in join_groups(records, contents))
+    assert first == second != third == fourth
+
+
 def test_groups_join_over_creators_and_contents() -> None:
     a, b, c, d = (replace(record, group=group) for record, group in zip(make_records(4), "xxyz", strict=True))
     joined = join_groups((a, b, c, d), {b.path: "hash", c.path: "hash"})

@@ -146,8 +146,9 @@ def test_the_qwen_rule_equals_the_published_frames(golden: Path):
 
 def test_impossible_settings_are_refused_together():
     with pytest.raises(ConfigError) as caught:
-        FrameSampling(count=0, fps=-1.0)
+        FrameSampling(count=0, seconds=0.0, fps=-1.0)
     assert caught.value.problems == [
         "frames.count is 0; it must be greater than 0.",
+        "frames.seconds is 0.0; it must be greater than 0.",
         "frames.fps is -1.0; it must be greater than 0.",
     ]
