@@ -179,6 +179,9 @@ def test_a_model_without_adapters_is_not_saved_as_one(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+FLAG = "is_loaded_in_4bit"
+
+
 class Linear4bit(nn.Linear):
     """What bitsandbytes would be asked for, on a machine without it."""
 
@@ -198,19 +201,29 @@ def test_layers_become_four_bit_ones_with_the_weights_and_bias_they_had(model, m
     stub = SimpleNamespace(nn=SimpleNamespace(Linear4bit=Linear4bit, Params4bit=Params4bit))
     monkeypatch.setitem(sys.modules, "bitsandbytes", stub)
     block = nn.Module()
-    block.inner = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, bias=False))
-    before = [layer.weight.clone() for layer in block.inner]
-    bias = block.inner[0].bias
-    _quantise(block, ["inner.0", "inner.1"])
-    assert [layer.asked for layer in block.inner] == [
+    block.deep = nn.Module()
+    block.deep.inner = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, bias=False))
+    layers = block.deep.inner
+    before, bias = [layer.weight.clone() for layer in layers], layers[0].bias
+    _quantise(block, ["deep.inner.0", "deep.inner.1"])
+    assert [layer.asked for layer in layers] == [
         (4, 3, True, torch.bfloat16, "nf4"),
         (3, 2, False, torch.bfloat16, "nf4"),
     ]
-    for layer, weight in zip(block.inner, before, strict=True):
+    for layer, weight in zip(layers, before, strict=True):
         assert torch.equal(layer.weight, weight)
         assert (layer.weight.requires_grad, layer.weight.quant_type) == (False, "nf4")
-    assert block.inner[0].bias is bias
-    assert block.inner[1].bias is None
+    assert layers[0].bias is bias
+    assert layers[1].bias is None
+
+
+@pytest.mark.parametrize(("method", "told"), [("lora", None), ("qlora", True)])
+def test_peft_is_told_that_the_layers_below_its_adapters_have_four_bits(model, monkeypatch, method, told):
+    seen = []
+    monkeypatch.setattr("evqa.tuning._quantise", lambda model, names: seen.append(("quantised", len(names))))
+    monkeypatch.setattr("peft.inject_adapter_in_model", lambda config, model: seen.append(vars(model).get(FLAG)))
+    apply_tuning(model, Tuning(method=method, rank=2))
+    assert seen == ([("quantised", 12), True] if told else [None])
 
 
 def test_without_bitsandbytes_four_bits_say_what_to_install(model, monkeypatch):

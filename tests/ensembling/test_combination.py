@@ -204,9 +204,11 @@ def test_out_of_fold_scores_come_from_fits_without_their_fold():
     assert np.array_equal(default, out_of_fold("stack", scores, labels, names=["a", "b"], num_folds=5, seed=0))
 
 
-def test_constant_members_are_the_worst_choice_and_not_an_error():
-    scores, labels = np.zeros((30, 2)), np.linspace(0, 1, 30)
-    assert fit("stack", scores, labels, names=["a", "b"]).apply(scores) == pytest.approx(np.full(30, 0.5))
+@pytest.mark.parametrize("method", ["weights", "stack"])
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_constant_members_give_the_mean_label_and_no_error(method, value):
+    scores, labels = np.full((30, 2), value), np.linspace(0, 1, 30)
+    assert fit(method, scores, labels, names=["a", "b"]).apply(scores) == pytest.approx(np.full(30, 0.5))
 
 
 def test_a_method_without_weights_is_not_fitted():

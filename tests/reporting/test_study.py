@@ -211,7 +211,9 @@ def test_a_pair_of_seeds_is_of_their_draws_and_twice_the_noise(study):
 
 def test_all_pairs_of_up_to_six_settings_are_compared_and_no_pair_of_seven(tmp_path, make_run):
     folders = [make_run(tmp_path, name=f"r{rank}", overrides=[f"lora=r{rank}"], n=20) for rank in range(7)]
-    assert len(study_of(folders[:6]).comparisons) == 15
+    six = study_of(folders[:6])
+    assert len(six.comparisons) == 15
+    assert not any("too many" in note for note in six.notes)
     study = study_of(folders)
     assert study.comparisons == ()
     assert "7 settings are too many to compare all pairs; name a --baseline." in study.notes
@@ -275,7 +277,8 @@ def test_constant_scores_are_reported_with_their_reason(tmp_path, make_run):
     (folder / "predictions" / "val.csv").write_text(
         "\n".join([lines[0], *(f"{x.split(',')[0]},0.5" for x in lines[1:])])
     )
-    study = study_of([folder, make_run(tmp_path, modal="av")])
+    study = study_of([folder, make_run(tmp_path, modal="v", seed=1), make_run(tmp_path, modal="av")])
+    assert study.seed_pairs[0].difference.reason == "all 120 scores are equal (0.5)"
     assert study.settings[-1].metrics["challenge"].reason == "all 120 scores are equal (0.5)"
     assert study.comparisons[0].difference.reason == "all 120 scores are equal (0.5)"
     assert "cannot be compared: all 120 scores are equal" in " ".join(verdicts(study))
