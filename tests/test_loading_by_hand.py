@@ -188,7 +188,7 @@ def test_records_of_like_cost_are_sorted_within_windows_of_fifty_batches(num_rec
 def loader(num_records=7):
     data = samples(labels=(3.0,) * num_records)
     order = Order(num_records=num_records, batch_size=2, shuffle=False)
-    return Loader(data, order, Collate(data.preparer), workers=0, processes=lambda: False)
+    return Loader(data, order, Collate(data.preparer), workers=0)
 
 
 def test_the_place_in_an_epoch_counts_batches_and_a_whole_epoch_is_none():

@@ -83,7 +83,7 @@ def test_another_file_is_not_taken_for_weights(tmp_path, content):
 
 
 def test_a_missing_file_of_weights_is_a_sentence(tmp_path):
-    with pytest.raises(AnnotationError, match=r"not a file of weights that evqa\.ensemble wrote \(.*No such file"):
+    with pytest.raises(AnnotationError, match=r"not a file of weights that evqa\.ensemble wrote \(.*no such file"):
         load(tmp_path / "none.json")
 
 

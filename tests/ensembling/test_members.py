@@ -138,9 +138,9 @@ def test_a_submission_is_written_zipped_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "label", "sentence"),
     [
-        ({"x": 1, "y": 2}, "MOS", "the scores are called 'MOS', 'ECR' is expected."),
-        ({"x": 1}, "ECR", "1 ids are missing (y), 0 are too many (none)."),
-        ({"x": 1, "y": 2, "w": 3, "v": 3}, "ECR", "0 ids are missing (none), 2 are too many (v, w)."),
+        ({"x": 1, "y": 2}, "MOS", "the first line is 'Id,MOS', it must be exactly 'Id,ECR'."),
+        ({"x": 1}, "ECR", "1 of the 2 ids are missing: y."),
+        ({"x": 1, "y": 2, "w": 3, "v": 3}, "ECR", "2 ids are unknown: w, v."),
     ],
 )
 def test_a_wrong_submission_is_told_by_its_ids(tmp_path, rows, label, sentence):

@@ -62,7 +62,7 @@ def rendered(members, *, judgement=JUDGEMENT, combination=COMBINATION, notes=("[
         judgement,
         notes=notes,
         written=[Path("[x]/out.csv")],
-        console=Console(file=text, width=100, color_system=None),
+        console=Console(file=text, width=100, color_system=None, markup=False),
     )
     return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
 

@@ -97,13 +97,6 @@ def test_columns_of_a_tsv_are_told_apart_by_tabs(tmp_path, name):
     assert columns_of(tmp_path / name) == ["Id", "A,B"]
 
 
-def test_text_that_is_not_utf8_and_a_missing_label_column_name_the_file(tmp_path):
-    path = tmp_path / "latin.csv"
-    path.write_bytes("Id,Titel\nx,\xdcber\n".encode("latin-1"))
-    with pytest.raises(AnnotationError, match=r"latin\.csv: cannot be read as a table \(.*0xdc"):
-        columns_of(path)
-
-
 def test_spaces_around_a_number_do_not_matter_and_lines_end_as_on_unix(tmp_path):
     path = tmp_path / "spaces.csv"
     path.write_text("Id,ECR\nx, 0.5 \ny,  \n")

@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -248,6 +249,8 @@ def test_only_items_that_all_have_are_compared_and_that_is_said(tmp_path, make_r
     whole, short = make_run(tmp_path, modal="av"), make_run(tmp_path, modal="v")
     file = short / "predictions" / "val.csv"
     file.write_text("\n".join(file.read_text().splitlines()[:-20]) + "\n")
+    record = json.loads(file.with_suffix(".json").read_text())
+    file.with_suffix(".json").write_text(json.dumps({**record, "n": 100}))
     study = study_of([whole, short])
     assert len(study.ids) == 100
     assert any("has scores for 20 items that not all runs have" in note for note in study.notes)
@@ -275,7 +278,7 @@ def test_constant_scores_are_reported_with_their_reason(tmp_path, make_run):
     folder = make_run(tmp_path, modal="v")
     lines = (folder / "predictions" / "val.csv").read_text().splitlines()
     (folder / "predictions" / "val.csv").write_text(
-        "\n".join([lines[0], *(f"{x.split(',')[0]},0.5" for x in lines[1:])])
+        "\n".join([lines[0], *(f"{x.split(',')[0]},0.5" for x in lines[1:]), ""])
     )
     study = study_of([folder, make_run(tmp_path, modal="v", seed=1), make_run(tmp_path, modal="av")])
     assert study.seed_pairs[0].difference.reason == "all 120 scores are equal (0.5)"
