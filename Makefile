@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types clean
+.PHONY: help setup demo test mutants check format lint types clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,13 @@ test: setup ## Run the tests, one process a core; what fails beside a busy neigh
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder || \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
+mutants: setup ## Test the tests with deliberate errors, all or in one room: make mutants ROOM=evqa/metrics
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8.1,<4'
+	OMP_NUM_THREADS=1 EVQA_GOLDEN="$${EVQA_GOLDEN:-$(abspath ../shared/golden)}" \
+	$(BIN)/mutmut run --max-children $(or $(JOBS),2) $(if $(ROOM),"$(subst /,.,$(ROOM:.py=)).*")
+	$(BIN)/mutmut results --all true | awk -F': ' '$$2 != "not checked" { split($$1, name, "[.]x"); n[name[1]]++; \
+	dead[name[1]] += $$2 == "killed" } END { for (m in n) printf "%-36s %4d of %4d\n", m, dead[m], n[m] }' | sort
+
 check: setup lint types test ## Everything that CI runs
 
 format: setup ## Format the code
@@ -37,4 +44,4 @@ types: setup ## Check types
 	$(BIN)/mypy
 
 clean: ## Remove what was built here, but no runs and no data
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist mutants .mypy_cache .pytest_cache .ruff_cache

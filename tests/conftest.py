@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def golden() -> Path:
             if (folder / "preprocess/videos.json").is_file():
                 return folder
     pytest.skip("no reference numbers (set EVQA_GOLDEN)")
+
+
+@pytest.fixture(scope="session")
+def golden_numbers(golden: Path) -> dict:
+    """The originals' metrics, losses and learning rates; not in the small copy."""
+    path = golden / "metrics/metrics_losses.json"
+    if not path.is_file():
+        pytest.skip("metrics_losses.json is not in this copy of the reference numbers")
+    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="session")

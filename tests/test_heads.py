@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from evqa.heads.levels import LevelsHead
 from evqa.heads.regression import RegressionHead, masked_mean
 from evqa.heads.text import NumberWording, TextHead
 from evqa.prompts import Prompt
-from evqa.types import Output, Record
+from evqa.types import Answer, Output, Record
 
 WIDTH, VOCABULARY = 8, 11
 WORD_IDS = {" high": 1, " good": 2, " fair": 3, " poor": 4, " low": 5}
@@ -42,6 +43,8 @@ def test_masked_mean_is_the_mean_of_real_positions(padded):
     hidden_BTD, mask_BT = padded
     expected = torch.stack([hidden_BTD[0].mean(0), hidden_BTD[1, :3].mean(0)])
     torch.testing.assert_close(masked_mean(hidden_BTD, mask_BT), expected)
+    first_BT = torch.tensor([[True] + [False] * 4, [False] * 5])
+    assert torch.equal(masked_mean(hidden_BTD, first_BT), torch.stack([hidden_BTD[0, 0], torch.zeros(WIDTH)]))
 
 
 def test_masked_pooling_ignores_padding_and_original_pooling_does_not(padded):
@@ -71,6 +74,64 @@ def test_levels_are_a_softmax_over_five_words_at_the_last_prefix_token(padded):
     probabilities = out.logits_at(at_answer_BD)[:, [1, 2, 3, 4, 5]].softmax(-1)
     expected = probabilities @ torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0])
     torch.testing.assert_close(LevelsHead(WIDTH).read(out).score_B, expected)
+
+
+def test_defaults_of_a_head_are_the_documented_ones():
+    torch.manual_seed(0)
+    head = RegressionHead(400)
+    assert (head.pooling, head.scale, head.dropout) == ("masked", 1.0, 0.1)
+    assert head.fc2.bias.tolist() == [0.5]
+    assert head.fc1.bias.tolist() == [0.0] * 200
+    assert head.fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert head.fc2.weight.shape == (1, 200)
+    assert LevelsHead(WIDTH).wording.answer(0.3, Prompt()).prefix == "The engagement of the video is"
+    text = TextHead(WIDTH)
+    assert text.wording.answer(0.567, Prompt()) == Answer(prefix="The engagement of the video is ", target="57")
+    assert text.max_new_tokens == 12
+
+
+def test_what_a_head_words_is_the_prompts_sentence_its_prefix_or_its_number():
+    prompt = Prompt()
+    assert RegressionHead(WIDTH).wording.answer(0.5, prompt) == Answer(prefix=prompt.answer)
+    assert LevelsHead(WIDTH, prefix="It is").wording.answer(0.5, prompt) == Answer(prefix="It is")
+    number = TextHead(WIDTH, prefix="P ", scale=10.0, decimals=1, ending=".").wording
+    assert number.answer(0.5, prompt) == Answer(prefix="P ", target="5.0.")
+    assert number.answer(None, prompt) == Answer(prefix="P ", target=None)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_dropout_leaves_out_its_share_in_training_only(padded, share):
+    out, head = output(*padded), RegressionHead(WIDTH, hidden=64, dropout=share)
+    scored = head.eval()(out)
+    trained = torch.stack([head.train()(out) for _ in range(20)])
+    assert torch.equal(scored, head.eval()(out))
+    assert (scored != 0.5).all()
+    assert torch.equal(trained, scored.expand(20, 2)) is (share == 0.0)
+    assert (trained == 0.5).all() == (share == 1.0)  # nothing passes but the last bias
+
+
+def test_a_head_in_half_precision_scores_in_float32(padded):
+    head = RegressionHead(WIDTH).to(torch.bfloat16).eval()
+    assert head(output(*padded)).dtype == torch.float32
+
+
+def test_levels_compare_their_weighted_sum_and_keep_no_weights_in_checkpoints(padded):
+    out, head = output(*padded), LevelsHead(WIDTH)
+    label_B = torch.tensor([0.1, 0.8])
+    assert head.loss(out, label_B, squared) == squared(head(out), label_B)
+    assert head.loss(out, label_B, lambda score_B, label_B: (score_B - 2 * label_B).sum()) == pytest.approx(
+        (head(out) - 2 * label_B).sum().item()
+    )
+    assert head.read(out).reasons == RegressionHead(WIDTH).read(out).reasons == {}
+    assert head.state_dict() == {}
+
+
+def test_a_head_reads_one_sample_and_a_batch_of_three_alike(padded):
+    hidden_BTD, mask_BT = (torch.cat([part, part[:1]]) for part in padded)
+    head = LevelsHead(WIDTH)
+    whole = head(output(hidden_BTD, mask_BT))
+    alone = [head(output(hidden_BTD[i : i + 1], mask_BT[i : i + 1])) for i in range(3)]
+    torch.testing.assert_close(whole, torch.cat(alone))
 
 
 def test_as_many_weights_as_words():
@@ -113,6 +174,35 @@ def test_an_unreadable_answer_is_a_failure_and_no_guess(padded):
     }
 
 
+def test_only_the_first_sixty_characters_of_an_answer_are_shown_and_the_limit_of_tokens_is_kept(padded):
+    asked = []
+    out = replace(output(*padded), generate=lambda max_new_tokens: asked.append(max_new_tokens) or ["x" * 61, "7"])
+    reading = TextHead(WIDTH, max_new_tokens=5).read(out)
+    assert asked == [5]
+    assert list(reading.reasons) == [0]
+    assert f"the model answered '{'x' * 60}', which" in reading.reasons[0]
+
+
+@pytest.mark.parametrize("target_BT", [None, torch.full((2, 5), -100)], ids=["none", "all padding"])
+def test_text_without_targets_gives_a_loss_of_zero_that_is_connected_to_the_graph(padded, target_BT):
+    hidden_BTD, mask_BT = padded
+    hidden_BTD.requires_grad_()
+    loss = TextHead(WIDTH).loss(output(hidden_BTD, mask_BT, target_BT=target_BT), torch.zeros(2), squared)
+    assert loss == 0
+    loss.backward()
+    assert hidden_BTD.grad.tolist() == torch.zeros_like(hidden_BTD).tolist()
+
+
+def test_the_first_token_of_the_vocabulary_is_learned_like_any_other(padded):
+    hidden_BTD, mask_BT = padded
+    target_BT = torch.full((2, 5), -100)
+    target_BT[0, 3] = 0
+    out = output(hidden_BTD, mask_BT, target_BT=target_BT)
+    expected = torch.nn.functional.cross_entropy(out.logits_at(hidden_BTD[0, 3:4]), torch.tensor([0]))
+    assert expected > 0
+    torch.testing.assert_close(TextHead(WIDTH).loss(out, torch.zeros(2), squared), expected)
+
+
 def test_text_loss_is_the_cross_entropy_of_the_targets(padded):
     hidden_BTD, mask_BT = padded
     target_BT = torch.full((2, 5), -100)
@@ -137,5 +227,6 @@ def test_a_published_head_keeps_its_scores_on_any_scale(padded):
         torch.testing.assert_close(
             head.read(output(hidden_BTD, mask_BT)).score_B, published.read(output(hidden_BTD, mask_BT)).score_B
         )
+        assert torch.equal(head.fc1.weight, published.fc1.weight)
     with pytest.raises(CheckpointError, match=r"another size \(\(4, 8\) there, \(3, 8\) here\)"):
         RegressionHead(WIDTH, hidden=3).load_published(published.state_dict())

@@ -1,4 +1,3 @@
-import json
 import math
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from omegaconf import OmegaConf
 from evqa.errors import ConfigError
 from evqa.losses import L1, Huber, Mse, Plcc, Rank, Sum
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared/golden/lmm_evqa/metrics/metrics_losses.json"
 YAMLS = sorted((Path(__file__).resolve().parents[1] / "conf/loss").glob("*.yaml"))
 ALL = [
     Mse(),
@@ -34,10 +32,8 @@ def loss_and_gradient(loss, scores, labels):
     return value.item(), score_B.grad
 
 
-def test_mse_and_plcc_have_the_originals_values_and_gradients():
-    if not REFERENCE.is_file():
-        pytest.skip("the reference vectors (shared/golden) are not here")
-    for case, vectors in json.loads(REFERENCE.read_text())["losses"].items():
+def test_mse_and_plcc_have_the_originals_values_and_gradients(golden_numbers):
+    for case, vectors in golden_numbers["losses"].items():
         for key, loss in (("mse", Mse()), ("plcc", Plcc())):
             value, gradient = loss_and_gradient(loss, vectors["pred"], vectors["target"])
             assert value == pytest.approx(vectors[key]["loss"], rel=1e-6, abs=1e-7), (case, key)
@@ -119,6 +115,26 @@ def test_rank_by_hand():
     assert fidelity == pytest.approx(sum(1 - math.sqrt(p) for p in phi) / 3, abs=1e-6)
 
 
+def test_defaults_are_the_documented_numbers():
+    scores, labels = [0.2, 0.6, 0.5, 0.52], [0.1, 0.5, 0.9, 0.9]
+    for default, spelled in (
+        (Huber(), Huber(delta=0.1)),
+        (Rank(), Rank(kind="fidelity", margin=0.05, noise=0.25)),
+        (Rank(kind="hinge"), Rank(kind="hinge", margin=0.05)),
+        (Plcc(), Plcc(min_spread=0.001)),
+    ):
+        assert loss_and_gradient(default, scores, labels)[0] == loss_and_gradient(spelled, scores, labels)[0]
+
+
+def test_plcc_divides_by_the_least_spread_where_scores_spread_less():
+    scores, labels = [0.5, 0.501, 0.502], [0.0, 0.5, 1.0]  # the scores' spread is 8.2e-4, the least one 0.01
+    value, _ = loss_and_gradient(Plcc(min_spread=0.01), scores, labels)
+    z, y = [-0.1, 0.0, 0.1], [-math.sqrt(1.5), 0.0, math.sqrt(1.5)]
+    rho = sum(a * b for a, b in zip(z, y, strict=True)) / 3
+    by_hand = sum((a - b) ** 2 / 3 + (rho * a - b) ** 2 / 3 for a, b in zip(z, y, strict=True)) / 8
+    assert value == pytest.approx(by_hand, rel=1e-4)
+
+
 def test_pairs_with_equal_labels_say_nothing():
     value, gradient = loss_and_gradient(Rank(), [0.9, 0.1], [0.5, 0.5])
     assert value == 0
@@ -144,10 +160,29 @@ def test_impossible_settings_are_reported_together():
         "loss.terms has 1 losses and loss.weights 2 numbers: one each.",
         "loss.weights: -1.0 is not a number of at least 0.",
     ]
-    with pytest.raises(ConfigError, match=r"loss.delta=0: the Huber loss needs a number above 0"):
-        Huber(delta=0)
-    with pytest.raises(ConfigError, match=r"loss.margin=0.0: the rank loss needs a number above 0"):
-        Rank(margin=0.0)
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: Huber(delta=0), "loss.delta=0: the Huber loss needs a number above 0."),
+        (lambda: Plcc(min_spread=0), "loss.min_spread=0: the PLCC loss needs a number above 0."),
+        (lambda: Rank(margin=0.0), "loss.margin=0.0: the rank loss needs a number above 0."),
+        (lambda: Rank(noise=-1.0), "loss.noise=-1.0: the rank loss needs a number above 0."),
+        (lambda: Rank(kind="order"), "loss.kind=order: the rank loss knows hinge and fidelity."),
+        (lambda: Sum(terms=[], weights=[]), "loss.terms is empty: name at least one loss."),
+    ],
+)
+def test_an_impossible_setting_is_answered_by_its_sentence(build, sentence):
+    with pytest.raises(ConfigError) as error:
+        build()
+    assert error.value.problems == [sentence]
+
+
+def test_a_weight_of_zero_leaves_a_loss_out():
+    vectors = [0.1, 0.8, 0.3], [0.2, 0.9, 0.6]
+    total, _ = loss_and_gradient(Sum(terms=[Mse(), Plcc()], weights=[1.0, 0.0]), *vectors)
+    assert total == loss_and_gradient(Mse(), *vectors)[0]
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)

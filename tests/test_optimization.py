@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import torch
 from torch import nn
@@ -7,10 +5,9 @@ from torch import nn
 from evqa.optimization import AdamW, WarmupCosine
 
 
-def test_the_schedule_is_the_originals(golden):
+def test_the_schedule_is_the_originals(golden_numbers):
     """LMM-EVQA trains with Hugging Face's cosine schedule and a warm-up ratio of 0.03."""
-    reference = json.loads((golden / "metrics" / "metrics_losses.json").read_text())["lr_schedule"]
-    for num_steps, case in reference.items():
+    for num_steps, case in golden_numbers["lr_schedule"].items():
         schedule = WarmupCosine(warmup=0.03)
         ours = [case["peak"] * schedule.factor(step, num_steps=int(num_steps)) for step in range(int(num_steps))]
         assert ours == pytest.approx(case["lr_used_at_each_step"], abs=1e-12)
@@ -34,3 +31,32 @@ def test_parts_have_their_own_rates_and_vectors_are_not_decayed():
     )
     groups = {(group["name"], group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
     assert groups == {("vision", 2e-6, 0.1), ("head", 1e-3, 0.0), ("head", 1e-3, 0.1)}
+
+
+def test_a_short_training_has_a_warm_up_and_a_way_down():
+    schedule = WarmupCosine(warmup=0.03)
+    assert [schedule.factor(step, num_steps=3) for step in range(3)] == pytest.approx([0.0, 1.0, 0.5])
+
+
+def test_without_warm_up_the_first_step_has_the_full_rate_and_none_after_the_end_rises():
+    schedule = WarmupCosine(warmup=0.0, final=0.1)
+    assert [schedule.factor(step, num_steps=2) for step in (0, 1, 2, 3, 4)] == pytest.approx([1, 0.55, 0.1, 0.1, 0.1])
+    assert [schedule.factor(step, num_steps=1) for step in (0, 1)] == pytest.approx([1, 0.1])
+
+
+def test_the_optimizer_gets_the_schedule_and_all_of_its_settings():
+    weight = nn.Parameter(torch.ones(2, 2))
+    optimizer = AdamW(learning_rate=0.5, betas=(0.8, 0.9), eps=1e-3).build([("head", weight)])
+    assert (optimizer.defaults["betas"], optimizer.defaults["eps"]) == ((0.8, 0.9), 1e-3)
+    schedule = WarmupCosine(warmup=0.5).build(optimizer, num_steps=4)
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.0, 0.25, 0.5, 0.25])
+
+
+def test_a_rate_that_nobody_gave_is_a_programming_mistake():
+    with pytest.raises(ValueError, match=r"^the model's own learning rate was not filled in$"):
+        AdamW(rates={"head": 1.0}).rate("vision")

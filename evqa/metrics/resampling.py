@@ -143,8 +143,8 @@ def _ratio(covariance_R: Vector, variance_a_R: Vector, variance_b_R: Vector) -> 
     """Correlation; NaN where a variance is zero up to rounding (relative to the largest resample's)."""
     tiny_a, tiny_b = 1e-15 * variance_a_R.max(), 1e-15 * variance_b_R.max()
     exists_R = (variance_a_R > tiny_a) & (variance_b_R > tiny_b)
-    product_R = np.where(exists_R, np.sqrt(variance_a_R) * np.sqrt(variance_b_R), math.nan)
-    return np.asarray(np.clip(covariance_R / product_R, -1.0, 1.0))
+    spread_a_R, spread_b_R = (np.sqrt(np.where(exists_R, v_R, math.nan)) for v_R in (variance_a_R, variance_b_R))
+    return np.asarray(np.clip(covariance_R / (spread_a_R * spread_b_R), -1.0, 1.0))
 
 
 def _centred_ranks(counts_RN: Matrix, ties: _Ties) -> tuple[Matrix, Vector]:

@@ -49,6 +49,33 @@ def test_a_short_video_is_spread_for_first_seconds_and_ends_in_repeats_for_fps()
     assert choose(FrameSampling(policy="fps"), seconds_N, end=2.0) == [0, 4, 7, 7, 7, 7, 7, 7]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "fps", "expected"),
+    [
+        (20.0, 1.0, [0, 13, 26, 39, 53, 66, 79, 92]),  # 20 asked, 16 at most: every 1.327 s up to the middle
+        (10.0, 1.0, [0, 11, 22, 33, 44, 55, 66, 77]),  # 10 instants from 0 to 9.9 s: every 1.1 s
+        (10.0, 0.5, [0, 33, 66, 99, 99, 99, 99, 99]),  # 5 asked, 4 when even: the last one is repeated
+        (10.0, 0.1, [0, 33, 66, 99, 99, 99, 99, 99]),  # never fewer than 4
+        (9.1, 1.0, [0, 12, 25, 38, 51, 64, 77, 90]),  # 9.1 asked, 8 when even
+    ],
+)
+def test_the_first_half_rule_by_hand(seconds, fps, expected):
+    sampling = FrameSampling(policy="fps_first_half", fps=fps)
+    seconds_N = [i / 10 for i in range(round(seconds * 10))]
+    assert choose(sampling, seconds_N, end=seconds) == expected
+
+
+def test_one_frame_asked_of_the_first_half_is_the_first():
+    assert choose(FrameSampling(policy="fps_first_half", count=1), [0.0, 0.5, 1.0, 1.5]) == [0]
+
+
+def test_exact_sampling_goes_by_frame_numbers_and_the_stated_rate():
+    seconds_N = [0.0, *(5.0 + i / 25 for i in range(149))]  # frames by time would be others
+    for policy in POLICIES:
+        sampling = FrameSampling(policy=policy, exact=True)
+        assert choose(sampling, seconds_N, fps=25.0) == exact_numbers(sampling, 150, 25.0)
+
+
 def test_only_policies_that_need_the_whole_clip_have_no_horizon():
     assert FrameSampling(seconds=5.0).horizon_seconds == 5.0
     assert FrameSampling(policy="fps", count=6, fps=2.0).horizon_seconds == 3.0
@@ -80,8 +107,27 @@ def test_exact_numbers_by_hand():
     assert numbers("first_n_seconds", 150, 25.0) == [0, 21, 42, 63, 85, 106, 127, 149]
     assert numbers("fps", 150, 25.0) == [12, 37, 62, 87, 112, 137]
     assert numbers("fps_first_half", 480, 24.0) == [0, 32, 64, 96, 128, 160, 192, 224]
-    with pytest.raises(ValueError, match="has 1 frames at 25 a second; the exact rule needs two frames"):
-        numbers("fps_first_half", 1, 25.0)
+    assert numbers("first_n_seconds", 480, 24.0, count=4) == [0, 48, 96, 144]  # every two seconds
+    assert numbers("fps", 30, 7.0, count=3) == [3, 10, 17]  # half of 7 is 3
+    twice, half = (FrameSampling(policy="fps_first_half", exact=True, fps=fps, count=4) for fps in (2.0, 0.5))
+    assert exact_numbers(twice, 240, 24.0) == [0, 34, 68, 102]  # 20 asked, 8 at most: every 34.14
+    assert exact_numbers(half, 240, 24.0) == [0, 80, 159, 239]  # 5 asked, 4 when even
+    assert numbers("fps_first_half", 2, 0.5) == [0, 1]
+    assert all(type(n) is int for policy in POLICIES for n in numbers(policy, 100, 25.0))
+
+
+@pytest.mark.parametrize(
+    ("policy", "num_frames", "fps", "sentence"),
+    [
+        ("fps_first_half", 1, 25.0, "has 1 frames at 25 a second; the exact rule needs two frames and a frame rate"),
+        ("fps_first_half", 9, 0.0, "has 9 frames at 0 a second; the exact rule needs two frames and a frame rate"),
+        ("fps", 9, 0.5, "has 0.5 frames a second, which exact sampling at 1 a second cannot divide"),
+    ],
+)
+def test_what_the_published_code_cannot_sample_says_what_to_do(policy, num_frames, fps, sentence):
+    with pytest.raises(ValueError, match="has ") as error:
+        exact_numbers(FrameSampling(policy=policy, exact=True), num_frames, fps)
+    assert str(error.value) == f"{sentence}; use frames.exact=false"
 
 
 def test_the_qwen_rule_equals_the_published_frames(golden: Path):
@@ -100,8 +146,9 @@ def test_the_qwen_rule_equals_the_published_frames(golden: Path):
 
 def test_impossible_settings_are_refused_together():
     with pytest.raises(ConfigError) as caught:
-        FrameSampling(count=0, fps=-1.0)
+        FrameSampling(count=0, seconds=0.0, fps=-1.0)
     assert caught.value.problems == [
         "frames.count is 0; it must be greater than 0.",
+        "frames.seconds is 0.0; it must be greater than 0.",
         "frames.fps is -1.0; it must be greater than 0.",
     ]

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from evqa.metrics import METRICS, challenge, krocc, plcc, rmse, srocc
+from evqa.metrics.correlation import midranks
 
 CORRELATIONS = [srocc, plcc, krocc, challenge]
 
@@ -41,6 +42,12 @@ def test_a_worked_example_by_hand():
     assert rmse(scores, labels).value == pytest.approx(math.sqrt(0.5))
 
 
+def test_three_items_are_enough_and_ties_get_the_mean_of_their_ranks():
+    assert [metric([1, 2, 3], [3, 2, 1]).value for metric in CORRELATIONS] == pytest.approx([-1] * 4)
+    assert midranks(np.array([5.0, 1.0, 5.0, 2.0, 5.0, 1.0])).tolist() == [5.0, 1.5, 5.0, 3.0, 5.0, 1.5]
+    assert midranks(np.array([3.0, 1.0, 2.0])).tolist() == [3.0, 1.0, 2.0]
+
+
 def test_rank_correlations_ignore_increasing_maps_and_plcc_only_straight_ones():
     rng = np.random.default_rng(0)
     scores, labels = rng.normal(size=(2, 60))
@@ -57,7 +64,10 @@ def test_rank_correlations_ignore_increasing_maps_and_plcc_only_straight_ones():
         ([0.5] * 4, [0.1, 0.2, 0.3, 0.4], "all 4 scores are equal (0.5)"),
         ([0.1 + 0.2, 0.3, 0.3, 0.3], [0.1, 0.2, 0.3, 0.4], "all 4 scores are equal (0.3)"),
         ([0.1, 0.2, 0.3], [2.0, 2.0, 2.0], "all 3 labels are equal (2)"),
+        ([0.0] * 3, [0.1, 0.2, 0.3], "all 3 scores are equal (0)"),
+        ([-1.0, -1.0 - 1e-15, -1.0], [0.1, 0.2, 0.3], "all 3 scores are equal (-1)"),
         ([0.1, 0.2], [0.1, 0.2], "needs at least 3 items, got 2"),
+        ([0.1, 0.2, 0.3], [0.1, 0.2, math.nan], "1 of 3 labels are not finite"),
         ([], [], "needs at least 3 items, got 0"),
         ([0.1, math.nan, math.inf], [0.1, 0.2, 0.3], "2 of 3 scores are not finite"),
     ],
@@ -71,12 +81,30 @@ def test_what_does_not_exist_is_nan_and_says_why(metric, scores, labels, reason)
 def test_rmse_exists_for_constants_and_for_one_item():
     assert rmse([0.5] * 3, [0.5, 0.5, 2.0]).value == pytest.approx(math.sqrt(0.75))
     assert rmse([1.0], [3.0]).value == 2.0
+    assert rmse([0.1, math.inf], [0.1, 0.2]).reason == "1 of 2 scores are not finite"
     assert rmse([], []).reason == "there are no items"
 
 
-def test_vectors_of_different_length_are_a_programming_mistake():
-    with pytest.raises(ValueError, match=r"shape \(2,\), labels of shape \(3,\)"):
-        srocc([1, 2], [1, 2, 3])
+@pytest.mark.parametrize("metric", [*CORRELATIONS, rmse])
+@pytest.mark.parametrize("shapes", [((2,), (3,)), ((2, 3), (2, 3)), ((), ())], ids=str)
+def test_vectors_of_different_shape_are_a_programming_mistake(metric, shapes):
+    with pytest.raises(ValueError, match="Scores of shape") as error:
+        metric(*map(np.zeros, shapes))
+    expected = f"Scores of shape {shapes[0]}, labels of shape {shapes[1]}: two vectors of one length expected."
+    assert str(error.value) == expected
+
+
+def test_a_measure_is_a_number():
+    assert float(rmse([1.0], [3.0])) == 2.0
+    assert rmse([1.0], [3.0]).reason is None
+
+
+def test_a_perfect_correlation_is_one_and_no_rounding_more():
+    for seed in range(60):
+        scores = np.random.default_rng(seed).normal(size=7)
+        for factor in (3, -3):
+            assert abs(plcc(scores, factor * scores + 1).value) <= 1.0
+            assert plcc(scores, factor * scores + 1).value == pytest.approx(factor / 3)
 
 
 def test_huge_and_tiny_numbers_neither_overflow_nor_vanish():

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from evqa.metrics import evaluate
+from evqa.metrics import METRICS, Estimate, bootstrap, evaluate, fit_increasing, interval
 from evqa.types import Failure
 
 
@@ -29,7 +29,45 @@ def test_json_has_the_counts_failures_and_intervals():
     assert plain["failures"] == [{"id": "b", "reason": "no picture"}, {"id": "c", "reason": "bad row", "row": 3}]
     assert set(plain["metrics"]["srocc"]) == {"value", "low", "high"}
     assert plain["extras"]["plcc_fitted"]["reason"] == "no interval: the curve is not fitted again in each resample"
-    assert plain["interval"]["level"] == 0.95
+    assert plain["interval"] == {
+        "method": "percentile bootstrap over items",
+        "level": 0.95,
+        "num_resamples": 2000,
+        "seed": 0,
+    }
+    assert set(plain) == {"n", "num_failed", "num_unlabelled", "failures", "metrics", "extras", "interval"}
+
+
+def test_intervals_and_extras_are_those_of_their_functions():
+    scores, labels = sample()
+    evaluation = evaluate(scores, labels, num_resamples=50, seed=3)
+    draws = bootstrap(scores, labels, num_resamples=50, seed=3)
+    for name, estimate in evaluation.metrics.items():
+        ends = interval(draws[name])
+        assert estimate == Estimate(value=METRICS[name](scores, labels).value, low=ends.low, high=ends.high)
+    fit = fit_increasing(scores, labels)
+    assert [evaluation.extras[name].value for name in ("plcc_fitted", "rmse_fitted")] == [
+        fit.plcc.value,
+        fit.rmse.value,
+    ]
+    assert all(math.isnan(extra.low) and math.isnan(extra.high) for extra in evaluation.extras.values())
+    assert set(evaluation.extras) == {"plcc_fitted", "rmse_fitted"}
+    plain = evaluation.to_json()
+    assert (plain["interval"]["num_resamples"], plain["interval"]["seed"], evaluation.level) == (50, 3, 0.95)
+
+
+def test_a_metric_that_resamples_often_lack_has_a_value_and_no_interval():
+    evaluation = evaluate([*range(9), 9.0], [0.0] * 9 + [1.0])
+    estimate = evaluation.metrics["srocc"]
+    assert estimate.value == METRICS["srocc"]([*range(9), 9.0], [0.0] * 9 + [1.0]).value
+    assert math.isnan(estimate.low)
+    assert estimate.reason.endswith("of 2000 resamples")
+    assert evaluation.to_json()["metrics"]["srocc"] == {
+        "value": estimate.value,
+        "low": None,
+        "high": None,
+        "reason": estimate.reason,
+    }
 
 
 def test_items_without_a_label_are_counted_and_left_out():
@@ -46,6 +84,7 @@ def test_a_score_that_is_not_finite_is_never_dropped_in_silence():
     evaluation = evaluate(scores, labels)
     assert evaluation.metrics["srocc"].reason == "1 of 60 scores are not finite"
     assert evaluation.to_json()["metrics"]["rmse"]["value"] is None
+    assert evaluation.to_json()["extras"]["plcc_fitted"]["reason"] == "1 of 60 scores are not finite"
 
 
 def test_constant_predictions_and_no_labels_at_all_have_reasons():
@@ -60,4 +99,4 @@ def test_no_resamples_give_values_without_intervals():
     evaluation = evaluate(*sample(), num_resamples=0, fitted=False)
     assert evaluation.metrics["srocc"].value == pytest.approx(evaluate(*sample()).metrics["srocc"].value)
     assert evaluation.metrics["srocc"].reason == "no resamples were drawn"
-    assert evaluation.extras == {}
+    assert (evaluation.extras, evaluation.num_resamples) == ({}, 0)

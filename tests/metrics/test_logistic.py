@@ -1,37 +1,27 @@
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 from evqa.metrics import fit_increasing, fit_original
-from evqa.metrics.logistic import logistic
-
-REFERENCE = Path(__file__).resolve().parents[3] / "shared/golden/lmm_evqa/metrics/metrics_losses.json"
+from evqa.metrics.logistic import _non_negative, logistic
 
 
-@pytest.fixture(scope="module")
-def reference():
-    if not REFERENCE.is_file():
-        pytest.skip("the reference vectors (shared/golden) are not here")
-    return json.loads(REFERENCE.read_text())
-
-
-def cases(reference):
-    for name, case in reference["metrics"].items():
+def cases(golden_numbers):
+    for name, case in golden_numbers["metrics"].items():
         yield name, np.array(case["pred"]), np.array(case["target"]), case
 
 
-def test_curve_is_the_originals(reference):
-    curve = reference["logistic_func"]
+def test_curve_is_the_originals(golden_numbers):
+    curve = golden_numbers["logistic_func"]
     assert logistic(np.array(curve["x"]), *curve["beta"]) == pytest.approx(np.array(curve["y"]), abs=1e-12)
 
 
-def test_original_fit_gives_the_originals_numbers(reference):
+def test_original_fit_gives_the_originals_numbers(golden_numbers):
     # With the SciPy that made the references (1.13.1) all parameters agree to the last digit. SciPy 1.15 rewrote the
     # optimiser: on ill-conditioned problems it ends elsewhere in the same flat valley, which moves the RMSE by 2e-6.
-    for name, scores, labels, case in cases(reference):
+    for name, scores, labels, case in cases(golden_numbers):
         fit, expected = fit_original(scores, labels), case["float64"]
         if "raises" in expected:
             assert math.isnan(fit.plcc.value), name
@@ -43,15 +33,15 @@ def test_original_fit_gives_the_originals_numbers(reference):
             assert fit.plcc.value == pytest.approx(expected["PLCC"], abs=1e-6), name
 
 
-def test_increasing_fit_agrees_wherever_the_original_is_stable(reference):
-    for name, scores, labels, case in cases(reference):
+def test_increasing_fit_agrees_wherever_the_original_is_stable(golden_numbers):
+    for name, scores, labels, case in cases(golden_numbers):
         if case["logistic_fit_is_stable"]:
             assert fit_increasing(scores, labels).plcc.value == pytest.approx(case["float64"]["PLCC"], abs=1e-3), name
 
 
-def test_increasing_fit_does_not_move_under_tiny_changes(reference):
+def test_increasing_fit_does_not_move_under_tiny_changes(golden_numbers):
     rng = np.random.default_rng(0)
-    for name, scores, labels, case in cases(reference):
+    for name, scores, labels, case in cases(golden_numbers):
         if case["logistic_fit_is_stable"] is None or name == "negative_40":
             continue
         near = scores * (1 + 1e-6 * rng.normal(size=len(scores)))
@@ -91,3 +81,82 @@ def test_too_few_items_and_constants_have_reasons():
         "a curve of 5 parameters needs at least as many items, got 4"
     )
     assert fit_increasing([1.0] * 6, range(6)).plcc.reason == "all 6 scores are equal (1)"
+
+
+def test_the_curve_by_hand():
+    x = np.array([-1.0, 0.0, 1.0])
+    steep = 1 / (1 + math.exp(-2.0)) - 0.5
+    assert logistic(x, 4.0, 2.0, 0.0, 3.0, 5.0) == pytest.approx([-4 * steep - 3 + 5, 5, 4 * steep + 3 + 5])
+    assert logistic(x + 7, 4.0, 2.0, 7.0, 0.0, 5.0) == pytest.approx([-4 * steep + 5, 5, 4 * steep + 5])
+
+
+def test_a_curve_of_the_family_is_found_again():
+    scores = np.linspace(-2, 2, 41)
+    labels = logistic(scores, 3.0, 2.0, 0.4, 0.2, 1.0)
+    found = fit_increasing(scores, labels)
+    assert logistic(scores, *found.parameters) == pytest.approx(labels, abs=1e-3)
+    assert found.plcc.value == pytest.approx(1, abs=1e-6)
+    assert found.rmse.value == pytest.approx(0, abs=1e-3)
+    assert all(type(parameter) is float for parameter in found.parameters)
+    assert len(found.parameters) == 5
+
+
+@pytest.mark.parametrize("fit", [fit_increasing, fit_original])
+@pytest.mark.parametrize(
+    ("scores", "labels", "reason"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], "a curve of 5 parameters needs at least as many items, got 4"),
+        ([], [], "there are no items"),
+        ([1, 2, 3, 4, math.inf], [1, 2, 3, 4, 5], "1 of 5 scores are not finite"),
+    ],
+)
+def test_without_a_curve_there_are_no_numbers_but_a_reason(fit, scores, labels, reason):
+    found = fit(scores, labels)
+    assert (found.plcc.reason, found.rmse.reason, found.parameters) == (reason, reason, ())
+    assert math.isnan(found.plcc.value)
+    assert math.isnan(found.rmse.value)
+
+
+def test_five_items_are_enough_and_constant_labels_have_an_error_of_zero():
+    assert fit_increasing([1, 2, 3, 4, 5], [1, 2, 3, 5, 4]).plcc.reason is None
+    flat = fit_increasing([1, 2, 3, 4, 5], [2.0] * 5)
+    assert flat.plcc.reason == "all 5 labels are equal (2)"
+    assert flat.rmse.value == pytest.approx(0)
+
+
+def test_the_original_fit_starts_where_the_original_does(monkeypatch):
+    asked = {}
+
+    def curve_fit(curve, scores, labels, *, p0, maxfev):
+        asked.update(p0=p0, maxfev=maxfev, value=curve(np.array([0.0, 2.0]), 1.0, 1.0, 0.0, 2.0, 3.0))
+        return np.array([1.0, 2.0, 3.0, 4.0, 5.0]), None
+
+    monkeypatch.setattr("evqa.metrics.logistic.optimize.curve_fit", curve_fit)
+    found = fit_original([1.0, 2.0, 3.0, 4.0, 10.0], [0.1, 0.2, 0.3, 0.4, 0.5])
+    assert asked["p0"] == (10.0, 0.0, 4.0, 0.1, 0.1)
+    assert asked["maxfev"] == 100_000_000
+    assert asked["value"] == pytest.approx([0.5 - 1 / 2 + 3, 0.5 - 1 / (1 + math.exp(2)) + 4 + 3])
+    assert found.parameters == (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+def test_two_columns_of_least_squares_stay_non_negative_as_scipys_do():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        columns, target = rng.normal(size=(6, 2)), rng.normal(size=6)
+        expected, _ = optimize.nnls(columns, target)
+        assert _non_negative(columns.T @ columns, columns.T @ target) == pytest.approx(tuple(expected), abs=1e-9)
+    assert _non_negative(np.zeros((2, 2)), np.zeros(2)) == (0.0, 0.0)
+
+
+def test_the_best_increasing_curve_is_no_worse_than_any_on_a_fine_grid():
+    rng = np.random.default_rng(3)
+    scores = np.sort(rng.normal(size=30))
+    labels = np.tanh(2 * scores) + 0.2 * rng.normal(size=30)
+    error = np.sqrt(np.mean((logistic(scores, *fit_increasing(scores, labels).parameters) - labels) ** 2))
+    x = (scores - scores.mean()) / scores.std()
+    for slope in np.geomspace(0.5, 16, 12):
+        for place in np.linspace(-3, 3, 13):
+            bend = 1 / (1 + np.exp(-slope * (x - place)))
+            weights, _ = optimize.nnls(np.stack([bend, x + 10, np.ones(30), -np.ones(30)], axis=1), labels)
+            fitted = np.stack([bend, x + 10, np.ones(30), -np.ones(30)], axis=1) @ weights
+            assert error <= np.sqrt(np.mean((fitted - labels) ** 2)) + 1e-6

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from evqa.metrics import holm, paired_difference, smallest_detectable
-from evqa.metrics.paired import two_sided_p
+from evqa.metrics import METRICS, bootstrap, holm, paired_difference, smallest_detectable
+from evqa.metrics.paired import difference_of_draws, two_sided_p
 
 
 def pair(n, *, noise=(0.3, 0.3), shared=0.0, seed=0):
@@ -59,6 +59,56 @@ def test_p_below_five_percent_means_that_the_interval_excludes_zero():
             assert (difference.p < 0.05) == (difference.low > 0 or difference.high < 0)
 
 
+@pytest.mark.parametrize(
+    ("draws", "p"),
+    [
+        ([-1.0, 1.0, 2.0, 3.0], 2 * 2 / 5),
+        ([1.0, 2.0, 3.0, 4.0], 2 * 1 / 5),
+        ([-1.0, -2.0, -3.0, -4.0], 2 * 1 / 5),
+        ([0.0, 1.0, 2.0, 3.0], 2 * 2 / 5),
+        ([0.0, -1.0, -2.0, -3.0], 2 * 2 / 5),
+        ([-1.0, 1.0], 1.0),
+        ([0.0, 0.0], 1.0),
+        ([math.nan, 1.0, 2.0, 3.0], 2 * 1 / 4),
+    ],
+)
+def test_p_by_hand(draws, p):
+    assert two_sided_p(np.array(draws)) == pytest.approx(p)
+
+
+def test_a_difference_of_draws_by_hand():
+    draws = np.arange(1.0, 102.0)
+    difference = difference_of_draws(50.0, draws)
+    assert (difference.value, difference.low, difference.high) == pytest.approx((50.0, 3.5, 98.5))
+    assert difference.standard_error == pytest.approx(np.std(draws, ddof=1))
+    assert difference.detectable == smallest_detectable(difference.standard_error)
+    assert difference.p == pytest.approx(2 / 102)
+    half = difference_of_draws(50.0, draws, level=0.5)
+    assert (half.low, half.high) == pytest.approx((26.0, 76.0))
+    nothing = difference_of_draws(50.0, draws, reason="no labels")
+    assert (nothing.value, nothing.reason) == (50.0, "no labels")
+    assert all(math.isnan(x) for x in (nothing.p, nothing.standard_error, nothing.detectable))
+    assert difference_of_draws(50.0, np.empty(0)).reason == "no resamples were drawn"
+    assert difference_of_draws(50.0, np.array([math.nan, *draws])).standard_error == pytest.approx(
+        np.std(draws, ddof=1)
+    )
+
+
+@pytest.mark.parametrize("metric", ["srocc", "plcc", "krocc", "rmse", "challenge"])
+def test_a_paired_difference_is_that_of_values_and_of_draws(metric):
+    first, second, labels = pair(40)
+    found = paired_difference(first, second, labels, metric=metric, num_resamples=50, seed=3, level=0.8)
+    draws = [bootstrap(scores, labels, num_resamples=50, seed=3)[metric] for scores in (first, second)]
+    value = METRICS[metric](first, labels).value - METRICS[metric](second, labels).value
+    assert found == difference_of_draws(value, draws[0] - draws[1], level=0.8)
+
+
+def test_a_paired_difference_is_by_default_of_challenge_scores_over_2000_resamples():
+    vectors = pair(20)
+    spelled = paired_difference(*vectors, metric="challenge", num_resamples=2000, seed=0, level=0.95)
+    assert paired_difference(*vectors) == spelled
+
+
 def test_holm_is_the_textbook_procedure():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
@@ -72,6 +122,7 @@ def test_holm_does_not_count_tests_that_could_not_be_made():
 
 
 def test_smallest_detectable_difference_is_2_8_standard_errors():
+    assert smallest_detectable(1.0, alpha=0.01, power=0.9) == pytest.approx(2.575829 + 1.281552, abs=1e-5)
     assert smallest_detectable(0.01) == pytest.approx(0.0280159, abs=1e-6)
 
 
@@ -87,3 +138,5 @@ def test_what_cannot_be_compared_says_why():
     assert math.isnan(difference.value)
     assert math.isnan(difference.p)
     assert difference.reason == "all 10 scores are equal (0.5)"
+    other = paired_difference(np.arange(10), [0.25] * 10, np.arange(10))
+    assert other.reason == "all 10 scores are equal (0.25)"

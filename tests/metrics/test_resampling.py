@@ -28,6 +28,71 @@ def test_each_draw_is_the_metric_of_the_resampled_vectors(ties):
         assert draws["plcc"][place] == pytest.approx(stats.pearsonr(s, y).statistic, abs=1e-12)
         assert draws["krocc"][place] == pytest.approx(stats.kendalltau(s, y).statistic, abs=1e-12)
         assert draws["rmse"][place] == pytest.approx(np.sqrt(np.mean((s - y) ** 2)), abs=1e-12)
+    assert draws["challenge"] == pytest.approx(0.6 * draws["srocc"] + 0.4 * draws["plcc"], abs=1e-15)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_asked_for_alone_has_the_same_draws_and_no_company(name):
+    vectors = sample(30)
+    alone = bootstrap(*vectors, metrics=(name,), num_resamples=20, seed=2)
+    assert list(alone) == [name]
+    assert np.array_equal(alone[name], bootstrap(*vectors, num_resamples=20, seed=2)[name])
+
+
+def test_resamples_are_2000_rows_of_counts_that_sum_to_n_unless_asked_otherwise():
+    rows = np.concatenate(list(counts(7)))
+    assert (rows.shape, rows.dtype) == ((2000, 7), np.float64)
+    assert set(rows.sum(axis=1)) == {7.0}
+    assert rows.mean(axis=0) == pytest.approx(np.ones(7), abs=0.1)
+    assert np.array_equal(rows, np.concatenate(list(counts(7, num_resamples=2000, seed=0))))
+    assert list(counts(7, num_resamples=0)) == []
+    drawn = np.random.default_rng(5).integers(0, 7, (3, 7))
+    assert np.array_equal(next(counts(7, num_resamples=3, seed=5)), [np.bincount(row, minlength=7) for row in drawn])
+
+
+def test_a_row_fits_into_a_chunk_however_long_it_is(monkeypatch):
+    monkeypatch.setattr("evqa.metrics.resampling.CELLS_PER_CHUNK", 3)
+    assert [len(chunk) for chunk in counts(7, num_resamples=2)] == [1, 1]
+    monkeypatch.setattr("evqa.metrics.resampling.CELLS_PER_CHUNK", 14)
+    assert [len(chunk) for chunk in counts(7, num_resamples=5)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("broken", [([0.1, np.nan], [0.1, 0.2]), ([], [])])
+def test_what_has_no_value_has_only_draws_without_one(broken):
+    draws = bootstrap(*broken, num_resamples=4)
+    assert set(draws) == set(METRICS)
+    assert all(np.isnan(values).all() and len(values) == 4 for values in draws.values())
+    assert all(len(values) == 0 for values in bootstrap(*sample(9), num_resamples=0).values())
+
+
+def test_constant_scores_have_an_error_and_no_correlation_in_any_resample():
+    draws = bootstrap([0.3] * 8, np.arange(8.0), num_resamples=30)
+    assert np.isfinite(draws["rmse"]).all()
+    assert all(np.isnan(draws[name]).all() for name in ("srocc", "plcc", "krocc", "challenge"))
+
+
+def test_draws_do_not_depend_on_the_scale_of_the_scores():
+    scores, labels = sample(25)
+    plain = bootstrap(scores, labels, num_resamples=40)
+    for scaled in (1e200 * scores, 1e-200 * scores, 1e6 + scores):
+        draws = bootstrap(scaled, labels, metrics=("srocc", "plcc", "krocc"), num_resamples=40)
+        for name, values in draws.items():
+            assert values == pytest.approx(plain[name], abs=1e-9)
+
+
+def test_an_interval_is_the_middle_of_the_draws_that_exist():
+    draws = np.arange(101.0)
+    for level, ends in ((0.95, (2.5, 97.5)), (0.5, (25.0, 75.0))):
+        assert (interval(draws, level=level).low, interval(draws, level=level).high) == pytest.approx(ends)
+    assert interval(draws) == interval(draws, level=0.95)
+    assert interval(draws).reason is None
+    few, many = (np.array([np.nan] * missing + [1.0] * (100 - missing)) for missing in (5, 6))
+    assert interval(few).reason is None
+    assert interval(many).reason == "the metric does not exist in 6 of 100 resamples"
+    assert np.isnan([interval(many).low, interval(many).high]).all()
+    nothing = interval(np.empty(0))
+    assert nothing.reason == "no resamples were drawn"
+    assert np.isnan([nothing.low, nothing.high]).all()
 
 
 def test_intervals_agree_with_scipy_bootstrap():

@@ -4,7 +4,7 @@ import pytest
 
 from evqa.errors import AnnotationError
 from evqa.metrics import read_labels, read_scores, write_scores
-from evqa.metrics.score_table import read_ids
+from evqa.metrics.score_table import columns_of, listed, read_ids
 
 
 def test_scores_come_back_with_full_precision_and_as_they_were_ordered(tmp_path):
@@ -50,6 +50,63 @@ def test_a_bad_file_of_scores_is_a_sentence_with_the_file_and_the_row(tmp_path, 
         read_scores(path)
     assert str(path) in str(error.value)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "message"),
+    [
+        (read_scores, "", "the file is empty; a first line with column names is expected."),
+        (read_scores, "Id,ECR\n", "the file has column names and no rows."),
+        (
+            read_scores,
+            "Id,ECR,Title\nx,1,t\n",
+            "the columns are Id, ECR, Title; a file of scores has exactly 'Id' and the label's name.",
+        ),
+        (read_scores, "Id\nx\n", "the columns are Id; a file of scores has exactly 'Id' and the label's name."),
+        (read_scores, "Id,ECR\nx,1\nx,2\nx,2\ny,2\n", "2 ids occur more than once: x, x."),
+        (read_scores, "Id,ECR\nx,1\ny,inf\n", "1 of 2 scores are not finite: y."),
+        (read_ids, "id,ECR\nx,1\n", "no column 'Id'; the file has id, ECR."),
+        (read_ids, "Id\nx\nx\n", "1 ids occur more than once: x."),
+        (lambda path: read_labels(path, label="MOS"), "Id,ECR\nx,1\n", "no column 'MOS'; the file has Id, ECR."),
+        (lambda path: read_labels(path, label="ECR"), "id,ECR\nx,1\n", "no column 'Id'; the file has id, ECR."),
+        (
+            read_ids,
+            "Id\n" + "".join(f"{at}\n{at}\n" for at in range(7)),
+            "7 ids occur more than once: 0, 1, 2, 3, 4 and 2 more.",
+        ),
+    ],
+)
+def test_the_whole_sentence_about_a_bad_table(tmp_path, read, content, message):
+    path = tmp_path / "table.csv"
+    path.write_text(content)
+    with pytest.raises(AnnotationError) as error:
+        read(path)
+    assert str(error.value) == f"{path}: {message}"
+
+
+def test_the_first_five_names_are_listed_and_the_rest_counted():
+    assert listed("abcde") == "a, b, c, d, e"
+    assert listed("abcdef") == "a, b, c, d, e and 1 more"
+    assert listed("abc", shown=1) == "a and 2 more"
+    assert listed([]) == ""
+
+
+@pytest.mark.parametrize("name", ["data.tsv", "DATA.TSV"])
+def test_columns_of_a_tsv_are_told_apart_by_tabs(tmp_path, name):
+    (tmp_path / name).write_text("Id\tA,B\nx\t1\n")
+    assert columns_of(tmp_path / name) == ["Id", "A,B"]
+
+
+def test_spaces_around_a_number_do_not_matter_and_lines_end_as_on_unix(tmp_path):
+    path = tmp_path / "spaces.csv"
+    path.write_text("Id,ECR\nx, 0.5 \ny,  \n")
+    values = read_labels(path, label="ECR").values
+    assert values["x"] == 0.5
+    assert math.isnan(values["y"])
+    write_scores(tmp_path / "a" / "out.csv", {"\xfc": 1}, label="MOS")
+    write_scores(tmp_path / "a" / "out.csv", {"\xfc": 2}, label="MOS")
+    assert (tmp_path / "a" / "out.csv").read_bytes() == "Id,MOS\n\xfc,2.0\n".encode()
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["out.csv"]
 
 
 def test_a_missing_file_or_label_column_is_a_sentence(tmp_path):

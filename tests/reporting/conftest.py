@@ -71,7 +71,10 @@ def _write_history(folder, *, modal, training, num_steps):
 def _write_predictions(folder, scores, label, *, targets):
     ids = [f"clip_{place:04d}" for place in range(len(label))]
     write_scores(folder / "predictions" / "val.csv", dict(zip(ids, scores, strict=True)), label="ECR")
-    record = {**evaluate(scores, label, num_resamples=200).to_json(), "label": {"name": "ECR", "range": [0, 1]}}
+    record = {
+        **evaluate(scores, label, num_resamples=200, fitted=False).to_json(),
+        "label": {"name": "ECR", "range": [0, 1]},
+    }
     (folder / "predictions" / "val.json").write_text(json.dumps(record))
     if targets:
         facts = np.random.default_rng(6)

@@ -1,15 +1,21 @@
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from evqa.errors import RunError
-from evqa.metrics import METRICS, challenge, paired_difference
+from evqa.metrics import METRICS, challenge, holm, interval, paired_difference
+from evqa.metrics.paired import difference_of_draws
 from evqa.reporting.comparing import compare
+from evqa.reporting.document import Table
+from evqa.reporting.pages import compose
 from evqa.reporting.runs import read_run
 from evqa.reporting.sentences import method, verdicts
 from evqa.reporting.slices import by_error, score_slice, slices
 from evqa.reporting.study import pool
+from evqa.reporting.writing import to_json
 
 
 def study_of(folders, *, baseline=None, metric="challenge", split="val"):
@@ -46,6 +52,50 @@ def test_hearing_and_seeing_beats_seeing_with_an_interval_that_excludes_zero(stu
     assert comparison.difference.p < 0.05
     assert comparison.raw_p <= comparison.difference.p
     assert "modal=av is better than modal=v: +0.2" in " ".join(verdicts(study))
+
+
+@pytest.fixture(scope="module")
+def close_settings(tmp_path_factory, make_run):
+    """Three settings of one run each, told apart with p of about 0.07, 0.004 and 0.008."""
+    root = tmp_path_factory.mktemp("close")
+    noises = {"r4": 0.04, "r8": 0.06, "r16": 0.07}
+    return study_of(
+        [
+            make_run(root, seed=seed, noise=noise, name=rank, overrides=[f"lora={rank}"])
+            for seed, (rank, noise) in enumerate(noises.items())
+        ]
+    )
+
+
+def test_several_comparisons_have_the_p_values_of_a_family_by_holm(close_settings):
+    scores = {one.name: one.scores_SN[0] for one in close_settings.settings}
+    alone = [
+        paired_difference(scores[one.first], scores[one.second], close_settings.labels_N, num_resamples=500).p
+        for one in close_settings.comparisons
+    ]
+    assert len(set(alone)) == 3
+    assert [one.raw_p for one in close_settings.comparisons] == pytest.approx(alone)
+    by_hand = {min(alone): 3 * min(alone), sorted(alone)[1]: 2 * sorted(alone)[1], max(alone): max(alone)}
+    assert [one.difference.p for one in close_settings.comparisons] == pytest.approx([by_hand[p] for p in alone])
+    assert [one.items_only.p for one in close_settings.comparisons] == pytest.approx([by_hand[p] for p in alone])
+
+
+@pytest.mark.parametrize("pairs", ["comparisons", "seed_pairs"])
+def test_the_noise_of_training_changes_nothing_about_holms_correction(study, pairs):
+    family = getattr(study, pairs)
+    assert [one.difference.p for one in family] == pytest.approx(holm([one.raw_p for one in family]))
+    assert all(one.difference.p >= one.raw_p for one in family)
+    assert any(one.difference.p > one.raw_p for one in family)
+
+
+def test_a_report_shows_and_records_both_p_values(close_settings):
+    family = close_settings.comparisons
+    table = next(b for b in compose(close_settings, {}) if isinstance(b, Table) and "p (Holm)" in b.columns)
+    for column, values in (("p", [one.raw_p for one in family]), ("p (Holm)", [one.difference.p for one in family])):
+        shown = [float(row[table.columns.index(column)]) for row in table.rows]
+        assert shown == pytest.approx(values, rel=0.05)
+    recorded = [(one["p"], one["p_holm"]) for one in to_json(close_settings)["comparisons"]]
+    assert recorded == [(one.raw_p, one.difference.p) for one in family]
 
 
 def test_two_seeds_of_the_same_setting_do_not_differ(study):
@@ -91,6 +141,88 @@ def test_the_noise_of_training_widens_a_comparison(tmp_path, make_run):
     assert width > items
 
 
+def test_the_spread_over_seeds_is_pooled_by_degrees_of_freedom(tmp_path, make_run):
+    seeds = [("a", 0), ("a", 1), ("a", 2), ("v", 0), ("v", 1), ("av", 0)]
+    study = study_of([make_run(tmp_path, modal=modal, seed=seed, noise=0.2 + seed / 5) for modal, seed in seeds])
+    spreads = {one.name: one.metrics["challenge"].spread for one in study.settings}
+    by_hand = math.sqrt((2 * spreads["modal=a"] ** 2 + 1 * spreads["modal=v"] ** 2) / 3)
+    assert study.freedom == 3
+    assert study.seed_spread == pytest.approx(by_hand)
+    assert not any("Too few seeds" in note for note in study.notes)
+
+
+@pytest.mark.parametrize(("num_seeds", "freedom"), [(2, 0), (3, 2)])
+def test_one_degree_of_freedom_is_no_knowledge_and_two_are(tmp_path, make_run, num_seeds, freedom):
+    folders = [make_run(tmp_path, modal="a", seed=seed) for seed in range(num_seeds)]
+    study = study_of([*folders, make_run(tmp_path, modal="v")])
+    assert study.freedom == freedom
+    assert math.isnan(study.seed_spread) == (freedom == 0)
+    assert (
+        "Too few seeds to know the noise of training: intervals of differences are about items only. A difference of "
+        "single runs may be luck of the seed; run more seeds." in study.notes
+    ) == (freedom == 0)
+    assert {one.freedom for one in (*study.comparisons, *study.seed_pairs)} == {freedom}
+
+
+def widened(items_only, draws, *, shift, freedom):
+    noise = np.random.default_rng(0).standard_t(freedom, size=len(draws)) * shift
+    return difference_of_draws(items_only.value, draws + noise)
+
+
+def test_a_comparison_is_of_mean_draws_and_a_t_distributed_shift(study):
+    settings = {one.name: one for one in study.settings}
+    for one in study.comparisons:
+        first, second = settings[one.first], settings[one.second]
+        draws = first.mean_draws("challenge") - second.mean_draws("challenge")
+        items = difference_of_draws(first.metrics["challenge"].mean - second.metrics["challenge"].mean, draws)
+        assert replace(one.items_only, p=items.p) == items
+        expected = widened(items, draws, shift=study.seed_spread * math.sqrt(2 / 3), freedom=6)
+        assert one.raw_p == expected.p
+        assert (one.difference.value, one.difference.low, one.difference.high) == (
+            expected.value,
+            expected.low,
+            expected.high,
+        )
+        assert set(one.others) == {"srocc", "plcc", "krocc", "rmse"}
+        for name, ends in one.others.items():
+            assert ends == interval(first.mean_draws(name) - second.mean_draws(name))
+        assert (one.shared, one.freedom) == ("", 6)
+
+
+def test_a_pair_of_seeds_is_of_their_draws_and_twice_the_noise(study):
+    settings = {one.name: one for one in study.settings}
+    assert [(one.first, one.second) for one in study.seed_pairs[:3]] == [
+        ("seed 0", "seed 1"),
+        ("seed 0", "seed 2"),
+        ("seed 1", "seed 2"),
+    ]
+    for one in study.seed_pairs:
+        setting = settings[one.shared]
+        first, second = int(one.first.removeprefix("seed ")), int(one.second.removeprefix("seed "))
+        draws = setting.draws["challenge"][first] - setting.draws["challenge"][second]
+        pooled = setting.metrics["challenge"]
+        items = difference_of_draws(pooled.of_seeds[first] - pooled.of_seeds[second], draws)
+        assert replace(one.items_only, p=items.p) == items
+        expected = widened(items, draws, shift=study.seed_spread * math.sqrt(2), freedom=6)
+        assert (one.raw_p, one.difference.low) == (expected.p, expected.low)
+        error = math.hypot(items.standard_error, study.seed_spread * math.sqrt(2))
+        assert one.difference.standard_error == pytest.approx(error)
+        assert (one.others, one.freedom) == ({}, 6)
+
+
+def test_all_pairs_of_up_to_six_settings_are_compared_and_no_pair_of_seven(tmp_path, make_run):
+    folders = [make_run(tmp_path, name=f"r{rank}", overrides=[f"lora=r{rank}"], n=20) for rank in range(7)]
+    six = study_of(folders[:6])
+    assert len(six.comparisons) == 15
+    assert not any("too many" in note for note in six.notes)
+    study = study_of(folders)
+    assert study.comparisons == ()
+    assert "7 settings are too many to compare all pairs; name a --baseline." in study.notes
+    against_one = study_of(folders, baseline={"lora": "r3"})
+    assert len(against_one.comparisons) == 6
+    assert not any("too many" in note for note in against_one.notes)
+
+
 def test_each_setting_is_compared_with_the_baselines_counterpart(tmp_path, make_run):
     folders = [
         make_run(tmp_path, modal=modal, name=f"{modal}-{rank}", overrides=[f"modal={modal}", f"lora={rank}"])
@@ -105,16 +237,20 @@ def test_each_setting_is_compared_with_the_baselines_counterpart(tmp_path, make_
 
 
 def test_a_wrong_baseline_names_the_choices(ablation):
-    with pytest.raises(RunError, match="--baseline modal=x: among the finished runs 'modal' has a, av, v"):
+    with pytest.raises(RunError, match=r"^--baseline modal=x: among the finished runs 'modal' has a, av, v\.$"):
         study_of(ablation, baseline={"modal": "x"})
-    with pytest.raises(RunError, match="'lora' is no axis; axes are modal"):
+    with pytest.raises(RunError, match=r"'lora' is no axis; axes are modal\.$"):
         study_of(ablation, baseline={"lora": "none"})
+    with pytest.raises(RunError, match=r"'lora' is no axis; axes are none\.$"):
+        study_of(ablation[:1], baseline={"lora": "none"})
 
 
 def test_only_items_that_all_have_are_compared_and_that_is_said(tmp_path, make_run):
     whole, short = make_run(tmp_path, modal="av"), make_run(tmp_path, modal="v")
     file = short / "predictions" / "val.csv"
     file.write_text("\n".join(file.read_text().splitlines()[:-20]) + "\n")
+    record = json.loads(file.with_suffix(".json").read_text())
+    file.with_suffix(".json").write_text(json.dumps({**record, "n": 100}))
     study = study_of([whole, short])
     assert len(study.ids) == 100
     assert any("has scores for 20 items that not all runs have" in note for note in study.notes)
@@ -122,7 +258,7 @@ def test_only_items_that_all_have_are_compared_and_that_is_said(tmp_path, make_r
 
 def test_without_labels_the_runs_own_records_are_shown(tmp_path, make_run):
     study = study_of([make_run(tmp_path, modal=modal, targets=False) for modal in ("av", "v")])
-    assert study.ids == ()
+    assert (study.ids, study.comparisons, study.seed_pairs) == ((), (), ())
     assert study.best.name == "modal=av"
     assert study.best.metrics["srocc"].low < study.best.metrics["srocc"].mean
     assert any("No labels are known" in note for note in study.notes)
@@ -144,7 +280,8 @@ def test_constant_scores_are_reported_with_their_reason(tmp_path, make_run):
     (folder / "predictions" / "val.csv").write_text(
         "\n".join([lines[0], *(f"{x.split(',')[0]},0.5" for x in lines[1:])]) + "\n"
     )
-    study = study_of([folder, make_run(tmp_path, modal="av")])
+    study = study_of([folder, make_run(tmp_path, modal="v", seed=1), make_run(tmp_path, modal="av")])
+    assert study.seed_pairs[0].difference.reason == "all 120 scores are equal (0.5)"
     assert study.settings[-1].metrics["challenge"].reason == "all 120 scores are equal (0.5)"
     assert study.comparisons[0].difference.reason == "all 120 scores are equal (0.5)"
     assert "cannot be compared: all 120 scores are equal" in " ".join(verdicts(study))
