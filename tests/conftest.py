@@ -41,6 +41,15 @@ def media() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small inputs on which this project was once found wrong."""
+    folder = _place("EVQA_CASES", "../shared/cases")
+    if not folder.is_dir():
+        pytest.skip(f"no collected cases in {folder} (set EVQA_CASES)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def twin(tmp_path_factory):
     """Write the toy-sized checkpoint of a model once; returns the model's keyword arguments."""
     written = {}

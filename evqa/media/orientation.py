@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from av.filter import Graph
-from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -21,18 +21,18 @@ _MATRIX = struct.Struct("=9i")
 _FLIPPED, _KEPT = slice(None, None, -1), slice(None)
 
 
-def upright(rgb_HWC: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
-    """Turn and mirror a frame's picture as the ffmpeg program does (`-autorotate`, fftools/ffmpeg_filter.c).
+def upright(frame: VideoFrame, to_rgb: Callable[[VideoFrame], NDArray[Any]]) -> NDArray[np.uint8]:
+    """Return a frame's picture, turned and mirrored as the ffmpeg program does (fftools/ffmpeg_filter.c, autorotate).
 
     Quarter turns and mirror images are exact. A free angle is turned within the picture's size; corners become black.
     """
     matrix = _matrix(frame)
     if matrix is None:
-        return rgb_HWC
+        return to_rgb(frame)
     degrees = _degrees(matrix)
     if degrees % 90:
-        return _turned_freely(rgb_HWC, degrees)
-    return np.ascontiguousarray(_turned(rgb_HWC, degrees // 90, matrix))
+        return to_rgb(_turned_freely(frame, degrees))
+    return np.ascontiguousarray(_turned(to_rgb(frame), degrees // 90, matrix))
 
 
 def is_on_its_side(frame: VideoFrame) -> bool:
@@ -73,14 +73,14 @@ def _turned(rgb_HWC: NDArray[np.uint8], quarters: int, matrix: Matrix) -> NDArra
     return rgb_HWC[_FLIPPED if matrix[4] < 0 else _KEPT, _FLIPPED if mirrors_columns else _KEPT]
 
 
-def _turned_freely(rgb_HWC: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
+def _turned_freely(frame: VideoFrame, degrees: int) -> VideoFrame:
     graph = Graph()
-    height, width = rgb_HWC.shape[:2]
-    source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=Fraction(1))
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
     turn, sink = graph.add("rotate", f"{degrees}*PI/180"), graph.add("buffersink")
     source.link_to(turn)
     turn.link_to(sink)
     graph.configure()
-    graph.push(VideoFrame.from_ndarray(rgb_HWC, format="rgb24"))
-    turned: Any = graph.pull()
-    return np.ascontiguousarray(turned.to_ndarray())
+    graph.push(frame)
+    turned = graph.pull()
+    assert isinstance(turned, VideoFrame)
+    return turned

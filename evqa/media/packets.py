@@ -192,9 +192,11 @@ class PacketFrames:
 
     def _shot(self, number: int, shown_number: int, frame: VideoFrame) -> Shot:
         self._budget.check_picture(frame.width, frame.height)
-        rgb: NDArray[Any] = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         shown_number = min(shown_number, len(self.seconds_N) - 1)
-        return Shot(number=number, seconds=self.seconds_N[shown_number], rgb_HWC=upright(rgb, frame))
+        return Shot(number=number, seconds=self.seconds_N[shown_number], rgb_HWC=upright(frame, self._to_rgb))
+
+    def _to_rgb(self, frame: VideoFrame) -> NDArray[Any]:
+        return self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
 def open_codec(stream: Any, budget: Budget) -> Any:

@@ -20,6 +20,7 @@ from evqa.media.layout import Channels
 from evqa.media.limits import Budget, Limits
 from evqa.media.orientation import is_on_its_side
 from evqa.media.packets import open_codec, stated_fps
+from evqa.media.timeline import are_in_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +90,9 @@ class _Seen:
         self.stream = stream
         self.channels = channels
         self.num_packets = self.num_pictures = 0
-        self._inspect = None if stream is None or stream.type != "video" else inspector(stream.codec_context)
-        self._first: int | None = None
-        self._last = 0
-        self._added = 0
+        is_video = stream is not None and stream.type == "video" and stream.codec_context is not None
+        self._inspect = inspector(stream.codec_context) if stream is not None and is_video else None
+        self._stamps: list[tuple[int | None, int | None, int]] = []
 
     @property
     def exists(self) -> bool:
@@ -100,24 +100,25 @@ class _Seen:
 
     @property
     def has_times(self) -> bool:
-        return self._first is not None
+        return any(display is not None or decoding is not None for display, decoding, _ in self._stamps)
 
     @property
     def seconds(self) -> float:
         """From the first packet's start to the last one's end; the added durations where packets have no times."""
+        shown = [display for display, _, _ in self._stamps if display is not None]
+        is_shown_in_order = len(shown) == len(self._stamps) and are_in_place(shown)
+        starts = [(d if is_shown_in_order or t is None else t, length) for d, t, length in self._stamps]
+        timed = [(start, start + length) for start, length in starts if start is not None]
         if self.stream is None:
             return 0.0
-        return float((self._added if self._first is None else self._last - self._first) * self.stream.time_base)
+        if not timed:
+            return float(sum(length for _, _, length in self._stamps) * self.stream.time_base)
+        return float((max(end for _, end in timed) - min(start for start, _ in timed)) * self.stream.time_base)
 
     def add(self, packet: Packet[Any]) -> None:
         self.num_packets += 1
         self.num_pictures += self._inspect is None or self._inspect(packet).is_new
-        duration = packet.duration or 0
-        self._added += duration
-        start = packet.dts if packet.pts is None else packet.pts
-        if start is not None:
-            self._first = start if self._first is None else min(self._first, start)
-            self._last = max(self._last, start + duration)
+        self._stamps.append((packet.pts, packet.dts, packet.duration or 0))
 
 
 def _read_through(

@@ -20,13 +20,14 @@ class Stamp(NamedTuple):
 
 
 def is_plausible(stamps: Sequence[int]) -> bool:
-    """Whether display times in decoding order can be taken as they are: all different, none far from its place.
+    """Whether display times in decoding order can be taken as they are: all different, none far from its place."""
+    return len(set(stamps)) == len(stamps) and are_in_place(stamps)
 
-    A picture that would be shown more than 16 pictures from its place in the file has a wrong time stamp.
-    """
+
+def are_in_place(stamps: Sequence[int]) -> bool:
+    """Whether no picture would be shown more than 16 pictures from its place in the file; else its time is wrong."""
     in_order = sorted(range(len(stamps)), key=stamps.__getitem__)
-    are_near = all(abs(place - number) <= _MAX_REORDERING for place, number in enumerate(in_order))
-    return are_near and len(set(stamps)) == len(stamps)
+    return all(abs(place - number) <= _MAX_REORDERING for place, number in enumerate(in_order))
 
 
 def display_times(frames: Sequence[Stamp], usual_duration: int) -> list[int]:
