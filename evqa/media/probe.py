@@ -20,7 +20,7 @@ from evqa.media.layout import Channels
 from evqa.media.limits import Budget, Limits
 from evqa.media.orientation import is_on_its_side
 from evqa.media.packets import open_codec, stated_fps
-from evqa.media.timeline import are_in_place
+from evqa.media.timeline import are_in_place, without_spikes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +105,16 @@ class _Seen:
     @property
     def seconds(self) -> float:
         """From the first packet's start to the last one's end; the added durations where packets have no times."""
-        shown = [display for display, _, _ in self._stamps if display is not None]
-        is_shown_in_order = len(shown) == len(self._stamps) and are_in_place(shown)
-        starts = [(d if is_shown_in_order or t is None else t, length) for d, t, length in self._stamps]
-        timed = [(start, start + length) for start, length in starts if start is not None]
+        starts = [display for display, _, _ in self._stamps]
+        known = [start for start in starts if start is not None]
+        if len(known) < len(starts) or not are_in_place(known):
+            starts = without_spikes([pts if dts is None else dts for pts, dts, _ in self._stamps])
+        lengths = [length for _, _, length in self._stamps]
+        timed = [(start, start + length) for start, length in zip(starts, lengths, strict=True) if start is not None]
         if self.stream is None:
             return 0.0
         if not timed:
-            return float(sum(length for _, _, length in self._stamps) * self.stream.time_base)
+            return float(sum(lengths) * self.stream.time_base)
         return float((max(end for _, end in timed) - min(start for start, _ in timed)) * self.stream.time_base)
 
     def add(self, packet: Packet[Any]) -> None:

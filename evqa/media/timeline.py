@@ -33,7 +33,7 @@ def are_in_place(stamps: Sequence[int]) -> bool:
 def display_times(frames: Sequence[Stamp], usual_duration: int) -> list[int]:
     """Non-decreasing display times: FFmpeg's best-effort ones, with only the bad ones replaced."""
     steps = [frame.duration or usual_duration for frame in frames]
-    return _filled(_without_spikes(best_effort(frames)), steps)
+    return _filled(without_spikes(best_effort(frames)), steps)
 
 
 def best_effort(frames: Sequence[Stamp]) -> list[int | None]:
@@ -60,7 +60,7 @@ def best_effort(frames: Sequence[Stamp]) -> list[int | None]:
     return times
 
 
-def _without_spikes(times: Sequence[int | None]) -> list[int | None]:
+def without_spikes(times: Sequence[int | None]) -> list[int | None]:
     """Forget a time that lies outside its two neighbours although those are in order."""
     kept = list(times)
     for number in range(1, len(kept) - 1):
