@@ -277,6 +277,8 @@ class _Vp9:
 
     @staticmethod
     def _is_shown(first: int) -> bool:
+        if first >> 6 != 2:
+            raise ValueError("not a frame header")
         has_reserved_bit = first & 0x30 == 0x30  # profile 3
         flags = first << 1 if has_reserved_bit else first
         return bool(flags & 8 or flags & 2)  # show_existing_frame, show_frame
@@ -305,6 +307,8 @@ class _Av1:
         start = 0
         while start < len(data):
             first = data[start]
+            if first & 0x80:
+                raise ValueError("not a unit's header")
             kind, start = first >> 3 & 15, start + 1 + (first >> 2 & 1)
             size, start = _leb128(data, start) if first & 2 else (len(data) - start, start)
             if kind in (3, 6) and data[start] & 0x90:  # show_existing_frame, show_frame
