@@ -22,9 +22,10 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from evqa.errors import MediaError
-from evqa.media.coded import Holds, what_packets_hold
+from evqa.media.coded import what_packets_hold
 from evqa.media.demux import Track
 from evqa.media.limits import Budget
+from evqa.media.nal_units import Holds
 from evqa.media.orientation import upright
 from evqa.media.reader import Shot
 from evqa.media.timeline import Stamp, display_times, is_plausible

@@ -5,7 +5,8 @@ from __future__ import annotations
 import av
 import pytest
 
-from evqa.media.coded import Holds, what_packets_hold
+from evqa.media.coded import what_packets_hold
+from evqa.media.nal_units import Holds
 from evqa.media.timeline import Stamp, best_effort, display_times, is_plausible
 
 
