@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evqa.media.clip import ClipSpec
-from evqa.media.container import choose_audio, choose_video, open_container
+from evqa.media.clip import ClipSpec, audio_tracks, first_sound
+from evqa.media.container import choose_video, open_container
 from evqa.media.demux import Track, demux
 from evqa.media.fbank import INT16_SCALE, sound_fbank
 from evqa.media.limits import Budget
 from evqa.media.packets import PacketFrames
-from evqa.media.sound import Sound
 
 Clock = Callable[[str], AbstractContextManager[None]]
 
@@ -33,17 +32,17 @@ class StagedClip:
 def read_in_stages(path: Path, spec: ClipSpec, clock: Clock) -> StagedClip:
     """Read a file with picture or sound as `read_clip` does (reader `packets`), charging each stage to the clock."""
     budget = Budget(path, spec.limits)
-    video = audio = None
+    video, sounds = None, list[Track]()
     with ExitStack() as stack:
         with clock("open"):
             container = stack.enter_context(open_container(budget))
             if spec.frames is not None and (stream := choose_video(container)) is not None:
                 video = Track(stream, horizon_seconds=spec.frames.horizon_seconds)
-            if spec.audio is not None and (stream := choose_audio(container)) is not None:
-                audio = Track(stream, horizon_seconds=spec.audio.horizon_seconds)
-            demux(container, [track for track in (video, audio) if track is not None], budget)
+            if spec.audio is not None:
+                sounds = audio_tracks(container, spec.audio)
+            demux(container, [*([] if video is None else [video]), *sounds], budget)
         numbers, frames = ([], None) if video is None else _pictures(video, spec, budget, clock)
-        sound = None if audio is None else _sound(audio, spec, budget, clock)
+        sound = _sound(sounds, spec, budget, clock) if sounds else None
     return StagedClip(numbers=numbers, frames_FHWC=frames, sound=sound)
 
 
@@ -67,10 +66,10 @@ def _pictures(track: Track, spec: ClipSpec, budget: Budget, clock: Clock) -> tup
         return numbers, torch.stack([resized[number] for number in numbers])
 
 
-def _sound(track: Track, spec: ClipSpec, budget: Budget, clock: Clock) -> Tensor:
+def _sound(tracks: Sequence[Track], spec: ClipSpec, budget: Budget, clock: Clock) -> Tensor:
     assert spec.audio is not None
     with clock("audio"):
-        pcm_S = Sound(track, budget, num_samples=spec.audio.num_samples).pcm_S
+        pcm_S = first_sound(tracks, budget, spec.audio).pcm_S
         waveform_S = spec.audio.cut(pcm_S).float() / INT16_SCALE
     with clock("fbank") if spec.audio_as == "fbank" else nullcontext():
         return sound_fbank(waveform_S) if spec.audio_as == "fbank" else waveform_S

@@ -49,6 +49,11 @@ class AudioWindow:
         return None if self.horizon_seconds is None else round(self.horizon_seconds * SAMPLE_RATE_HZ)
 
     @property
+    def keeps_times(self) -> bool:
+        """Whether a hole in the track is heard as silence; the published code lets what follows move up."""
+        return self.policy != "clips_8x2"
+
+    @property
     def shortest_seconds(self) -> float | None:
         """A track shorter than this lacks something that is asked for."""
         return float(_CLIP_SECONDS) if self.policy == "clips_8x2" else self.horizon_seconds

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from evqa.media.audio import AudioWindow
 from evqa.media.audio_file import SUFFIXES, read_audio_file
-from evqa.media.container import choose_audio, choose_video, open_container
+from evqa.media.container import choose_video, open_container, rank_audio
 from evqa.media.decord_reader import DecordFrames
 from evqa.media.demux import Track, demux
 from evqa.media.fbank import INT16_SCALE, sound_fbank
@@ -79,9 +79,9 @@ def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:
 
 def _read_container(container: InputContainer, budget: Budget, spec: ClipSpec) -> Clip:
     video = _video_track(container, budget, spec)
-    audio = _audio_track(container, spec)
+    sounds = [] if spec.audio is None else audio_tracks(container, spec.audio)
     pictures = _decord_pictures(video, budget, spec) if spec.reader == "decord" else None
-    tracks = [track for track in (video if pictures is None else None, audio) if track is not None]
+    tracks = [*([] if video is None or pictures is not None else [video]), *sounds]
     damage = demux(container, tracks, budget) if tracks else None
     clip = Clip(missing=(damage,) if damage else ())
     if spec.frames is not None and video is not None:
@@ -89,9 +89,9 @@ def _read_container(container: InputContainer, budget: Budget, spec: ClipSpec) -
         clip = _with_pictures(clip, pictures)
     if spec.audio is None:
         return clip
-    if audio is None:
+    if not sounds:
         return _add(clip, ["no audio track"])
-    sound = Sound(audio, budget, num_samples=spec.audio.num_samples)
+    sound = first_sound(sounds, budget, spec.audio)
     return _with_sound(clip, sound.pcm_S, spec, notes=[*sound.notes, *_shift_notes(pictures, sound)])
 
 
@@ -104,9 +104,25 @@ def _video_track(container: InputContainer, budget: Budget, spec: ClipSpec) -> T
     return Track(stream, horizon_seconds=spec.frames.horizon_seconds)
 
 
-def _audio_track(container: InputContainer, spec: ClipSpec) -> Track | None:
-    stream = None if spec.audio is None else choose_audio(container)
-    return None if stream is None or spec.audio is None else Track(stream, horizon_seconds=spec.audio.horizon_seconds)
+def audio_tracks(container: InputContainer, window: AudioWindow) -> list[Track]:
+    """All audio tracks, the one that the ffmpeg program prefers first."""
+    ranked = rank_audio(container)
+    return [Track(stream, horizon_seconds=window.horizon_seconds, channels=channels) for stream, channels in ranked]
+
+
+def first_sound(tracks: Sequence[Track], budget: Budget, window: AudioWindow) -> Sound:
+    """The sound of the first demuxed track that has any, with a note where that is not the first track."""
+    first = Sound(tracks[0], budget, window=window)
+    if first.pcm_S.numel():
+        return first
+    for track in tracks[1:]:
+        sound = Sound(track, budget, window=window)
+        if sound.pcm_S.numel():
+            sound.notes.insert(
+                0, f"the default audio track holds no sound; track {track.stream.index} is heard instead"
+            )
+            return sound
+    return first
 
 
 def _decord_pictures(video: Track | None, budget: Budget, spec: ClipSpec) -> Pictures | None:

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from evqa.errors import MediaError
+from evqa.media.layout import PYAV_VERSION, Channels, settle_channels
 from evqa.media.limits import Budget
 
 # Containers of ordinary video and audio files. Playlists and scripts (hls, concat, dash, ...), which name other files
@@ -21,6 +22,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,h264,hevc,av1,obu,ivf,asf,ogg,gif,"
     "wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,rm,nut,dv,mxf,ape,wv,tta"
 )
+_ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if PYAV_VERSION < 19 else {}  # 19 always replaces
 _CHUNK_BYTES = 1 << 20
 _INVENT_TIME_STAMPS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets
 
@@ -44,7 +46,7 @@ def open_container(budget: Budget) -> Iterator[InputContainer]:
             str(path.absolute()),  # an absolute path is never mistaken for an option or an address
             options=options,
             timeout=(budget.wall_seconds, budget.wall_seconds),
-            metadata_errors="replace",
+            **_ANY_METADATA,
         )
     except (av.FFmpegError, MemoryError) as error:
         raise MediaError(path, _why_not_opened(budget, error)) from error
@@ -104,15 +106,17 @@ def choose_video(container: InputContainer) -> Any | None:
     return best if best in streams else next(iter(streams), None)
 
 
-def choose_audio(container: InputContainer) -> Any | None:
-    """The audio stream that the ffmpeg program chooses: marked as default first, then most channels, then the first.
+def rank_audio(container: InputContainer) -> list[tuple[Any, Channels]]:
+    """Audio streams as the ffmpeg program prefers them: marked as default first, then most channels, then the first.
 
-    `av_find_best_stream` would choose another one in some files with several languages or rates.
+    `av_find_best_stream` would choose another one in some files with several languages or rates. To be called once for
+    an opened container, because it brings channel layouts into order.
     """
-    streams = [s for s in container.streams.audio if s.codec_context is not None] or list(container.streams.audio)
-    return max(streams, key=_audio_rank, default=None)  # max keeps the first of equals
+    known = [(s, settle_channels(s.codec_context)) for s in container.streams.audio if s.codec_context is not None]
+    unknown = [(s, Channels(count=0)) for s in container.streams.audio if s.codec_context is None]
+    return sorted(known, key=_preference) + unknown  # sorting keeps the order of equals
 
 
-def _audio_rank(stream: Any) -> tuple[bool, int]:
-    channels = stream.codec_context.channels if stream.codec_context is not None else 0
-    return bool(stream.disposition & Disposition.default), channels
+def _preference(track: tuple[Any, Channels]) -> tuple[bool, int]:
+    stream, channels = track
+    return not stream.disposition & Disposition.default, -channels.count

@@ -13,21 +13,25 @@ from av.packet import Packet
 from av.stream import Discard
 
 from evqa.media.container import check_storage
+from evqa.media.layout import Channels
 from evqa.media.limits import Budget
 
 _DECODER_DELAY_SECONDS = 1.0  # sound: priming samples and the resampler's tail
+_SURELY_PAST = 4  # packets in a row
 
 
 class Track:
     """The packets of one stream, in decoding order.
 
     horizon_seconds: nothing later than this, counted from the stream's start, is wanted; None for the whole stream.
+    channels: of a sound stream.
     """
 
-    def __init__(self, stream: Any, *, horizon_seconds: float | None) -> None:
+    def __init__(self, stream: Any, *, horizon_seconds: float | None, channels: Channels | None = None) -> None:
         self.stream = stream
+        self.channels = channels
         self.packets: list[Packet[Any]] = []
-        self.is_past_horizon = False
+        self._num_past_horizon = 0
         self._last_tick = _last_tick(stream, horizon_seconds)
         self._origin: int | None = None
 
@@ -39,7 +43,13 @@ class Track:
         if self._last_tick is None or self._origin is None or packet.dts is None:
             return
         # a packet is never shown before it is decoded, so decoding times bound all later display times
-        self.is_past_horizon = self.is_past_horizon or packet.dts - self._origin > self._last_tick
+        is_past = packet.dts - self._origin > self._last_tick
+        self._num_past_horizon = self._num_past_horizon + 1 if is_past else 0
+
+    @property
+    def is_past_horizon(self) -> bool:
+        """Whether the last packets lie behind the horizon; one alone may have a wrong time stamp."""
+        return self._num_past_horizon >= _SURELY_PAST
 
 
 def _last_tick(stream: Any, horizon_seconds: float | None) -> int | None:
@@ -66,8 +76,9 @@ def demux(container: InputContainer, tracks: Sequence[Track], budget: Budget) ->
                 budget.check_time()
                 continue
             budget.add_packet(packet.size)
-            by_index[packet.stream_index].add(packet)
-            if all(track.is_past_horizon for track in tracks):
+            track = by_index[packet.stream_index]
+            track.add(packet)
+            if track.is_past_horizon and _is_enough(tracks):
                 return None
     except av.error.ExitError:
         budget.refuse("could not be read in time; the storage is stuck or the file is damaged")
@@ -77,6 +88,12 @@ def demux(container: InputContainer, tracks: Sequence[Track], budget: Budget) ->
     if any(_ends_behind(container, track.stream) for track in tracks):
         return "the file is cut off; only the part that is there is used"
     return None
+
+
+def _is_enough(tracks: Sequence[Track]) -> bool:
+    """Whether all tracks are past their horizon, but for those without a packet beside another one of their kind."""
+    ended = {track.stream.type for track in tracks if track.is_past_horizon}
+    return all(track.is_past_horizon or (not track.packets and track.stream.type in ended) for track in tracks)
 
 
 def _ends_behind(container: InputContainer, stream: Any) -> bool:

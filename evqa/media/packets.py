@@ -3,6 +3,9 @@
 Three savings, none of which changes a pixel: pictures that no other picture refers to are dropped unless asked for,
 groups of pictures without a frame asked for are skipped, and decoding stops after the last one.
 
+Display times come from the packets where each picture has one of its own. Where one is missing, repeated or out of
+place, the whole part to read is decoded first, because only decoded frames then tell when they come up.
+
 # N frames of the video, H, W height and width, C channels
 """
 
@@ -13,25 +16,28 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import av
-import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from evqa.errors import MediaError
+from evqa.media.coded import what_packets_hold
 from evqa.media.demux import Track
 from evqa.media.limits import Budget
+from evqa.media.nal_units import Holds
+from evqa.media.orientation import upright
 from evqa.media.reader import Shot
+from evqa.media.timeline import Stamp, display_times, is_plausible
 
 _ASSUMED_FPS = 25.0  # where a file states neither times nor a rate
+_AT_END = (None, Holds.PICTURE)  # makes the decoder give out what it held back
 
 
 class PacketFrames:
     """A `FrameReader` over the packets of one demuxed video stream; one thread, no seeking.
 
-    Where time stamps are missing or repeated, frames are numbered as the decoder gives them out and taken to follow
-    each other at the average frame rate.
+    Where time stamps cannot be taken from the packets, frames are numbered as the decoder gives them out.
     """
 
     def __init__(self, track: Track, budget: Budget) -> None:
@@ -42,15 +48,16 @@ class PacketFrames:
         self._reformatter = VideoReformatter()
         self._num_damaged = 0
         self.notes: list[str] = []
-        self.average_fps = float(track.stream.average_rate or 0.0)
-        shown = [packet for packet in self._packets if not packet.is_discard]
+        self._holds = what_packets_hold(self._codec, self._packets)
+        self._pictureless = {id(p) for p, holds in zip(self._packets, self._holds, strict=True) if not holds.is_coded}
+        shown = [p for p, holds in zip(self._packets, self._holds, strict=True) if holds.is_new and not p.is_discard]
+        has_times = any(packet.pts is not None or packet.dts is not None for packet in self._packets)
+        self.average_fps = stated_fps(track.stream, has_times=has_times)
         stamps = [packet.pts for packet in shown if packet.pts is not None]
-        self._stamps = sorted(set(stamps))
-        self._is_timed = len(self._stamps) == len(shown)
-        if not self._is_timed:
-            self._stamps = []
+        self._is_timed = len(stamps) == len(shown) and is_plausible(stamps)
+        self._stamps = sorted(stamps) if self._is_timed else self._decoded_stamps()
         self.start_seconds = float(self._stamps[0] * self._time_base) if self._stamps else 0.0
-        self.seconds_N: Sequence[float] = self._display_times(len(shown))
+        self.seconds_N: Sequence[float] = self._display_seconds()
         self.end_seconds = self._end(shown)
         budget.check_seconds(self.end_seconds, what="picture")
 
@@ -72,19 +79,28 @@ class PacketFrames:
         if self._num_damaged:
             self.notes.append(f"damaged places in the picture, skipped or patched: {self._num_damaged}")
 
-    def _display_times(self, num_frames: int) -> list[float]:
-        if self._is_timed:
-            first, base = self._stamps[0] if self._stamps else 0, self._time_base
-            # whole numbers: rounded once, as the fraction would be, and ten times as fast
-            return [(stamp - first) * base.numerator / base.denominator for stamp in self._stamps]
-        return [number / (self.average_fps or _ASSUMED_FPS) for number in range(num_frames)]
+    def _decoded_stamps(self) -> list[int]:
+        """Decode all packets to learn when each frame comes up."""
+        stamps = [Stamp(frame.pts, frame.dts, frame.duration) for frame in self._all_frames()]
+        self._restart()
+        self._num_damaged = 0
+        return display_times(stamps, usual_duration=round(1 / (self._fps * self._time_base)))
+
+    @property
+    def _fps(self) -> float:
+        return self.average_fps or _ASSUMED_FPS
+
+    def _display_seconds(self) -> list[float]:
+        first, base = self._stamps[0] if self._stamps else 0, self._time_base
+        # whole numbers: rounded once, as the fraction would be, and ten times as fast
+        return [(stamp - first) * base.numerator / base.denominator for stamp in self._stamps]
 
     def _end(self, shown: Sequence[Packet[Any]]) -> float:
-        if not shown:
+        if not self._stamps:
             return 0.0
         last = max(shown, key=lambda packet: packet.pts or 0) if self._is_timed else shown[-1]
         seconds = float((last.duration or 0) * self._time_base)
-        return self.seconds_N[-1] + (seconds or 1.0 / (self.average_fps or _ASSUMED_FPS))
+        return self.seconds_N[-1] + (seconds or 1.0 / self._fps)
 
     # the fast way
 
@@ -93,9 +109,10 @@ class PacketFrames:
         waiting = set(targets)
         for start, end in self._groups(targets):
             self._restart()
-            was_target = None
-            for packet in [*self._packets[start:end], None]:
-                is_target = packet is None or packet.pts in targets
+            is_target, was_target = True, None
+            for packet, holds in [*zip(self._packets[start:end], self._holds[start:end], strict=True), _AT_END]:
+                if holds.is_new:  # else what the packet has belongs to the picture before
+                    is_target = packet is None or packet.pts in targets
                 if is_target != was_target:
                     self._codec.skip_frame = "DEFAULT" if is_target else "NONREF"
                     was_target = is_target
@@ -111,13 +128,17 @@ class PacketFrames:
         starts = [i for i, packet in enumerate(self._packets) if packet.is_keyframe or i == 0]
         ranges: dict[int, int] = {}
         for i, packet in enumerate(self._packets):
-            if packet.pts not in targets:
+            if packet.pts not in targets or not self._holds[i].is_new:
                 continue
             group = bisect_right(starts, i) - 1
-            ranges[starts[group]] = i + 1
+            ranges[starts[group]] = self._end_of_picture(i)
             if group > 0 and self._leads(packet, self._packets[starts[group]]):
                 ranges[starts[group - 1]] = starts[group]
         return _joined(sorted(ranges.items()))
+
+    def _end_of_picture(self, start: int) -> int:
+        rest = range(start + 1, len(self._packets))
+        return next((i for i in rest if self._holds[i].is_new), len(self._packets))
 
     @staticmethod
     def _leads(packet: Packet[Any], keyframe: Packet[Any]) -> bool:
@@ -165,16 +186,18 @@ class PacketFrames:
         try:
             frames: list[VideoFrame] = self._codec.decode(packet)
         except av.FFmpegError:
-            self._num_damaged += packet is not None
+            self._num_damaged += packet is not None and id(packet) not in self._pictureless
             return []
         self._num_damaged += sum(frame.is_corrupt for frame in frames)
         return frames
 
     def _shot(self, number: int, shown_number: int, frame: VideoFrame) -> Shot:
         self._budget.check_picture(frame.width, frame.height)
-        rgb: NDArray[Any] = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         shown_number = min(shown_number, len(self.seconds_N) - 1)
-        return Shot(number=number, seconds=self.seconds_N[shown_number], rgb_HWC=_upright(rgb, frame.rotation))
+        return Shot(number=number, seconds=self.seconds_N[shown_number], rgb_HWC=upright(frame, self._to_rgb))
+
+    def _to_rgb(self, frame: VideoFrame) -> NDArray[Any]:
+        return self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
 def open_codec(stream: Any, budget: Budget) -> Any:
@@ -209,7 +232,9 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _upright(rgb_HWC: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
-    """Turn a picture as its display matrix says (counterclockwise, quarter turns only)."""
-    quarters = round(degrees / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb_HWC, quarters)) if quarters else rgb_HWC
+def stated_fps(stream: Any, *, has_times: bool) -> float:
+    """Average frame rate as the container states it, 0 where it does not.
+
+    has_times: whether packets have time stamps. A raw stream has none, and no container: its own headers count.
+    """
+    return float((None if has_times else stream.guessed_rate) or stream.average_rate or 0.0)

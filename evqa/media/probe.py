@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
 
-from evqa.media.container import check_storage, choose_audio, choose_video, open_container
+from evqa.media.coded import inspector
+from evqa.media.container import check_storage, choose_video, open_container, rank_audio
+from evqa.media.layout import Channels
 from evqa.media.limits import Budget, Limits
-from evqa.media.packets import open_codec
+from evqa.media.orientation import is_on_its_side
+from evqa.media.packets import open_codec, stated_fps
+from evqa.media.timeline import are_in_place, without_spikes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +66,12 @@ def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
     """
     budget = Budget(path, limits or Limits())
     with open_container(budget) as container:
-        video, audio = _Seen(choose_video(container)), _Seen(choose_audio(container))
-        if not (video.exists or audio.exists):
+        video = _Seen(choose_video(container))
+        sounds = [_Seen(stream, channels) for stream, channels in rank_audio(container)]
+        if not (video.exists or sounds):
             budget.refuse("has neither a video nor an audio track")
-        picture = _read_through(container, video, audio, budget)
+        picture = _read_through(container, video, sounds, budget)
+        audio = next((sound for sound in sounds if sound.num_packets), sounds[0] if sounds else _Seen(None))
         return MediaInfo(
             duration=video.seconds if video.exists else audio.seconds,
             **(_picture_facts(video, picture) if picture else {}),
@@ -81,40 +88,50 @@ def content_hash(path: Path) -> str:
 
 
 class _Seen:
-    """Counts and times of one stream's packets."""
+    """Counts and times of one stream's packets; of pictures, for a video stream."""
 
-    def __init__(self, stream: Any | None) -> None:
+    def __init__(self, stream: Any | None, channels: Channels | None = None) -> None:
         self.stream = stream
-        self.num_packets = 0
-        self._first: int | None = None
-        self._last = 0
-        self._added = 0
-        self._is_timed = True
+        self.channels = channels
+        self.num_packets = self.num_pictures = 0
+        is_video = stream is not None and stream.type == "video" and stream.codec_context is not None
+        self._inspect = inspector(stream.codec_context) if stream is not None and is_video else None
+        self._stamps: list[tuple[int | None, int | None, int]] = []
 
     @property
     def exists(self) -> bool:
         return self.stream is not None
 
     @property
+    def has_times(self) -> bool:
+        return any(display is not None or decoding is not None for display, decoding, _ in self._stamps)
+
+    @property
     def seconds(self) -> float:
         """From the first packet's start to the last one's end; the added durations where packets have no times."""
-        if self.stream is None or self._first is None:
+        starts = [display for display, _, _ in self._stamps]
+        known = [start for start in starts if start is not None]
+        if len(known) < len(starts) or not are_in_place(known):
+            starts = without_spikes([pts if dts is None else dts for pts, dts, _ in self._stamps])
+        lengths = [length for _, _, length in self._stamps]
+        timed = [(start, start + length) for start, length in zip(starts, lengths, strict=True) if start is not None]
+        if self.stream is None:
             return 0.0
-        return float((self._last - self._first if self._is_timed else self._added) * self.stream.time_base)
+        if not timed:
+            return float(sum(lengths) * self.stream.time_base)
+        return float((max(end for _, end in timed) - min(start for start, _ in timed)) * self.stream.time_base)
 
     def add(self, packet: Packet[Any]) -> None:
         self.num_packets += 1
-        duration = packet.duration or 0
-        self._added += duration
-        self._is_timed = self._is_timed and packet.pts is not None
-        start = packet.pts or 0
-        self._first = start if self._first is None else min(self._first, start)
-        self._last = max(self._last, start + duration)
+        self.num_pictures += self._inspect is None or self._inspect(packet).is_new
+        self._stamps.append((packet.pts, packet.dts, packet.duration or 0))
 
 
-def _read_through(container: InputContainer, video: _Seen, audio: _Seen, budget: Budget) -> VideoFrame | None:
+def _read_through(
+    container: InputContainer, video: _Seen, sounds: Sequence[_Seen], budget: Budget
+) -> VideoFrame | None:
     """Count all packets; return the first picture."""
-    seen = {one.stream.index: one for one in (video, audio) if one.stream is not None}
+    seen = {one.stream.index: one for one in (video, *sounds) if one.stream is not None}
     for stream in container.streams:
         stream.discard = Discard.default if stream.index in seen else Discard.all
     picture = None
@@ -129,7 +146,7 @@ def _read_through(container: InputContainer, video: _Seen, audio: _Seen, budget:
         check_storage(error, budget)  # else cut off: what came before counts
     if video.exists and picture is None:
         budget.refuse("has a video track of which no picture can be decoded; it is damaged or cut off")
-    if audio.exists and not video.exists and not audio.num_packets:
+    if not video.exists and not any(sound.num_packets for sound in sounds):
         budget.refuse("has an audio track without any sound; it is damaged or cut off")
     return picture
 
@@ -149,25 +166,25 @@ def _first_picture(packet: Packet[Any], stream: Any, budget: Budget) -> VideoFra
 
 def _picture_facts(video: _Seen, picture: VideoFrame) -> dict[str, Any]:
     assert video.stream is not None
-    lies_on_its_side = round(picture.rotation / 90) % 2 == 1
-    size = (picture.height, picture.width) if lies_on_its_side else (picture.width, picture.height)
-    rate = float(video.stream.average_rate or 0.0) or (video.num_packets / video.seconds if video.seconds else 0.0)
+    size = (picture.height, picture.width) if is_on_its_side(picture) else (picture.width, picture.height)
+    num_frames = video.num_pictures or video.num_packets
+    rate = stated_fps(video.stream, has_times=video.has_times) or (num_frames / video.seconds if video.seconds else 0.0)
     return {
         "width": size[0],
         "height": size[1],
         "rotation": picture.rotation,
         "fps": rate or None,
-        "num_frames": video.num_packets,
+        "num_frames": num_frames,
         "video_codec": video.stream.codec_context.codec.canonical_name,
     }
 
 
 def _sound_facts(audio: _Seen) -> dict[str, Any]:
     assert audio.stream is not None
-    codec = audio.stream.codec_context
+    codec, channels = audio.stream.codec_context, audio.channels
     return {
         "audio_codec": codec.codec.canonical_name if codec else "unknown",
         "audio_rate_hz": codec.sample_rate if codec else None,
-        "audio_channels": codec.channels if codec else None,
+        "audio_channels": channels.count if codec and channels else None,
         "audio_seconds": audio.seconds,
     }

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
+from typing import Any
 
 import av
 import numpy as np
@@ -15,11 +17,16 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evqa.media.audio import AudioWindow
 from evqa.media.demux import Track
+from evqa.media.layout import is_safe_to_decode
 from evqa.media.limits import Budget
+from evqa.media.priming import drop_as_published
 from evqa.types import SAMPLE_RATE_HZ
 
 _JOINED_SAMPLES = 4000
+_NOTICEABLE_SECONDS = 0.1  # a shorter hole is a matter of rounded or unsteady time stamps
+_STARTS_AGAIN_SECONDS = 1.0
 
 
 class Mono16k:
@@ -29,8 +36,10 @@ class Mono16k:
     A format that changes in the middle starts a new resampler, as the ffmpeg program does.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, *, order: tuple[int, ...] | None = None) -> None:
+        """order: of the channels, where a decoder gives them out in another one than FFmpeg's (see `layout`)."""
         self._budget = budget
+        self._order = order
         self._resampler: AudioResampler | None = None
         self._pieces: list[NDArray[np.int16]] = []
         self.num_samples = 0
@@ -39,6 +48,7 @@ class Mono16k:
         """Resample one decoded frame."""
         seconds = frame.samples / max(frame.sample_rate, 1)
         self._budget.check_seconds(self.num_samples / SAMPLE_RATE_HZ + seconds, what="sound")
+        frame = frame if self._order is None else _reordered(frame, self._order)
         if self._resampler is None:
             self._resampler = _resampler()
         try:
@@ -48,6 +58,16 @@ class Mono16k:
             self._resampler = _resampler()
             resampled = self._resampler.resample(frame)
         self._keep(resampled)
+
+    def add_silence(self, seconds: float, *, most: int | None) -> None:
+        """Add zeros, up to `most` samples in all where given."""
+        self._budget.check_seconds(self.num_samples / SAMPLE_RATE_HZ + seconds, what="sound")
+        self._flush()
+        num_samples = round(seconds * SAMPLE_RATE_HZ)
+        if most is not None:
+            num_samples = min(num_samples, max(most - self.num_samples, 0))
+        self._pieces.append(np.zeros(num_samples, np.int16))
+        self.num_samples += num_samples
 
     def finish(self) -> Tensor:
         """The samples so far, int16."""
@@ -71,36 +91,95 @@ def _resampler() -> AudioResampler:
     return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ, frame_size=_JOINED_SAMPLES)
 
 
+def _reordered(frame: AudioFrame, order: tuple[int, ...]) -> AudioFrame:
+    """Put channels into FFmpeg's order, which is what the frame's layout says already."""
+    if frame.layout.nb_channels != len(order):
+        return frame
+    samples = frame.to_ndarray()
+    if frame.format.is_planar:
+        samples = samples[list(order)]
+    else:
+        samples = samples.reshape(-1, len(order))[:, order].reshape(1, -1)
+    contiguous: Any = np.ascontiguousarray(samples)
+    ordered = AudioFrame.from_ndarray(contiguous, format=frame.format.name, layout=frame.layout.name)
+    ordered.sample_rate, ordered.pts, ordered.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return ordered
+
+
 class Sound:
     """The decoded sound of one track.
 
     pcm_S: int16 mono 16 kHz, empty where nothing decodes. start_seconds: the first sample's time in the container.
-    notes: sentences about damage.
+    notes: sentences about damage and holes.
     """
 
-    def __init__(self, track: Track, budget: Budget, *, num_samples: int | None) -> None:
-        """Decode a track's packets, stopping after `num_samples` where given."""
+    def __init__(self, track: Track, budget: Budget, *, window: AudioWindow) -> None:
+        """Decode a track's packets, as far as the window needs them."""
         self.notes: list[str] = []
         self.start_seconds: float | None = None
         self._track = track
         self._budget = budget
-        collected = Mono16k(budget)
+        self._window = window
+        self._collected = Mono16k(budget, order=track.channels.order if track.channels else None)
+        self._hole_seconds = 0.0
+        self._expected = self._heard_until = 0.0  # in the container's time; without and with what was out of place
         try:
-            for frame in self._frames():
-                collected.add(frame)
-                if num_samples is not None and collected.num_samples >= num_samples:
-                    break
-            self.pcm_S = collected.finish()[:num_samples]
-        except av.FFmpegError:  # a channel layout or rate that cannot be converted
+            self._collect()
+            self.pcm_S = self._collected.finish()[: window.num_samples]
+        except (av.FFmpegError, ValueError):  # a channel layout, rate or sample format that cannot be converted
             self.notes.append("the sound cannot be converted to 16 kHz mono")
             self.pcm_S = torch.empty(0, dtype=torch.int16)
+        self._note_holes()
+
+    def _collect(self) -> None:
+        most = self._window.num_samples
+        for frame, following in pairwise(chain(self._frames(), [None])):
+            assert frame is not None
+            self._bridge(frame, following)
+            self._collected.add(frame)
+            if most is not None and self._collected.num_samples >= most:
+                return
+
+    def _bridge(self, frame: AudioFrame, following: AudioFrame | None) -> None:
+        """Note a hole before a frame, and fill it; a time stamp that the next frame does not confirm is no hole."""
+        seconds = frame.samples / max(frame.sample_rate, 1)
+        time, after = self._time(frame), None if following is None else self._time(following)
+        if time is None:
+            time = self._expected
+        elif after is not None and after >= time:
+            self._fill(min(time - self._expected, time - self._heard_until))
+        if time < self._heard_until - _STARTS_AGAIN_SECONDS:
+            self._heard_until = time
+        self._expected = time + seconds
+        self._heard_until += seconds
+
+    def _fill(self, seconds: float) -> None:
+        if seconds < _NOTICEABLE_SECONDS:
+            return
+        self._hole_seconds += seconds
+        self._heard_until += seconds
+        if self._window.keeps_times:
+            self._collected.add_silence(seconds, most=self._window.num_samples)
+
+    def _note_holes(self) -> None:
+        if self._hole_seconds:
+            end = "are heard as silence" if self._window.keeps_times else "are left out, as in the published code"
+            self.notes.append(f"the sound has holes of {self._hole_seconds:.1f} s together, which {end}")
+
+    def _time(self, frame: AudioFrame) -> float | None:
+        return None if frame.pts is None else float(frame.pts * self._track.stream.time_base)
 
     def _frames(self) -> Iterator[AudioFrame]:
         codec = self._track.stream.codec_context
         if codec is None:
             self.notes.append("the audio track is in a format that no decoder here reads")
             return
+        if not is_safe_to_decode(codec):
+            self.notes.append("the audio track lists its channels in a way that only PyAV 19 reads (Python 3.12)")
+            return
         codec.thread_count = 1
+        if self._track.packets:
+            drop_as_published(self._track.packets[0], self._track.stream)
         num_damaged = 0
         for packet in [*self._track.packets, None]:
             self._budget.check_time()
@@ -111,7 +190,7 @@ class Sound:
                 continue
             for frame in frames:
                 if self.start_seconds is None and frame.pts is not None:
-                    self.start_seconds = float(frame.pts * self._track.stream.time_base)
+                    self.start_seconds = self._expected = self._heard_until = self._time(frame) or 0.0
                 yield frame
         if num_damaged:
             self.notes.append(f"damaged places in the sound, skipped: {num_damaged}")

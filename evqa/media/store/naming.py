@@ -10,7 +10,7 @@ from typing import Any
 
 from evqa.media.clip import ClipSpec
 
-READER_VERSION = 1  # raise it with every change in evqa.media that changes a pixel or a sample
+READER_VERSION = 2  # raise it with every change in evqa.media that changes a pixel or a sample
 
 
 def describe(spec: ClipSpec, *, codec: str) -> str:
