@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evqa.datasets.isolated import map_isolated
 
+from evqa.machine.isolated import map_isolated
 from evqa.media.audio import AudioWindow
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.resize import Resize

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 import pytest
-from evqa.datasets.isolated import map_isolated
 
+from evqa.machine.isolated import map_isolated
 from evqa.media.audio import AudioWindow
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.probe import probe

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from evqa.datasets.isolated import map_isolated
 
+from evqa.machine.isolated import map_isolated
 from evqa.media.audio import AudioWindow
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.layout import is_safe_to_decode
