@@ -128,10 +128,8 @@ def _only_read_elsewhere(config: DictConfig, named: Sequence[str]) -> None:
 def tell_only_read(config: DictConfig, key: str) -> bool:
     """Say that scoring does not write to a place; returns False."""
     place = OmegaConf.select(config, key)
-    sentence = (
-        f"{key}={place} is the choice of the run's file and only read; --override {key}={place} lets scoring write"
-    )
-    terminal(stderr=True).print(hidden(f"Note: {sentence} there."))
+    note = f"Note: {key}={place} is the choice of the run's file and only read."
+    terminal(stderr=True).print(hidden(f"{note} To let scoring write there: --override {key}={place}"))
     return False
 
 
