@@ -77,17 +77,22 @@ def hidden(text: object) -> str:
     return shown
 
 
-def environment_keys(node: Any, path: str = "") -> Iterator[str]:
+def environment_keys(node: Any) -> Iterator[str]:
     """Keys of a settled configuration whose values come from the environment."""
+    return (name for name, parent, key in interpolations(node) if comes_from_environment(parent, key))
+
+
+def interpolations(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig | ListConfig, Any]]:
+    """Every interpolation in a configuration: its whole key, the node that holds it, and its key there."""
     if isinstance(node, DictConfig | ListConfig):
         keys: Iterable[Any] = node if isinstance(node, DictConfig) else range(len(node))
         for key in keys:
             child = node._get_node(key)
             name = f"{path}.{key!s}" if path else str(key)
-            if not (isinstance(child, Node) and child._is_interpolation()):
-                yield from environment_keys(child, name)
-            elif comes_from_environment(node, key):
-                yield name
+            if isinstance(child, Node) and child._is_interpolation():
+                yield name, node, key
+            else:
+                yield from interpolations(child, name)
 
 
 def settled_item(node: DictConfig | ListConfig, key: Any) -> Any:

@@ -55,13 +55,13 @@ def read_saved(path: Path) -> DictConfig:
 
 def _no_nodes_from_text(config: DictConfig, path: Path) -> None:
     """`oc.decode` could put a node where the checks look for a value."""
-    for key in environment.environment_keys(config):
+    for name, node, key in environment.interpolations(config):
         try:
-            value = OmegaConf.select(config, key)
+            value = node[key]
         except OmegaConfBaseException:
             continue  # the check tells
         if isinstance(value, Mapping | list) or OmegaConf.is_config(value):
-            raise RunError(f"{path}: {key} must be a single value where it comes from the environment.")
+            raise RunError(f"{path}: {name} must be a single value where it comes from the environment.")
 
 
 def checked_saved(path: Path, overrides: Sequence[str] = (), *, movable: Sequence[str] = ()) -> DictConfig:

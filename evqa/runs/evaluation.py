@@ -14,7 +14,7 @@ from evqa.runs import show
 from evqa.runs.build import build_dataset
 from evqa.runs.fit import describe
 from evqa.runs.folder import RunFolder
-from evqa.runs.load import LoadedRun, load_run
+from evqa.runs.load import LoadedRun, load_run, may_write
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.scoring import score_split, write_predictions
 
@@ -56,11 +56,11 @@ def evaluate_split(
 def _refuse_to_make(dataset: Dataset, run: LoadedRun) -> None:
     """A run folder may come from anybody, so it does not choose where clips are made."""
     made = dataset.makes()
-    if made is not None and not run.may_write("data.folder"):
+    if made is not None and not may_write(run.config, "data.folder", run.named):
         raise ConfigError(
             [
-                f"data.folder={run.config.data.folder}: the run's clips are not there, and a place outside of the "
-                "working directory is written to only where you name it: --override data.folder=FOLDER"
+                f"data.folder={run.config.data.folder}: the run's clips are not there, and the run's file does "
+                "not choose where they are made. Name the place: --override data.folder=FOLDER"
             ]
         )
 

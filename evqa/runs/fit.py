@@ -54,7 +54,6 @@ def run(config: DictConfig) -> float | None:
     if config.dry_run:
         show.print_card(console, cost_card(config))
         return None
-    build(config.trainer).check_devices()
     folder = RunFolder(identity.folder(config))
     stops = Stops()
     with stops.listening():
@@ -72,6 +71,7 @@ def run(config: DictConfig) -> float | None:
 
 
 def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
+    build(config.trainer).check_devices()
     lightning.seed_everything(config.seed, verbose=False)
     folder.check_free(config)
     console.print(f"Run: {folder.path}")

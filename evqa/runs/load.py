@@ -12,10 +12,12 @@ import lightning
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.callbacks.checkpoints import read_checkpoint
+from evqa.config.environment import hidden
 from evqa.config.saved import checked_saved
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import CheckpointError, ConfigError, RunError
 from evqa.files.regular import check_readable
+from evqa.files.terminal import terminal
 from evqa.media.clip import ClipSpec
 from evqa.module import METADATA, ScoreModule
 from evqa.runs.build import Scorer, build, build_datamodule, build_module, build_scorer
@@ -30,7 +32,7 @@ class LoadedRun:
     """A run that is ready to score, with the checkpoint that it scores with.
 
     Its configuration may come from anybody: it chooses what is read, but scoring writes only to places that the user
-    named, or that lie below the working directory.
+    named, and to relative ones below the working directory.
     """
 
     folder: RunFolder
@@ -41,8 +43,8 @@ class LoadedRun:
     named: tuple[str, ...] = ()  # keys that the user has set for this command
 
     def may_write(self, key: str) -> bool:
-        """Whether scoring may write to the place at a key of the configuration."""
-        return may_write(self.config, key, self.named)
+        """Whether scoring may write to the place at a key of the configuration; where it may not, that is said."""
+        return may_write(self.config, key, self.named) or tell_only_read(self.config, key)
 
     def clip(self, modal: str | None) -> ClipSpec:
         """Return what to read for a modality that the run was built for, or a part of it.
@@ -81,10 +83,10 @@ def load_run(
     folder = RunFolder(path)
     folder.check()
     config = checked_saved(folder.config, overrides, movable=MOVABLE)
-    if not full_precision:  # an export needs no GPU
-        build(config.trainer).check_devices(scoring=True)
     named = tuple(override.partition("=")[0] for override in overrides)
-    _only_read_elsewhere(config, named)
+    if not full_precision:  # an export needs no GPU, and reads no clips
+        build(config.trainer).check_devices(scoring=True)
+        _only_read_elsewhere(config, named)
     if full_precision and config.lora.method == "qlora":
         config.lora.method = "lora"
     file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
@@ -104,19 +106,31 @@ def load_run(
 
 
 def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:
-    """Whether a place of the configuration was set by the user for this command, or lies below the working directory.
+    """Whether a place was set by the user for this command, or is relative and lies below the working directory.
 
     Links are followed: a run folder that came from elsewhere may hold some.
     """
     if any(key == one or key.startswith(f"{one}.") for one in named):
         return True
     place = OmegaConf.select(config, key)
-    return place is not None and Path(str(place)).resolve().is_relative_to(Path.cwd().resolve())
+    if place is None or Path(str(place)).is_absolute():
+        return False
+    return Path(str(place)).resolve().is_relative_to(Path.cwd().resolve())
 
 
 def _only_read_elsewhere(config: DictConfig, named: Sequence[str]) -> None:
-    if OmegaConf.select(config, "data.cache.folder") and not may_write(config, "data.cache.folder", named):
+    key = "data.cache.folder"
+    if OmegaConf.select(config, key) and not may_write(config, key, named):
+        tell_only_read(config, key)
         OmegaConf.update(config, "data.cache.fill", "never", force_add=True)
+
+
+def tell_only_read(config: DictConfig, key: str) -> bool:
+    """Say that scoring does not write to a place; returns False."""
+    place = OmegaConf.select(config, key)
+    note = f"Note: {key}={place} is the choice of the run's file and only read."
+    terminal(stderr=True).print(hidden(f"{note} To let scoring write there: --override {key}={place}"))
+    return False
 
 
 def _check_preprocessing(file: Path, state: dict[str, Any], scorer: Scorer) -> None:

@@ -94,6 +94,11 @@ OURS = {"_target_": "evqa.losses.Mse"}
         ("hydra", {"callbacks": {"x": HUB}}, "hydra: a run's configuration has no such key"),
         ("extra", TOUCH, "extra: the configuration has no such key"),
         ("loss", "${oc.decode:'{_target_: os.getcwd}'}", "loss must be a single value where it comes from the environ"),
+        (
+            "data.limits",
+            "${oc.decode:'[1]'}",
+            "data.limits must be a single value where it comes from the environment.",
+        ),
         ("data.cache", "${oc.decode:${oc.env:NO,'{a: 1}'}}", "data.cache must be a single value where it comes from"),
         ("run.name", r"\\${seed}", r"run.name holds '\\${seed}'; a run's file has plain values"),
         ("loss._target_", "${oc.env:HOME}", "loss._target_: ${oc.env:HOME} is no class of evqa"),

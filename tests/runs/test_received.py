@@ -56,14 +56,16 @@ def test_code_in_it_is_refused_before_anything_is_built(received, workplace, com
 
 
 @pytest.mark.parametrize("command", ["eval", "predict"])
-@pytest.mark.parametrize("existing", [True, False])
-def test_places_elsewhere_are_not_written_to(received, workplace, tmp_path, command, existing):
+@pytest.mark.parametrize("existing", [True, False])  # and one of the two lies here, but is not relative
+def test_places_elsewhere_are_only_read_and_that_is_said(received, workplace, tmp_path, capsys, command, existing):
     elsewhere = tmp_path / "elsewhere"
     if existing:
         elsewhere.mkdir()
-    run = received({"data.prepared": f"{elsewhere}/a", "data.cache.folder": "../elsewhere/b"})
+    run = received({"data.prepared": f"{tmp_path}/here/a", "data.cache.folder": "../elsewhere/b"})
     video = next((workplace / "synthetic").glob("v*/videos/*.mp4"))
     COMMANDS[command](run, video)
+    note = "Note: data.cache.folder=../elsewhere/b is the choice of the run's file and only read. To let scoring"
+    assert note in capsys.readouterr().err
     assert files(tmp_path / "here") == []
     assert not elsewhere.exists() or files(elsewhere) == []
 
@@ -79,7 +81,7 @@ def test_places_below_the_working_directory_or_named_by_the_user_are(received, w
 def test_clips_are_made_only_where_the_user_says(received, tmp_path):
     run = received({"data.folder": f"{tmp_path}/elsewhere"})
     with pytest.raises(
-        ConfigError, match=r"data.folder=.*elsewhere: the run's clips are not there, .* --override data.f"
+        ConfigError, match=r"data.folder=.*elsewhere: the run's clips are not there.* --override data.f"
     ):
         COMMANDS["eval"](run, None)
     assert not (tmp_path / "elsewhere").exists()
