@@ -71,7 +71,7 @@ def run(flags: argparse.Namespace) -> None:
     show(study, folder=flags.out)
     if flags.wandb:
         from evqa.reporting.writing import log_to_wandb
-        from evqa.runs.settings import has_login
+        from evqa.runs.wandb_log import has_login
 
         log_to_wandb(study, flags.out, drawn, title=title, mode="online" if has_login() else "offline")
 
