@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from evqa.files.names import shown
 from evqa.files.whole import write_whole
@@ -18,6 +18,8 @@ from evqa.files.whole import write_whole
 CONNECT_SECONDS = 10.0
 FINISH_SECONDS = 10.0
 STEP = "trainer/global_step"
+Mode = Literal["online", "offline"]
+T = TypeVar("T")
 
 
 class WandbLog:
@@ -76,14 +78,16 @@ class WandbLog:
 
 
 def open_log(folder: Path, about: dict[str, Any], *, online: bool) -> WandbLog | None:
-    """Open the W&B run of a folder, offline where the server does not answer in time or refuses.
+    """Open the W&B run of a folder. about: project, name, configuration and so on, for wandb.init."""
+    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode)), folder, online=online)
 
-    about: project, name, configuration and so on, for wandb.init.
-    """
-    modes: tuple[Literal["online", "offline"], ...] = ("online", "offline") if online else ("offline",)
+
+def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool) -> T | None:
+    """Begin with W&B online, offline where its server does not answer in time or refuses, or say why with neither."""
+    modes: tuple[Mode, ...] = ("online", "offline") if online else ("offline",)
     for mode in modes:
         try:
-            return WandbLog(_init(folder, about, mode))
+            return begin(mode)
         except Exception as error:  # noqa: BLE001 - W&B raises its own kinds, and whatever its helpers do
             reason = _first_line(error)
             _forget()
@@ -93,7 +97,7 @@ def open_log(folder: Path, about: dict[str, Any], *, online: bool) -> WandbLog |
     return None
 
 
-def _init(folder: Path, about: dict[str, Any], mode: Literal["online", "offline"]) -> Any:
+def _init(folder: Path, about: dict[str, Any], mode: Mode) -> Any:
     import wandb
 
     settings = wandb.Settings(
