@@ -236,7 +236,7 @@ def test_a_run_without_any_best_checkpoint_says_so_in_the_record(copy):
     torch.save(state, last)
     best.unlink()
     evaluation.main([str(copy)])
-    record = json.loads((copy / "predictions" / "val.json").read_text())
+    record = json.loads((copy / "predictions" / "val-eval.json").read_text())
     assert record["checkpoint"] == "last.ckpt"
     assert "no validation had a value" in record["checkpoint_note"]
 
