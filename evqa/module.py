@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,7 +84,7 @@ class ScoreModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch; a loss that is not finite stops the run and names the batch."""
-        self._count_failures(batch)
+        self._count_failures(batch.failures)
         if not len(batch):
             return self._zero_loss()
         output = self.model(batch.inputs)
@@ -102,8 +102,8 @@ class ScoreModule(lightning.LightningModule):
     def _zero_loss(self) -> Tensor:
         return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
 
-    def _count_failures(self, batch: Batch) -> None:
-        self._train_failures |= {failure.id: failure for failure in batch.failures}
+    def _count_failures(self, failures: Iterable[Failure]) -> None:
+        self._train_failures |= {failure.id: failure for failure in failures}
         num_records = len(self._data().splits["train"])
         if len(self._train_failures) > self.max_failures * num_records:
             examples = "; ".join(f"{f.id}: {f.reason}" for f in list(self._train_failures.values())[:3])
@@ -113,8 +113,8 @@ class ScoreModule(lightning.LightningModule):
             )
 
     def train_failures(self) -> tuple[Failure, ...]:
-        """Return the training items that could not be read so far in this process."""
-        return tuple(self._train_failures.values())
+        """Return the training items that could not be read, of all processes and lives up to the last checkpoint."""
+        return tuple(self._train_failures[id_] for id_ in sorted(self._train_failures))
 
     def configure_gradient_clipping(
         self,
@@ -211,10 +211,26 @@ class ScoreModule(lightning.LightningModule):
         checkpoint["state_dict"] = {
             name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trained
         }
-        checkpoint[METADATA] = self.metadata
+        self._count_failures(gather(Scored(failures=self.train_failures())).failures)
+        failures = [(failure.id, failure.reason) for failure in self.train_failures()]
+        checkpoint[METADATA] = {**self.metadata, "train_failures": failures}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the unreadable items of earlier lives."""
+        failures = checkpoint[METADATA].get("train_failures", [])
+        self._train_failures = {id_: Failure(id=id_, reason=reason) for id_, reason in failures}
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
         """Load the trained weights of a checkpoint.
+
+        Raises:
+            CheckpointError: as `check_fits`.
+        """
+        self.check_fits(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"], strict=False)
+
+    def check_fits(self, checkpoint: dict[str, Any]) -> None:
+        """Compare the weights of a checkpoint with what is trained here.
 
         Raises:
             CheckpointError: weights are missing, unexpected, or of another shape.
@@ -222,13 +238,16 @@ class ScoreModule(lightning.LightningModule):
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         state = checkpoint["state_dict"]
         missing, unexpected = sorted(trained.keys() - state.keys()), sorted(state.keys() - trained.keys())
-        wrong = [n for n in trained.keys() & state.keys() if trained[n].shape != state[n].shape]
+        wrong = [name for name in trained.keys() & state.keys() if not _alike(trained[name], state[name])]
         if missing or unexpected or wrong:
             raise CheckpointError(
                 f"the checkpoint does not fit the model: missing {missing[:5]} ({len(missing)}), unexpected "
                 f"{unexpected[:5]} ({len(unexpected)}), other shapes {wrong[:5]} ({len(wrong)})"
             )
-        self.load_state_dict(state, strict=False)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and other.is_floating_point()
 
 
 def gather(scored: Scored) -> Scored:

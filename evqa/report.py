@@ -71,9 +71,11 @@ def run(flags: argparse.Namespace) -> None:
     show(study, folder=flags.out)
     if flags.wandb:
         from evqa.reporting.writing import log_to_wandb
-        from evqa.runs.settings import has_login
+        from evqa.runs.wandb_log import has_login, online_or_offline
 
-        log_to_wandb(study, flags.out, drawn, title=title, mode="online" if has_login() else "offline")
+        online_or_offline(
+            lambda mode: log_to_wandb(study, flags.out, drawn, title=title, mode=mode), flags.out, online=has_login()
+        )
 
 
 def _baseline(given: Sequence[str]) -> dict[str, str] | None:

@@ -26,7 +26,7 @@ STAIRS = [
     ("config", "machine"),
     ("module", "datamodule", "loading"),
     ("module", "tuning", "optimization"),
-    ("callbacks", "loading"),
+    ("callbacks", "module", "loading"),
     ("benchmarking", "runs"),
     ("models", "heads"),
 ]

@@ -2,128 +2,75 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import lightning
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
 
+from evqa.callbacks.checkpoint_files import SIDE, read_checkpoint
 from evqa.callbacks.requeue import Stops
-from evqa.errors import CheckpointError
+from evqa.errors import CheckpointError, FileError
+from evqa.files.regular import why
 from evqa.metrics.names import Monitored
 
-CHECKSUM = ".sha256"
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """The checkpoint that a run continues from, and its content."""
+
+    path: Path
+    state: dict[str, Any]
 
 
-class _Hashing(io.RawIOBase):
-    """A file that hashes what passes through, so that a checkpoint is read only once."""
+def newest_whole(folder: Path, warn: Callable[[str], None]) -> Continuation | None:
+    """Return the newest checkpoint that can be continued from, passing over others with a warning.
 
-    def __init__(self, file: Any) -> None:
-        super().__init__()
-        self.file, self.hash = file, hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.hash.update(data)
-        return int(self.file.write(data))
-
-
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Write to a temporary file in the same folder, flush it to the disk, rename; the checksum lies beside it."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save so that a kill at any moment leaves the old file or the new one."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        side = path.with_name(path.name + CHECKSUM)
-        try:
-            with temporary.open("wb") as file:
-                hashing = _Hashing(file)
-                torch.save(checkpoint, cast("IO[bytes]", hashing))
-                file.flush()
-                os.fsync(file.fileno())
-            side.unlink(missing_ok=True)  # never an old checksum beside a new file
-            temporary.replace(path)
-            _write_whole(side, hashing.hash.hexdigest() + "\n")
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a checkpoint and its checksum."""
-        super().remove_checkpoint(path)
-        Path(f"{path}{CHECKSUM}").unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-
-
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def damage(path: Path) -> str | None:
-    """Say what is wrong with a checkpoint file, or None where its checksum is right.
-
-    Without a checksum (killed between the two renames) the file counts as whole when it can be read.
+    A checkpoint that remembers a best value needs the best checkpoint: where that one is lost, an earlier checkpoint or
+    the beginning makes it again, bit by bit.
     """
-    side = path.with_name(path.name + CHECKSUM)
-    if not path.exists():
-        return "does not exist"
-    if side.exists():
-        return None if checksum(path) == side.read_text().strip() else "is damaged (its checksum is wrong)"
-    try:
-        torch.load(path, map_location="meta", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - unpickling damaged data raises anything
-        return f"is damaged ({type(error).__name__})"
-    return None
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint without unpickling code.
-
-    Raises:
-        CheckpointError: the file is missing or damaged.
-    """
-    if reason := damage(path):
-        raise CheckpointError(f"{path} {reason}")
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
-
-
-def newest_whole(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint to resume from, passing over damaged ones with a warning."""
     for path in (folder / "last.ckpt", folder / "previous.ckpt"):
-        if path.exists():
-            reason = damage(path)
-            if reason is None:
-                return path
-            warn(f"{path} {reason}; trying the one before")
+        if not path.exists():
+            continue
+        try:
+            state = read_checkpoint(path)
+        except CheckpointError as error:
+            warn(f"{error}; trying the one before")
+            continue
+        lost = None if best_of(state) is None else _reason(folder / "best.ckpt")
+        if lost is None:
+            return Continuation(path=path, state=state)
+        warn(f"{lost}, and {path.name} counts on it; trying the one before")
     return None
 
 
-class Checkpoints(lightning.Callback):
+def _reason(path: Path) -> str | None:
+    try:
+        read_checkpoint(path)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def best_of(state: dict[str, Any]) -> float | None:
+    """The best value that a checkpoint remembers: with one, there must be a best checkpoint, too."""
+    return cast("float | None", state["callbacks"].get(Checkpoints.__qualname__, {}).get("best"))
+
+
+class Checkpoints(Checkpoint):
     """Keep `best.ckpt`, `last.ckpt` and `previous.ckpt`, and save once more before an asked-for stop.
 
     monitor: metric to maximise for the best checkpoint. every_steps: optimizer steps between two saves of the last
     one; every validation saves too. A batch's end is safe when it ends an optimizer step, but neither the epoch nor
     the way to a validation: from elsewhere Lightning 2.6 would lose gradients or skip that validation on resuming.
     A validation or evaluation that is asked to stop does so between two batches and is repeated on resuming.
+
+    Lightning calls callbacks of this kind behind all others, so that a checkpoint holds what the others have decided at
+    the same moment; whether one of them has ended the training is remembered here, because Lightning forgets it.
     """
 
     def __init__(
@@ -135,16 +82,17 @@ class Checkpoints(lightning.Callback):
     ) -> None:
         self.folder, self.monitor, self.every_steps = Path(folder), monitor, every_steps
         self.best: float | None = None
+        self.ended = False  # by early stopping and the like
         self.stops = Stops()  # the program sets the one that listens
         self._saved_step = -1
 
     def state_dict(self) -> dict[str, Any]:
-        """Remember the best value across restarts."""
-        return {"best": self.best}
+        """Remember the best value and the end across restarts."""
+        return {"best": self.best, "ended": self.ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best value."""
-        self.best = state_dict["best"]
+        """Restore the best value and the end."""
+        self.best, self.ended = state_dict["best"], state_dict.get("ended", False)
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Remove what a killed save left behind."""
@@ -153,8 +101,9 @@ class Checkpoints(lightning.Callback):
                 leftover.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Count from the step that was restored."""
+        """Count from the step that was restored; train no more where the training had ended."""
         self._saved_step = trainer.global_step
+        trainer.should_stop = trainer.should_stop or self.ended
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
@@ -167,7 +116,7 @@ class Checkpoints(lightning.Callback):
         if unfinished or loop.batch_progress.is_last_batch or loop._should_check_val_fx(fetcher):
             return
         if trainer.global_step - self._saved_step >= self.every_steps:
-            self._save_last(trainer)
+            self._save_step(trainer)
         self._stop_if_asked(trainer)
 
     def on_validation_batch_end(self, *arguments: Any) -> None:
@@ -189,18 +138,25 @@ class Checkpoints(lightning.Callback):
             trainer.save_checkpoint(self.folder / "best.ckpt")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Save the epoch's end."""
+        """Save the epoch's end, which may be the training's."""
+        self.ended = trainer.should_stop
         self._save_last(trainer)
         self._stop_if_asked(trainer)
 
+    def _save_step(self, trainer: lightning.Trainer) -> None:
+        """Save after a step. Lightning would log it only after the callbacks, and the next life logs the next step."""
+        trainer._logger_connector.update_train_step_metrics()
+        self._save_last(trainer)
+
     def _save_last(self, trainer: lightning.Trainer) -> None:
-        last = self.folder / "last.ckpt"
+        last, previous = self.folder / "last.ckpt", self.folder / "previous.ckpt"
         if trainer.is_global_zero and last.exists():
-            for suffix in (CHECKSUM, ""):
-                old, new = self.folder / f"last.ckpt{suffix}", self.folder / f"previous.ckpt{suffix}"
-                new.unlink(missing_ok=True)
-                if old.exists():
-                    os.link(old, new)
+            try:
+                Path(f"{previous}{SIDE}").unlink(missing_ok=True)
+                previous.unlink(missing_ok=True)
+                os.link(last, previous)
+            except OSError as error:
+                raise FileError(previous, why(error, "written")) from error
         trainer.save_checkpoint(last)
         self._saved_step = trainer.global_step
 
@@ -211,6 +167,6 @@ class Checkpoints(lightning.Callback):
         if not number:
             return
         if trainer.global_step != self._saved_step:
-            self._save_last(trainer)
+            self._save_step(trainer)
         trainer.strategy.barrier("interrupted")
         self.stops.stop(number)

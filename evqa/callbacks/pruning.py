@@ -54,7 +54,10 @@ class Pruning(Callback):
 
 
 def report(settings: Pruning, score: float, *, permille: int) -> bool:
-    """Write a score at a point of the training into the journal; true where the trial should stop there."""
+    """Write a score at a point of the training into the journal; true where the trial should stop there.
+
+    What was decided at a point stays: a resumed run comes there again, when the other trials have got further.
+    """
     try:
         import optuna
         from optuna.storages import JournalStorage
@@ -68,9 +71,13 @@ def report(settings: Pruning, score: float, *, permille: int) -> bool:
     study = optuna.load_study(study_name=settings.study, storage=storage, pruner=pruner)
     number = storage.get_trial_id_from_study_id_trial_number(study._study_id, settings.trial)
     trial = optuna.trial.Trial(study, number)
-    if permille not in storage.get_trial(number).intermediate_values:  # a resumed run comes here again
-        trial.report(score, permille)
-    if not trial.should_prune():
-        return False
-    trial.set_user_attr("pruned", permille)
-    return True
+    decided: dict[str, bool] = storage.get_trial(number).user_attrs.get("decided", {})
+    stop = decided.get(str(permille))
+    if stop is None:
+        if permille not in storage.get_trial(number).intermediate_values:
+            trial.report(score, permille)
+        stop = bool(trial.should_prune())
+        trial.set_user_attr("decided", {**decided, str(permille): stop})
+    if stop:
+        trial.set_user_attr("pruned", permille)
+    return stop

@@ -80,7 +80,10 @@ def log_to_wandb(
 
     table = settings_table(study)
     columns: list[str | int] = [*table.columns]
-    with wandb.init(project="evqa", job_type="report", name=title, dir=str(folder), mode=mode) as run:
+    patience = wandb.Settings(init_timeout=10, finish_timeout=10)  # seconds
+    with wandb.init(
+        project="evqa", job_type="report", name=title, dir=str(folder), mode=mode, settings=patience
+    ) as run:
         run.log({"settings": wandb.Table(columns=columns, data=[list(row) for row in table.rows])})
         if study.comparisons:
             rows = [_comparison(one) for one in study.comparisons]

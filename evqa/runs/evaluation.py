@@ -43,12 +43,14 @@ def evaluate_split(
         records=records,
         rejects=[*annotations.rejects, *unreadable],
         scale=run.module.scale,
-        about=describe(run.config, run.checkpoint, split, modal) | {OVERRIDES: list(overrides)},
+        about=describe(run.config, run.checkpoint, split, modal, note=run.note) | {OVERRIDES: list(overrides)},
         facts=known_facts(run.config),
     )
     console = terminal()
     title = f"{name}: n={record['n']}, {record['num_failed']} failed"
     console.print(show.metrics_table(record, title=title))
+    if run.note:
+        console.print(f"Note: {run.note}.")
     console.print(f"Predictions: {run.folder.prediction(name)}")
     return record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
-from evqa.callbacks.checkpoints import Checkpoints, checksum, newest_whole, read_checkpoint
+from evqa.callbacks.checkpoint_files import checksum
+from evqa.callbacks.checkpoints import Checkpoints
 from evqa.callbacks.randomness import StatelessRandomness
-from evqa.callbacks.records import MetricsFile
+from evqa.callbacks.records import MetricsFile, read_rows
 from evqa.callbacks.requeue import Stops
 from evqa.callbacks.speed import Speed
 from evqa.config import identity
@@ -37,8 +39,9 @@ from evqa.runs.card import cost_card
 from evqa.runs.folder import RunFolder
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, follow_parent, is_first
+from evqa.runs.resuming import say_what_cannot_be_restored, start_of, weights_to_score
 from evqa.runs.scoring import score_split, write_predictions
-from evqa.runs.settings import ended_logs
+from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.tuning import trained_parts
 
 REQUEUED_PATIENCE_SECONDS = 120.0  # on a lost node the job's last life may not have noticed yet
@@ -66,6 +69,8 @@ def run(config: DictConfig) -> float | None:
             if folder.is_finished:
                 folder.check_free(config)
                 console.print(f"{folder.path} is finished already; nothing to do.")
+                if asked_by_agent():
+                    _tell_agent(config, folder)
                 return show.print_result(console, folder)
             return _run(config, folder, stops)
 
@@ -81,13 +86,22 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     datamodule = load_data(config, scorer)
     module = build_module(config, scorer, build(config.data.label))
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
-    checkpoint = _place_to_continue(config, folder)
-    trainer = _trainer(config, folder, checkpoint, stops)
+    start = start_of(config, folder, module, _warn)
+    if start.checkpoint is not None:
+        console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
+    metrics = MetricsFile(folder.path)
+    trainer = _trainer(config, folder, metrics, stops)
+    say_what_cannot_be_restored(trainer, start.checkpoint)
     if stops.first_process:  # and not before all that may refuse the run
         folder.prepare(config, list(running_overrides()))
-    with ended_together(trainer), ended_logs(trainer.loggers), stops.deferred():
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-        return evaluate_run(config, folder, module, datamodule)
+    metrics.resume_at(start.step)
+    log = _open_log(config, folder)
+    if log is not None:
+        log.replay(read_rows(metrics.path))
+        metrics.mirror = log.log
+    with ended_together(trainer), ended(log), stops.deferred():
+        trainer.fit(module, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
+        return evaluate_run(config, folder, module, datamodule, log)
 
 
 def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
@@ -117,80 +131,85 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
     return build_datamodule(config, scorer, splits, tuple(failures), build(config.data.label))
 
 
-def _place_to_continue(config: DictConfig, folder: RunFolder) -> Path | None:
-    checkpoint = newest_whole(folder.checkpoints, _warn)
-    if checkpoint is not None and config.resume == "never":
-        raise RunError(
-            f"{folder.path} holds an unfinished run and resume=never. Remove the folder, or use resume=auto."
-        )
-    return checkpoint
-
-
-def _trainer(config: DictConfig, folder: RunFolder, checkpoint: Path | None, stops: Stops) -> lightning.Trainer:
-    metrics = MetricsFile(folder.path)
+def _trainer(config: DictConfig, folder: RunFolder, metrics: MetricsFile, stops: Stops) -> lightning.Trainer:
     checkpoints: Checkpoints = build(config.callbacks.checkpoints, str(folder.checkpoints))
     checkpoints.stops = stops
-    callbacks = [StatelessRandomness(config.seed), Speed(every=config.trainer.log_every), checkpoints]
     others = [node for name, node in config.callbacks.items() if name != "checkpoints" and node is not None]
-    callbacks += [build(node) for node in others]
-    if checkpoint is not None:
-        state = read_checkpoint(checkpoint)
-        metrics.resume_at(state["global_step"])
-        console.print(f"Continuing from {checkpoint.name}: epoch {state['epoch']}, step {state['global_step']}.")
+    callbacks = [StatelessRandomness(config.seed), Speed(every=config.trainer.log_every), *map(build, others)]
     trainer: lightning.Trainer = build(config.trainer).build(
-        callbacks=[*callbacks, *show.progress(config.trainer.progress)], loggers=[metrics, *_loggers(config, folder)]
+        callbacks=[*callbacks, checkpoints, *show.progress(config.trainer.progress)], loggers=[metrics]
     )
     return trainer
 
 
 def evaluate_run(
-    config: DictConfig, folder: RunFolder, module: ScoreModule, datamodule: ScoreDataModule
+    config: DictConfig,
+    folder: RunFolder,
+    module: ScoreModule,
+    datamodule: ScoreDataModule,
+    log: WandbLog | None = None,
 ) -> float | None:
     """Score every split but the training one with the best checkpoint, and write the prediction files."""
-    path = folder.checkpoints / "best.ckpt"
-    if not path.exists():
-        path = folder.checkpoints / "last.ckpt"
-    module.load_trained(read_checkpoint(path))
+    weights = weights_to_score(folder)
+    if weights.note:
+        console.print(f"Note: {weights.note}.")
+    module.load_trained(weights.state)
     trainer = module.trainer
     unreadable = datamodule.failures + module.train_failures()
     for split in [name for name in datamodule.splits if name != "train"]:
         scored = score_split(trainer, module, datamodule, split)
         if trainer.is_global_zero:
-            write_predictions(
+            record = write_predictions(
                 folder,
                 split,
                 scored,
                 records=datamodule.splits[split],
                 rejects=unreadable,
                 scale=module.scale,
-                about=describe(config, path, split),
+                about=describe(config, weights.path, split, note=weights.note),
                 facts=known_facts(config),
             )
+            if log is not None:
+                log.summarize(split, record)
     if not trainer.is_global_zero:
         return None
     folder.finish()
     return show.print_result(console, folder)
 
 
-def describe(config: DictConfig, checkpoint: Path, split: str, modal: str | None = None) -> dict[str, Any]:
-    """State what a prediction file was made with."""
+def describe(
+    config: DictConfig, checkpoint: Path, split: str, modal: str | None = None, *, note: str | None = None
+) -> dict[str, Any]:
+    """State what a prediction file was made with. note: why it is not the best checkpoint."""
     return {
         "split": split,
         "modal": modal or config.modal.name,
         "checkpoint": checkpoint.name,
+        **({"checkpoint_note": note} if note else {}),
         "checkpoint_sha256": checksum(checkpoint),
         "config_sha256": identity.fingerprint(config),
     }
 
 
-def _loggers(config: DictConfig, folder: RunFolder) -> list[Any]:
-    settings = build(config.logger)
-    try:
-        plain = OmegaConf.to_container(config, resolve=False)
-        return list(settings.build(folder.path, name=folder.path.name, group=folder.path.parent.name, config=plain))
-    except (OSError, RuntimeError) as error:
-        _warn(f"W&B is not used: {error}")
-        return []
+def _open_log(config: DictConfig, folder: RunFolder) -> WandbLog | None:
+    plain = OmegaConf.to_container(config, resolve=False)
+    log: WandbLog | None = build(config.logger).build(
+        folder.path, name=folder.path.name, group=folder.path.parent.name, config=plain
+    )
+    return log
+
+
+def _tell_agent(config: DictConfig, folder: RunFolder) -> None:
+    """Give the W&B sweep that has proposed a finished combination its history and its result."""
+    log = _open_log(config, folder)
+    if log is None:
+        return
+    with ended(log):
+        log.replay(read_rows(folder.path / "metrics.jsonl"))
+        for path in sorted((folder.path / "predictions").glob("*.json")):
+            record = json.loads(path.read_text())
+            if record["split"] == path.stem:
+                log.summarize(path.stem, record)
 
 
 def _warn(sentence: str) -> None:

@@ -11,17 +11,17 @@ from typing import Any
 import lightning
 from omegaconf import DictConfig, OmegaConf
 
-from evqa.callbacks.checkpoints import read_checkpoint
+from evqa.callbacks.checkpoint_files import read_checkpoint
 from evqa.config.environment import hidden
 from evqa.config.saved import checked_saved
 from evqa.datamodule import ScoreDataModule
 from evqa.errors import CheckpointError, ConfigError, RunError
-from evqa.files.regular import check_readable
 from evqa.files.terminal import terminal
 from evqa.media.clip import ClipSpec
 from evqa.module import METADATA, ScoreModule
 from evqa.runs.build import Scorer, build, build_datamodule, build_module, build_scorer
 from evqa.runs.folder import RunFolder
+from evqa.runs.resuming import Weights, check_origin, weights_to_score
 from evqa.types import Record
 
 MOVABLE = ("data.", "trainer.accelerator", "trainer.precision", "model.checkpoint")  # what another machine may change
@@ -40,6 +40,7 @@ class LoadedRun:
     scorer: Scorer
     module: ScoreModule
     checkpoint: Path
+    note: str | None = None  # why it is not the best one, where that was asked for
     named: tuple[str, ...] = ()  # keys that the user has set for this command
 
     def may_write(self, key: str) -> bool:
@@ -89,20 +90,27 @@ def load_run(
         _only_read_elsewhere(config, named)
     if full_precision and config.lora.method == "qlora":
         config.lora.method = "lora"
-    file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
-    if checkpoint == "best" and not file.exists():  # no validation had a value, e.g. fewer than three items
-        file = folder.checkpoints / "last.ckpt"
+    weights = _weights(folder, checkpoint)
+    check_origin(weights.path, weights.state, folder.read_config())
+    scorer = build_scorer(config)
+    _check_preprocessing(weights.path, weights.state, scorer)
+    module = build_module(config, scorer, build(config.data.label))
+    try:
+        module.load_trained(weights.state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{weights.path}: {error}") from None
+    return LoadedRun(folder, config, scorer, module, weights.path, weights.note, named)
+
+
+def _weights(folder: RunFolder, checkpoint: str) -> Weights:
+    if checkpoint == "best":
+        return weights_to_score(folder)
+    file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint == "last" else Path(checkpoint)
     if not file.exists():
         raise RunError(
-            f"{path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt."
+            f"{folder.path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt."
         )
-    check_readable(file)
-    state = read_checkpoint(file)
-    scorer = build_scorer(config)
-    _check_preprocessing(file, state, scorer)
-    module = build_module(config, scorer, build(config.data.label))
-    module.load_trained(state)
-    return LoadedRun(folder, config, scorer, module, file, named)
+    return Weights(path=file, state=read_checkpoint(file))
 
 
 def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +13,14 @@ import lightning
 import torch.utils.deterministic
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.loggers import Logger
 
-from evqa.callbacks.checkpoints import WholeCheckpointIO
+from evqa.callbacks.checkpoint_files import WholeCheckpointIO
 from evqa.errors import ConfigError
 from evqa.runs.precision import Bfloat16Weights
 from evqa.runs.processes import cluster_environment
+from evqa.runs.wandb_log import WandbLog, has_login, open_log
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
 
@@ -72,7 +71,7 @@ class TrainerSettings:
             deterministic=self.deterministic,
             enable_progress_bar=self.progress and os.isatty(1),
             enable_model_summary=False,
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             logger=loggers or False,
@@ -124,59 +123,21 @@ class LoggerSettings:
     entity: str | None = None
     tags: tuple[str, ...] = ()
 
-    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any]) -> list[Logger]:
-        """Make the W&B logger; a run that continues keeps its id. Its failure never stops a run."""
+    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any]) -> WandbLog | None:
+        """Open the W&B run of a folder, which keeps its id; None where W&B is not wanted or cannot be used.
+
+        Raises:
+            ConfigError: `mode` asks for a login, and there is none.
+        """
         if self.mode == "none" or os.environ.get("WANDB_MODE") == "disabled":
-            return []
+            return None
         if self.mode == "online" and not has_login():
             raise ConfigError(["logger.mode=online: no W&B login found. Run 'wandb login' or set WANDB_API_KEY."])
         if getattr(rank_zero_only, "rank", 0):
-            return []
-        import wandb
-
-        offline = self.mode == "offline" or (self.mode == "auto" and not has_login())
-        run = wandb.init(
-            project=self.project,
-            entity=self.entity,
-            name=name,
-            id=f"{group}-{name}".replace("/", "-")[-120:],
-            group=group,
-            dir=str(folder),
-            mode="offline" if offline else "online",
-            tags=list(self.tags),
-            config=config,
-            resume="allow",
-            settings=wandb.Settings(silent=True, console="off"),
-        )
-        return [WandbLogger(experiment=run)]
-
-
-@contextlib.contextmanager
-def ended_logs(loggers: Sequence[Logger]) -> Iterator[None]:
-    """End W&B's runs together with ours: the next run of a sweep would log into one that is left open."""
-    logs = [logger.experiment for logger in loggers if isinstance(logger, WandbLogger)]
-    try:
-        yield
-    except BaseException:
-        for log in logs:
-            log.finish(exit_code=1)
-        raise
-    for log in logs:
-        log.finish()
-
-
-def has_login() -> bool:
-    """Tell whether W&B has a key in the environment or in netrc, without asking and without the network."""
-    import netrc
-
-    if os.environ.get("WANDB_MODE") == "offline":
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False
+            return None
+        about = {"project": self.project, "entity": self.entity, "name": name, "group": group, "config": config}
+        online = self.mode == "online" or (self.mode == "auto" and has_login())
+        return open_log(folder, {**about, "tags": list(self.tags)}, online=online)
 
 
 def quiet_lightning() -> None:

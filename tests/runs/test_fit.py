@@ -5,7 +5,8 @@ import shutil
 import pytest
 import torch
 
-from evqa.callbacks.checkpoints import damage, newest_whole
+from evqa.callbacks.checkpoint_files import read_checkpoint
+from evqa.callbacks.checkpoints import newest_whole
 from evqa.callbacks.records import read_rows
 from evqa.callbacks.requeue import Interrupted
 from evqa.config.compose import compose
@@ -96,9 +97,9 @@ def test_a_flipped_byte_in_the_newest_checkpoint_is_noticed(finished, tmp_path):
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
     warnings = []
-    assert newest_whole(tmp_path / "c", warnings.append) == tmp_path / "c" / "previous.ckpt"
+    assert newest_whole(tmp_path / "c", warnings.append).path == tmp_path / "c" / "previous.ckpt"
     assert warnings == [f"{newest} is damaged (its checksum is wrong); trying the one before"]
-    assert damage(tmp_path / "c" / "best.ckpt") is None
+    assert read_checkpoint(tmp_path / "c" / "best.ckpt")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(train, tmp_path, monkeypatch):

@@ -1,0 +1,166 @@
+"""W&B beside the files: the same rows under the same numbers, online or offline. Whatever it does, the run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import netrc
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from evqa.files.names import shown
+from evqa.files.whole import write_whole
+
+CONNECT_SECONDS = 10.0
+FINISH_SECONDS = 10.0
+STEP = "trainer/global_step"
+Mode = Literal["online", "offline"]
+T = TypeVar("T")
+
+
+class WandbLog:
+    """A W&B run that holds the rows of metrics.jsonl; row k is W&B's step k, in whichever life it is sent.
+
+    A server's run that has the first rows already gets only those behind them. An offline run begins empty and gets
+    all: its folder holds the whole history, and the folders of earlier lives are removed.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self.run, self._is_usable = run, True
+        run.define_metric(STEP)
+        run.define_metric("*", step_metric=STEP)
+
+    def replay(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Send what earlier lives have written."""
+        for number, row in enumerate(rows):
+            self.log(number, row)
+        for folder in Path(self.run.dir).parents[1].glob(f"offline-run-*-{self.run.id}"):
+            if folder != Path(self.run.dir).parent:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def log(self, number: int, row: dict[str, Any]) -> None:
+        """Send a row of metrics.jsonl."""
+        if number >= self.run.starting_step:
+            values = {STEP if name == "step" else name: value for name, value in row.items()}
+            self._try(lambda: self.run.log(values, step=number, commit=True))
+
+    def summarize(self, split: str, record: dict[str, Any]) -> None:
+        """Put the final metrics of a split (of the best checkpoint), their intervals and n into the run's summary."""
+        summary = {f"{split}/n": record["n"], f"{split}/num_failed": record["num_failed"]}
+        for name, metric in record["metrics"].items():
+            values = {"": metric["value"], "_low": metric["low"], "_high": metric["high"]}
+            summary |= {f"{split}/{name}{end}": value for end, value in values.items() if value is not None}
+        self._try(lambda: self.run.summary.update(summary))
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the run; what W&B has not taken in time stays in its folder."""
+        try:
+            self.run.finish(exit_code=exit_code)
+        except TimeoutError:
+            folder = Path(self.run.dir).parent
+            _say(f"W&B did not take everything within {FINISH_SECONDS:.0f} s. Send it later: wandb sync {folder}")
+        except Exception as error:  # noqa: BLE001 - W&B raises its own kinds, and whatever its helpers do
+            _say(f"W&B did not end well: {_first_line(error)}")
+
+    def _try(self, send: Callable[[], object]) -> None:
+        """Send, or say once why nothing is sent any more."""
+        if not self._is_usable:
+            return
+        try:
+            send()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._is_usable = False
+            _say(f"W&B is not used from here on: {_first_line(error)}. metrics.jsonl has everything.")
+
+
+def open_log(folder: Path, about: dict[str, Any], *, online: bool) -> WandbLog | None:
+    """Open the W&B run of a folder. about: project, name, configuration and so on, for wandb.init."""
+    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode)), folder, online=online)
+
+
+def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool) -> T | None:
+    """Begin with W&B online, offline where its server does not answer in time or refuses, or say why with neither."""
+    modes: tuple[Mode, ...] = ("online", "offline") if online else ("offline",)
+    for mode in modes:
+        try:
+            return begin(mode)
+        except Exception as error:  # noqa: BLE001 - W&B raises its own kinds, and whatever its helpers do
+            reason = _first_line(error)
+            _forget()
+        if mode == "online":
+            _say(f"W&B cannot be used online ({reason}). Logging offline; later: wandb sync {folder}/wandb/*run-*")
+    _say(f"W&B is not used: {reason}")
+    return None
+
+
+def _init(folder: Path, about: dict[str, Any], mode: Mode) -> Any:
+    import wandb
+
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=CONNECT_SECONDS,
+        finish_timeout=FINISH_SECONDS,
+        finish_timeout_raises=True,
+    )
+    return wandb.init(**about, id=kept_id(folder), dir=str(folder), mode=mode, resume="allow", settings=settings)
+
+
+def _forget() -> None:
+    """End W&B's own process, which would hold the id of a run that could not be opened."""
+    import wandb
+
+    with contextlib.suppress(Exception):
+        wandb.teardown()
+
+
+def kept_id(folder: Path) -> str:
+    """Return the W&B id of a run folder: a sweep's agent chooses it, otherwise it is random once."""
+    file = folder / "wandb" / "id"
+    before = file.read_text().strip() if file.is_file() else ""
+    chosen = os.environ.get("WANDB_RUN_ID") or before or uuid.uuid4().hex[:16]
+    if chosen != before:
+        write_whole(file, f"{chosen}\n")
+    return chosen
+
+
+def asked_by_agent() -> bool:
+    """Tell whether a W&B sweep's agent has started this process and waits for a result under an id of its own."""
+    return bool(os.environ.get("WANDB_SWEEP_ID") or os.environ.get("WANDB_RUN_ID"))
+
+
+@contextlib.contextmanager
+def ended(log: WandbLog | None) -> Iterator[None]:
+    """End W&B's run together with ours: the next run of a sweep would log into one that is left open."""
+    try:
+        yield
+    except BaseException:
+        if log is not None:
+            log.finish(exit_code=1)
+        raise
+    if log is not None:
+        log.finish()
+
+
+def has_login() -> bool:
+    """Tell whether W&B has a key in the environment or in netrc, without asking and without the network."""
+    if os.environ.get("WANDB_MODE") == "offline":
+        return False
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"Warning: {shown(sentence)}\n")
