@@ -12,6 +12,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, exit_code
 from evqa.errors import RunError
+from evqa.files.names import from_system
 from evqa.files.refusals import placed
 
 
