@@ -12,6 +12,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, exit_code
 from evqa.errors import RunError
+from evqa.files.names import from_system
 from evqa.files.refusals import placed
 
 
@@ -65,7 +66,7 @@ def run(flags: argparse.Namespace) -> None:
         if flags.labels:
             runs = [with_labels(one, flags.labels) for one in runs]
         study = compare(pool(runs, split=flags.split, metric=flags.metric), baseline=baseline)
-        title = flags.title or f"Report on {len(runs)} runs"
+        title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
         with placed(flags.out):
             drawn = write_report(study, flags.out, title=title)
     show(study, folder=flags.out)

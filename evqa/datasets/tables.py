@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,8 +160,8 @@ def _parse_object(content: str) -> dict[str, str]:
 
 
 def _check_exists(path: Path) -> None:
-    if not path.exists():
-        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    if not os.path.lexists(path) and os.access(path.parent, os.R_OK | os.X_OK):
+        siblings = [entry.name for entry in path.parent.iterdir()]
         raise AnnotationError(f"{path}: no such table{_nearest(path.name, siblings)}.")
 
 

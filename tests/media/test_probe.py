@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,11 @@ def test_real_files_are_described_as_ffprobe_does(media: Path):
         assert str(info.rotation) == row["rotation"], row["file"]
         assert info.num_frames == int(row["frames"]), row["file"]
         assert info.fps == pytest.approx(float(row["fps_avg"]), abs=1e-3), row["file"]
+
+
+@pytest.mark.parametrize("place", ["pipe", "/dev/zero", "link"])
+def test_only_files_are_hashed(tmp_path, place):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="not a regular file"):
+        content_hash(tmp_path / place)
