@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from evqa.cli import Flags, command
+from evqa.files.refusals import placed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parser().parse_args(arguments)
     from evqa.runs.merging import export_run
 
-    export_run(flags.run, out=flags.out, adapter=flags.adapter, checkpoint=flags.ckpt, overrides=flags.override)
+    with placed(flags.out):
+        export_run(flags.run, out=flags.out, adapter=flags.adapter, checkpoint=flags.ckpt, overrides=flags.override)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from evqa.benchmarking.workers import Kind, Speed, compare_workers
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheSettings
 from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.decoding import as_arrays
 from evqa.media.filling import fill
 from evqa.media.sampling import FrameSampling
 
@@ -123,6 +124,10 @@ def _row(name: str, rounds: Sequence[Mapping[str, Round]], bytes_per_clip: float
     )
 
 
+def _arrays(path: Path, *, spec: ClipSpec) -> dict[str, Any]:
+    return as_arrays(read_clip(path, spec))
+
+
 def _scaling(
     reader: CachedReader, spec: ClipSpec, paths: Sequence[Path], *, rounds: int, workers: int
 ) -> list[Scaling]:
@@ -130,9 +135,9 @@ def _scaling(
 
     What is short is measured more often in a round, rather than for longer, because a machine's speed drifts.
     """
-    uncached = partial(read_clip, spec=spec)
+    uncached, arrays = partial(read_clip, spec=spec), partial(_arrays, spec=spec)
     cases: list[tuple[str, Kind, Any, int, int]] = [  # name, kind, how to read; passes in a measurement, measurements
-        (UNCACHED, "processes", uncached, 1, 1),
+        (UNCACHED, "processes", arrays, 1, 1),
         (UNCACHED, "threads", uncached, 1, 1),
         (RAW, "threads", reader.read, 25, 4),
     ]

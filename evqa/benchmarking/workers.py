@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import torch
+from evqa.errors import MediaError
+from evqa.machine.isolated import call_isolated
 
 Kind = Literal["threads", "processes"]
-
-
-class Barrier(Protocol):
-    """What lets all workers begin together."""
-
-    def wait(self) -> int:
-        """Return when all have come."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +42,8 @@ def measure_workers(
     read: Callable[[Path], Any], paths: Sequence[Path], *, kind: Kind, workers: int, passes: int
 ) -> Speed:
     """Let each worker read all clips `passes` times, beginning together."""
-    run = _threads if kind == "threads" else _processes
-    times = list(run(read, paths, workers, passes))
+    ask = partial(_here if kind == "threads" else _apart, read)
+    times = _threads(ask, paths, workers, passes)
     num_clips = len(paths) * passes
     return Speed(
         wall=num_clips * workers / max(wall for wall, _ in times),
@@ -59,16 +51,37 @@ def measure_workers(
     )
 
 
-def _work(read: Callable[[Path], Any], paths: Sequence[Path], passes: int, barrier: Barrier) -> tuple[float, float]:
+def _here(read: Callable[[Path], Any], path: Path) -> float:
+    """Read a clip in this thread; none of its waiting is elsewhere."""
+    read(path)
+    return 0.0
+
+
+def _apart(read: Callable[[Path], Any], path: Path) -> float:
+    """Read a clip in a process of its own, as all commands decode, and return how long that waited for a core."""
+    outcome = call_isolated(partial(_timed, read=read), path, seconds=600.0)
+    if outcome.value is None:
+        raise MediaError(path, outcome.error or "")
+    return outcome.value[1]
+
+
+def _timed(path: Path, *, read: Callable[[Path], Any]) -> tuple[Any, float]:
+    before = _seconds_waited()
+    return read(path), _seconds_waited() - before
+
+
+def _work(
+    ask: Callable[[Path], float], paths: Sequence[Path], passes: int, barrier: threading.Barrier
+) -> tuple[float, float]:
     """Return wall-clock seconds, and those among them spent waiting for a core."""
     for path in paths:  # what is loaded at the first call is loaded now
-        read(path)
+        ask(path)
     barrier.wait()
-    started, waited = time.perf_counter(), _seconds_waited()
+    started, waited = time.perf_counter(), -_seconds_waited()
     for _ in range(passes):
         for path in paths:
-            read(path)
-    return time.perf_counter() - started, _seconds_waited() - waited
+            waited += ask(path)
+    return time.perf_counter() - started, waited + _seconds_waited()
 
 
 def _seconds_waited() -> float:
@@ -80,37 +93,14 @@ def _seconds_waited() -> float:
 
 
 def _threads(
-    read: Callable[[Path], Any], paths: Sequence[Path], workers: int, passes: int
+    ask: Callable[[Path], float], paths: Sequence[Path], workers: int, passes: int
 ) -> list[tuple[float, float]]:
     barrier, times = threading.Barrier(workers), list[tuple[float, float]]()
     threads = [
-        threading.Thread(target=lambda: times.append(_work(read, paths, passes, barrier))) for _ in range(workers)
+        threading.Thread(target=lambda: times.append(_work(ask, paths, passes, barrier))) for _ in range(workers)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     return times
-
-
-def _processes(
-    read: Callable[[Path], Any], paths: Sequence[Path], workers: int, passes: int
-) -> Iterator[tuple[float, float]]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["evqa.media.cache"])
-    barrier = context.Barrier(workers)
-    ends = []
-    for _ in range(workers):
-        ours, theirs = context.Pipe(duplex=False)
-        context.Process(target=_process, args=(read, list(paths), passes, barrier, theirs), daemon=True).start()
-        theirs.close()
-        ends.append(ours)
-    for end in ends:
-        yield end.recv()
-
-
-def _process(
-    read: Callable[[Path], Any], paths: Sequence[Path], passes: int, barrier: Barrier, answer: Connection
-) -> None:
-    torch.set_num_threads(1)
-    answer.send(_work(read, paths, passes, barrier))

@@ -48,11 +48,13 @@ def _decode(path: Path, *, spec: ClipSpec) -> tuple[dict[str, Any] | str, bool]:
         limit = spec.limits.timeout_seconds
         stalled = time.monotonic() - wall > 2 * limit and time.thread_time() - cpu < limit
         return error.reason, not (stalled or isinstance(error.__cause__, OSError | MemoryError))
-    return {field.name: _as_array(getattr(clip, field.name)) for field in dataclasses.fields(Clip)}, True
+    return as_arrays(clip), True
 
 
-def _as_array(value: Any) -> Any:
-    return value.numpy() if isinstance(value, torch.Tensor) else value
+def as_arrays(clip: Clip) -> dict[str, Any]:
+    """Return the fields of a clip with arrays for tensors, which travel to another process without a copy more."""
+    values = {field.name: getattr(clip, field.name) for field in dataclasses.fields(Clip)}
+    return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
 
 
 def _as_tensor(value: Any) -> Any:

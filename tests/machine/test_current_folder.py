@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from evqa.machine import children
 
 PROGRAM = Path(sys.executable).with_name("evqa")
 TRAP = "import os, sys; open(os.environ['EVQA_MARKER'], 'a').write(f'{__name__} in {sys.argv}; ')"
@@ -64,3 +67,38 @@ def test_no_command_and_no_process_of_it_runs_a_file_of_the_current_folder(trapp
         done = run(trapped, str(PROGRAM), *arguments)
         assert done.returncode == 0, (name, done.stdout, done.stderr)
         assert not (trapped / "marker").exists(), (name, (trapped / "marker").read_text())
+
+
+def test_python_m_takes_the_current_folder_off_its_path_before_anything_is_imported(tmp_path: Path) -> None:
+    """For `python -m`, Python itself looks into the current folder for `runpy`, its imports, and `evqa`."""
+    listing = run(tmp_path, sys.executable, "-c", "import runpy, sys; print(*sys.modules)").stdout.split()
+    lay_traps(tmp_path)
+    for name in {"evqa", *(module.partition(".")[0] for module in listing)}:
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        (tmp_path / f"{name}.py").unlink(missing_ok=True)
+    for arguments in (["train", "--cfg", "job"], ["predict", "--help"], ["prepare", "modle=tiny"]):
+        done = run(tmp_path, sys.executable, "-m", f"evqa.{arguments[0]}", *arguments[1:])
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "marker").exists(), (tmp_path / "marker").read_text()
+
+
+@pytest.mark.parametrize("entry", ["", ".", "{here}"])
+def test_children_get_the_path_without_the_current_folder(
+    entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry.format(here=tmp_path), "/some/where", *sys.path])
+    paths = children.child_environment()["PYTHONPATH"].split(os.pathsep)
+    assert paths[0] == "/some/where"
+    assert str(tmp_path) not in paths
+    assert children.child_environment()["PYTHONSAFEPATH"] == "1"
+
+
+def test_a_checkout_that_is_run_from_its_root_stays_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(children.PACKAGE_PLACE)
+    monkeypatch.setattr(sys, "path", [children.PACKAGE_PLACE, *sys.path])
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    children.leave_current_folder()
+    assert sys.path[0] == children.PACKAGE_PLACE
+    assert children.PACKAGE_PLACE in os.environ["PYTHONPATH"].split(os.pathsep)
+    assert os.environ["PYTHONSAFEPATH"] == "1"
