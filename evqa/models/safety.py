@@ -40,16 +40,16 @@ SIZES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("num_buckets", "max_distance", "predictor_class", "num_position_embeddings"), (1, 1_000_000)),
     **{"vocab_size": (1, 10_000_000), "max_position_embeddings": (1, 100_000_000), "d_model": (1, 8_192)},
     **{"head_dim": (2, 4_096), "max_source_positions": (1, 10_000), "tokenizer_model_max_length": (1, 2**31)},
-    **{"mm_vision_select_layer": (-1_000, 1_000), "num_frames": (1, 100_000), "seconds_per_chunk": (1, 1_000)},
-    **{"tokens_per_second": (1, 1_000), "position_id_per_seconds": (1, 1_000)},
+    **{"mm_vision_select_layer": (-1_000, 1_000), "num_frames": (1, 100_000)},
 }
 MEASURES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("rms_norm_eps", "layer_norm_eps"), (0.0, 1.0)),
     **dict.fromkeys(("attention_dropout", "encoder_layerdrop", "dropout"), (0.0, 1.0)),
+    **dict.fromkeys(("tokens_per_second", "position_id_per_seconds", "seconds_per_chunk"), (0.0, 1_000.0)),
     **{"rope_theta": (1.0, 1e15), "layer_wise_gradient_decay_ratio": (0.0, 1.0)},
 }
 LISTS = ("mrope_section", "fullatt_block_indexes", "deepstack_visual_indexes")
-OPTIONAL = ("head_dim", "tokenizer_model_max_length")  # null stands for a value that is computed
+OPTIONAL = ("head_dim", "tokenizer_model_max_length", "num_frames")  # null stands for a value that is computed
 PARTS = ("text_config", "vision_config", "audio_config", "thinker_config", "beats_config", "rope_parameters",
          "rope_scaling")  # fmt: skip
 
