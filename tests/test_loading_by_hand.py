@@ -62,6 +62,7 @@ def test_a_seed_is_the_hash_of_its_words():
     digest = hashlib.sha256(b"order/5/2").digest()
     assert seed_of("order", 5, 2) == int.from_bytes(digest[:8], "little") // 2 < 2**63
     assert seed_of("a", "b") != seed_of("ab")
+    assert seed_of("\udce9") == int.from_bytes(hashlib.sha256(b"\xe9").digest()[:8], "little") // 2  # a file's name
 
 
 def test_a_sample_has_its_label_in_both_scales_and_what_its_file_lacks():

@@ -97,6 +97,12 @@ def test_columns_of_a_tsv_are_told_apart_by_tabs(tmp_path, name):
     assert columns_of(tmp_path / name) == ["Id", "A,B"]
 
 
+def test_names_of_files_that_are_no_utf8_stay_what_they_are(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_bytes(b"Id,ECR\n\xe9.mp4,0.5\n")
+    assert dict(read_scores(path).values) == {"\udce9.mp4": 0.5}
+
+
 def test_spaces_around_a_number_do_not_matter_and_lines_end_as_on_unix(tmp_path):
     path = tmp_path / "spaces.csv"
     path.write_text("Id,ECR\nx, 0.5 \ny,  \n")
