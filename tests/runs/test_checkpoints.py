@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import threading
 import zipfile
@@ -14,7 +15,7 @@ import torch
 
 from evqa import eval as evaluation
 from evqa.callbacks.checkpoint_files import SIDE, WholeCheckpointIO, checksum, read_checkpoint
-from evqa.errors import CheckpointError, MediaError, RunError
+from evqa.errors import CheckpointError, FileError, MediaError, RunError
 from evqa.media.cache import CachedReader
 from evqa.module import METADATA, Scored, ScoreModule
 from evqa.runs.load import load_run
@@ -177,6 +178,20 @@ def test_who_reads_while_a_checkpoint_is_replaced_finds_a_whole_one(good, tmp_pa
     finally:
         done.set()
         thread.join()
+
+
+def test_a_full_disk_is_a_sentence_and_the_old_checkpoint_stays(good, tmp_path):
+    state, _ = good
+    path, limits = tmp_path / "last.ckpt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    WholeCheckpointIO().save_checkpoint(state, path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(FileError, match=r"last.ckpt cannot be written: file too large"):
+            WholeCheckpointIO().save_checkpoint({**state, "epoch": 99}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_checkpoint(path)["epoch"] == state["epoch"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.fixture
