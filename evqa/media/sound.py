@@ -17,6 +17,7 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evqa.errors import MediaError
 from evqa.media.audio import AudioWindow
 from evqa.media.demux import Track
 from evqa.media.layout import is_safe_to_decode
@@ -25,8 +26,9 @@ from evqa.media.priming import drop_as_published
 from evqa.types import SAMPLE_RATE_HZ
 
 _JOINED_SAMPLES = 4000
-_NOTICEABLE_SECONDS = 0.1  # a shorter hole is a matter of rounded or unsteady time stamps
-_STARTS_AGAIN_SECONDS = 1.0
+_JUMP_SECONDS = 0.1  # less is a matter of rounded or unsteady time stamps
+_NOTICEABLE_SECONDS = 0.25  # holes that add up to less stay closed, as the published code leaves all of them
+_NEW_START_SECONDS = 1.0
 
 
 class Mono16k:
@@ -121,11 +123,13 @@ class Sound:
         self._budget = budget
         self._window = window
         self._collected = Mono16k(budget, order=track.channels.order if track.channels else None)
-        self._hole_seconds = 0.0
-        self._expected = self._heard_until = 0.0  # in the container's time; without and with what was out of place
+        self._expected = 0.0  # where the next frame should begin, in the container's time
+        self._hole_seconds = self._open_seconds = 0.0
         try:
             self._collect()
             self.pcm_S = self._collected.finish()[: window.num_samples]
+        except MediaError:  # a limit
+            raise
         except (av.FFmpegError, ValueError):  # a channel layout, rate or sample format that cannot be converted
             self.notes.append("the sound cannot be converted to 16 kHz mono")
             self.pcm_S = torch.empty(0, dtype=torch.int16)
@@ -146,20 +150,19 @@ class Sound:
         time, after = self._time(frame), None if following is None else self._time(following)
         if time is None:
             time = self._expected
-        elif after is not None and after >= time:
-            self._fill(min(time - self._expected, time - self._heard_until))
-        if time < self._heard_until - _STARTS_AGAIN_SECONDS:
-            self._heard_until = time
+        elif after is not None and after >= time and abs(time - self._expected) >= _JUMP_SECONDS:
+            self._add_hole(time - self._expected)
         self._expected = time + seconds
-        self._heard_until += seconds
 
-    def _fill(self, seconds: float) -> None:
-        if seconds < _NOTICEABLE_SECONDS:
+    def _add_hole(self, seconds: float) -> None:
+        """Fill holes when they have added up to what matters; a step back makes up for one, or is a new start."""
+        self._open_seconds = 0.0 if seconds < -_NEW_START_SECONDS else self._open_seconds + seconds
+        if self._open_seconds < _NOTICEABLE_SECONDS:
             return
-        self._hole_seconds += seconds
-        self._heard_until += seconds
         if self._window.keeps_times:
-            self._collected.add_silence(seconds, most=self._window.num_samples)
+            self._collected.add_silence(self._open_seconds, most=self._window.num_samples)
+        self._hole_seconds += self._open_seconds
+        self._open_seconds = 0.0
 
     def _note_holes(self) -> None:
         if self._hole_seconds:
@@ -190,7 +193,7 @@ class Sound:
                 continue
             for frame in frames:
                 if self.start_seconds is None and frame.pts is not None:
-                    self.start_seconds = self._expected = self._heard_until = self._time(frame) or 0.0
+                    self.start_seconds = self._expected = self._time(frame) or 0.0
                 yield frame
         if num_damaged:
             self.notes.append(f"damaged places in the sound, skipped: {num_damaged}")
