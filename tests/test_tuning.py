@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -133,15 +134,15 @@ def test_full_tuning_keeps_the_precision_it_finds(model):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
-def written_adapter(model, tuning, folder, base):
+def written_adapter(model, tuning, folder, *, revision=None):
     apply_tuning(model, tuning)
-    save_adapter(model, tuning, folder, base=base)
+    save_adapter(model, tuning, folder, base="org/base", revision=revision)
     return json.loads((folder / "adapter_config.json").read_text()), load_file(folder / "adapter_model.safetensors")
 
 
 def test_a_saved_adapter_names_its_base_layers_and_whole_modules(model, tmp_path):
     tuning = Tuning(method="lora", rank=3, alpha=12, dropout=0.25)
-    config, state = written_adapter(model, tuning, tmp_path, "org/base@abc123")
+    config, state = written_adapter(model, tuning, tmp_path, revision="abc123")
     assert {key: config[key] for key in ("r", "lora_alpha", "lora_dropout", "bias", "inference_mode")} == {
         "r": 3,
         "lora_alpha": 12,
@@ -155,24 +156,31 @@ def test_a_saved_adapter_names_its_base_layers_and_whole_modules(model, tmp_path
     assert set(config["modules_to_save"]) == {"eyes", "ears", "text"}
     weights = {name.replace(".default.", "."): p for name, p in model.named_parameters() if p.requires_grad}
     assert set(state) == {f"base_model.model.{name}" for name in weights}
+    with safe_open(tmp_path / "adapter_model.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
     assert all(torch.equal(state[f"base_model.model.{name}"], p) for name, p in weights.items())
 
 
 def test_an_adapter_alone_saves_no_whole_module_and_a_base_without_revision_has_none(model, tmp_path):
-    config, state = written_adapter(model, Tuning(method="lora", rank=2, train=()), tmp_path, "org/base")
-    assert (config["modules_to_save"], config["revision"]) == (None, None)
+    config, state = written_adapter(model, Tuning(method="lora", rank=2, train=()), tmp_path)
+    assert (config["modules_to_save"], config["revision"], config["task_type"]) == (None, None, None)
     assert all(is_adapter(name) for name in state)
+
+
+def test_an_adapter_says_its_task_where_its_base_has_a_published_class(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(model), "published_class", lambda self: "Qwen2ForCausalLM")
+    assert written_adapter(model, Tuning(method="lora", rank=2), tmp_path)[0]["task_type"] == "CAUSAL_LM"
 
 
 def test_a_list_of_modules_is_saved_one_by_one(model, tmp_path):
     model.eyes = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
-    config, _ = written_adapter(model, Tuning(method="lora", rank=2), tmp_path, "base")
+    config, _ = written_adapter(model, Tuning(method="lora", rank=2), tmp_path)
     assert set(config["modules_to_save"]) == {"eyes.0", "eyes.1", "ears", "text"}
 
 
 def test_a_model_without_adapters_is_not_saved_as_one(model, tmp_path):
     with pytest.raises(ConfigError) as error:
-        written_adapter(model, Tuning(), tmp_path, "base")
+        written_adapter(model, Tuning(), tmp_path)
     assert error.value.problems == [
         "--adapter: the run trained no adapter (lora=none); leave the flag out to export it whole."
     ]

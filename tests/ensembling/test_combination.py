@@ -1,6 +1,8 @@
 """Combinations and their weights, by hand and against the textbook's formulas."""
 
 import json
+import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -80,6 +82,37 @@ def test_another_file_is_not_taken_for_weights(tmp_path, content):
         load(path)
     assert str(error.value).startswith(f"{path}: not a file of weights that evqa.ensemble wrote (")
     assert str(error.value).endswith(").")
+
+
+@pytest.mark.parametrize("method", ["weights", "stack"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "magic"},
+        {"weights": [1.0]},
+        {"centres": []},
+        {"spreads": []},
+        {"spreads": [1.0, 0.0]},
+        {"weights": [1.0, math.nan]},
+        {"centres": [math.inf, 0.0]},
+        {"offset": math.nan},
+    ],
+    ids=str,
+)
+def test_weights_that_do_not_fit_together_are_refused(tmp_path, method, change):
+    path = tmp_path / "w.json"
+    fields = {**asdict(FITTED), "method": method}
+    path.write_text(json.dumps({"combination": fields}))
+    assert load(path)[0].method == method
+    path.write_text(json.dumps({"combination": {**fields, **change}}))
+    with pytest.raises(AnnotationError, match=r"not a file of weights that evqa\.ensemble wrote"):
+        load(path)
+
+
+def test_equal_weights_need_neither_centres_nor_spreads(tmp_path):
+    for method in ("mean", "rank_mean"):
+        save(tmp_path / "w.json", equal(method, ["a", "b"]), about={})
+        assert load(tmp_path / "w.json")[0] == equal(method, ["a", "b"])
 
 
 def test_a_missing_file_of_weights_is_a_sentence(tmp_path):
