@@ -99,6 +99,7 @@ class _Checker:
         ]
         if schema is None:
             self.problems += [] if free or TARGET in node else list(self.unread(node, path))
+            self.problems += list(self.unbuilt(node, path))
             self.problems += [f"{_join(path, key)}: {text}" for key, text in _value_problems(node, keys, {})]
             return {}
         parameters = dict(schema.parameters)
@@ -122,6 +123,12 @@ class _Checker:
         for key, child in _children(node):
             if not isinstance(child, DictConfig | ListConfig) and child is not None and not _is_null(node, key):
                 yield f"{_join(path, key)}: nothing reads it, because '{path}' has no _target_."
+
+    def unbuilt(self, node: DictConfig, path: str) -> Iterator[str]:
+        """A node that names no class although it says so, or although something is built at its place."""
+        empty = self.placed and place_at(path) is not None and not list(self.unread(node, path))
+        if _target(node) is None and (TARGET in node or empty):
+            yield f"{_join(path, TARGET)}: names no class, and something is built here."
 
     def unknown_key(self, path: str, schema: Schema, key: str, known: set[str]) -> str:
         if path == "":

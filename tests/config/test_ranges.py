@@ -222,6 +222,14 @@ def test_a_node_that_the_checker_does_not_know_can_hold_no_class():
     assert problem == "mine._target_: nothing is built here; give plain values."
 
 
+def test_a_place_for_a_class_names_one():
+    from omegaconf import OmegaConf
+
+    cfg = OmegaConf.create({"run": {"root": "runs"}, "schedule": {}})
+    (problem,) = check(cfg, groups=("schedule",), placed=True).problems
+    assert problem == "schedule._target_: names no class, and something is built here."
+
+
 def test_settings_are_dataclasses_or_constructors_with_the_same_rules():
     from evqa.media.limits import Limits
 

@@ -99,6 +99,8 @@ OURS = {"_target_": "evqa.losses.Mse"}
             "${oc.decode:'[1]'}",
             "data.limits must be a single value where it comes from the environment.",
         ),
+        ("optimizer._target_", None, "optimizer._target_: names no class, and something is built here."),
+        ("data.label._target_", None, "data.label._target_: names no class, and something is built here."),
         ("data.cache", "${oc.decode:${oc.env:NO,'{a: 1}'}}", "data.cache must be a single value where it comes from"),
         ("run.name", r"\\${seed}", r"run.name holds '\\${seed}'; a run's file has plain values"),
         ("loss._target_", "${oc.env:HOME}", "loss._target_: ${oc.env:HOME} is no class of evqa"),
