@@ -98,7 +98,6 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     start = start_of(config, folder, module, warn)
     if start.checkpoint is not None:
         console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
-    if start.checkpoint is not None:
         for note in check_checkpoint(start.checkpoint, start.metadata, datamodule.origin):
             warn(note)
     metrics = MetricsFile(folder.path)

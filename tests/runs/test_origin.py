@@ -186,7 +186,7 @@ def test_a_run_from_before_digests_were_kept_goes_on_and_says_so(own, monkeypatc
 
 
 def resave(file, state):
-    from evqa.callbacks.checkpoints import WholeCheckpointIO
+    from evqa.callbacks.checkpoint_files import WholeCheckpointIO
 
     WholeCheckpointIO().save_checkpoint(state, file)
 
