@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import lightning
 import torch
@@ -53,7 +53,10 @@ class Reading:
 
 
 class ScoreDataModule(lightning.LightningDataModule):
-    """Serves the splits of a data set in the order that (seed, epoch) gives."""
+    """Serves the splits of a data set in the order that (seed, epoch) gives.
+
+    origin: what the data held when a run loaded it (`evqa.runs.origin`); empty where no run did.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class ScoreDataModule(lightning.LightningDataModule):
         super().__init__()
         self.splits, self.failures, self.reading, self.loading = splits, tuple(failures), reading, loading
         self.seed, self.modal_dropout, self.pin = seed, modal_dropout, pin
+        self.origin: dict[str, Any] = {}
 
     def train_dataloader(self) -> Loader:
         """Shuffle the training split; the last, smaller batch is kept."""

@@ -22,7 +22,7 @@ from evqa.heads.base import Wording
 from evqa.machine.isolated import stop_calls
 from evqa.models.base import Inputs, Preparer
 from evqa.prompts import Prompt
-from evqa.types import Batch, Clip, Failure, LabelScale, Record
+from evqa.types import SAMPLE_RATE_HZ, Batch, Clip, Failure, LabelScale, Record
 
 Place = tuple[int, int]  # (epoch, index of the record)
 
@@ -75,6 +75,10 @@ class Samples(Dataset[Sample]):
             clip = self.read(record.path)
         except MediaError as error:
             return Sample(id=record.id, failure=Failure(id=record.id, reason=error.reason))
+        if clip.frames_FHWC is None and not has_sound(clip):
+            lacks = "; ".join(clip.missing) or "neither picture nor sound"
+            reason = f"holds nothing of what was asked for ({lacks})"
+            return Sample(id=record.id, failure=Failure(id=record.id, reason=reason))
         if self.modal_dropout:
             clip = self._drop_modality(clip, random.Random(seed_of("modal", self.seed, epoch, record.id)))
         answer = self.wording.answer(unit if self.learn else None, self.prompt)
@@ -82,12 +86,19 @@ class Samples(Dataset[Sample]):
         return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=clip.missing)
 
     def _drop_modality(self, clip: Clip, draw: random.Random) -> Clip:
-        has_both = clip.frames_FHWC is not None and (clip.waveform_S is not None or clip.fbank_RM is not None)
+        has_both = clip.frames_FHWC is not None and has_sound(clip)
         if not has_both or draw.random() >= self.modal_dropout:
             return clip
         if draw.random() < 0.5:
             return replace(clip, frames_FHWC=None, seconds_F=None)
         return replace(clip, waveform_S=None, fbank_RM=None)
+
+
+def has_sound(clip: Clip) -> bool:
+    """Whether a clip holds enough sound for a token: a model may make none of less than 0.175 s (16 rows)."""
+    if clip.fbank_RM is not None:
+        return len(clip.fbank_RM) >= 16
+    return clip.waveform_S is not None and len(clip.waveform_S) >= 0.175 * SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from evqa.errors import ConfigError
 class Loss(ABC):
     """A differentiable distance between scores and labels.
 
-    needs_pairs: says nothing about one item alone, so that a batch of one trains nothing.
+    needs_pairs: says nothing about one item alone, so that a batch of one trains nothing. Such a loss sees one batch of
+        one process at a time: accumulation and more processes average it over more batches, by their items.
     """
 
     needs_pairs: ClassVar[bool] = False

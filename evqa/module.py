@@ -23,6 +23,7 @@ from evqa.models.base import Model
 from evqa.optimization import AdamW, WarmupCosine
 from evqa.tuning import is_adapter, part_of
 from evqa.types import Batch, Failure, LabelScale
+from evqa.window import Window
 
 METADATA = "evqa"  # key of our own entries in a checkpoint
 
@@ -76,14 +77,14 @@ class ScoreModule(lightning.LightningModule):
         self.model, self.head, self.criterion, self.scale = model, head, criterion, scale
         self.optimizer, self.schedule = optimizer, schedule
         self.metadata, self.max_failures = metadata, max_failures
-        self.strict_loading = False  # a checkpoint holds what was trained, not the frozen base
+        self.strict_loading = False  # a checkpoint does not hold the published base
         self.scored = Scored()  # of this rank, since the split began
         self._train_failures: dict[str, Failure] = {}
 
     # ---- training
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the loss of one batch; a loss that is not finite stops the run and names the batch."""
+        """Return the weighted loss of one batch; one that is not finite stops the run and names the batch."""
         self._count_failures(batch.failures)
         if not len(batch):
             return self._zero_loss()
@@ -95,9 +96,26 @@ class ScoreModule(lightning.LightningModule):
                 f"{', '.join(batch.ids)}. Lower optimizer.learning_rate, or look at these items; the last checkpoint "
                 "is from before."
             )
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
-        self.log("train/padding", 1.0 - output.mask_BT.float().mean(), batch_size=len(batch))
-        return loss
+        return self._window.add(loss, self.head.count(output, batch.label_B), output.mask_BT)
+
+    def on_train_start(self) -> None:
+        """Begin to count; a checkpoint is only ever saved between two windows."""
+        self._window = Window(
+            unit=self._data().loading.batch_size,
+            num_batches=self.trainer.accumulate_grad_batches,
+            device=self.device,
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the mean over the items of all micro-batches and processes; log the loss that the step lowers."""
+        strategy = self.trainer.strategy
+        seen = self._window.close(
+            (weight for group in optimizer.param_groups for weight in group["params"]),
+            world=self.trainer.world_size,
+            add_up=lambda sum_S: strategy.reduce(sum_S, reduce_op="sum"),
+        )
+        self.log("train/loss", seen.loss, prog_bar=True)
+        self.log("train/padding", seen.padding)
 
     def _zero_loss(self) -> Tensor:
         return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
@@ -205,12 +223,25 @@ class ScoreModule(lightning.LightningModule):
         inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
         return replace(batch, inputs=inputs, label_B=batch.label_B.to(device, non_blocking=True))
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what was trained and the settings that scoring must share."""
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        checkpoint["state_dict"] = {
-            name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trained
+    def kept(self) -> dict[str, Tensor]:
+        """Name what a checkpoint holds: what was trained, buffers, and frozen weights that no published base has.
+
+        Layers in 4 bits are left out: their adapters fit the base in full precision too, which follows from the seed.
+        """
+        weights = {
+            name: weight
+            for name, weight in self.named_parameters()
+            if weight.requires_grad or not (self._is_published(name) or hasattr(weight, "quant_state"))
         }
+        return weights | dict(self.named_buffers())
+
+    def _is_published(self, name: str) -> bool:
+        return name.startswith("model.") and self.model.is_published(name.removeprefix("model."))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what scoring needs beside the published base, and the settings that it must share."""
+        kept = self.kept()
+        checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name in kept}
         self._count_failures(gather(Scored(failures=self.train_failures())).failures)
         failures = [(failure.id, failure.reason) for failure in self.train_failures()]
         checkpoint[METADATA] = {**self.metadata, "train_failures": failures}
@@ -221,7 +252,9 @@ class ScoreModule(lightning.LightningModule):
         self._train_failures = {id_: Failure(id=id_, reason=reason) for id_, reason in failures}
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
-        """Load the trained weights of a checkpoint.
+        """Load the weights of a checkpoint.
+
+        Frozen weights that it lacks (it was made before they were kept, or in 4 bits) stay as the seed made them.
 
         Raises:
             CheckpointError: as `check_fits`.
@@ -230,15 +263,15 @@ class ScoreModule(lightning.LightningModule):
         self.load_state_dict(checkpoint["state_dict"], strict=False)
 
     def check_fits(self, checkpoint: dict[str, Any]) -> None:
-        """Compare the weights of a checkpoint with what is trained here.
+        """Compare the weights of a checkpoint with those that one of this run holds.
 
         Raises:
             CheckpointError: weights are missing, unexpected, or of another shape.
         """
-        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-        state = checkpoint["state_dict"]
-        missing, unexpected = sorted(trained.keys() - state.keys()), sorted(state.keys() - trained.keys())
-        wrong = [name for name in trained.keys() & state.keys() if not _alike(trained[name], state[name])]
+        kept, state = self.kept(), checkpoint["state_dict"]
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        missing, unexpected = sorted(trained - state.keys()), sorted(state.keys() - kept.keys())
+        wrong = [name for name in kept.keys() & state.keys() if not _alike(kept[name], state[name])]
         if missing or unexpected or wrong:
             raise CheckpointError(
                 f"the checkpoint does not fit the model: missing {missing[:5]} ({len(missing)}), unexpected "
@@ -247,7 +280,7 @@ class ScoreModule(lightning.LightningModule):
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and other.is_floating_point()
+    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
 
 
 def gather(scored: Scored) -> Scored:

@@ -55,7 +55,8 @@ class AdamW:
 class WarmupCosine:
     """Linear warm-up from 0, then half a cosine down to `final` times the rate.
 
-    warmup: share of all optimizer steps (LMM-EVQA: 0.03, rounded up).
+    warmup: share of all optimizer steps (LMM-EVQA: 0.03, rounded up). A training of a single step has none: it would
+        learn nothing, as it does in the original.
     """
 
     warmup: Annotated[float, "0 <= warmup <= 1"] = 0.03
@@ -63,7 +64,7 @@ class WarmupCosine:
 
     def factor(self, step: int, *, num_steps: int) -> float:
         """Return the multiplier of the learning rate for a 0-based optimizer step."""
-        num_warmup = math.ceil(self.warmup * num_steps)
+        num_warmup = math.ceil(self.warmup * num_steps) if num_steps > 1 else 0
         if step < num_warmup:
             return step / max(1, num_warmup)
         progress = (step - num_warmup) / max(1, num_steps - num_warmup)

@@ -10,7 +10,7 @@ FLOORS = {
     0: ("types", "errors", "__init__"),
     1: ("files", "machine", "media", "metrics", "losses", "prompts", "config"),
     2: ("models", "heads", "datasets", "ensembling", "reporting"),
-    3: ("loading", "module", "datamodule", "callbacks", "tuning", "optimization"),
+    3: ("loading", "module", "datamodule", "callbacks", "tuning", "optimization", "window"),
     4: ("runs", "benchmarking"),
     5: ("train", "prepare", "eval", "predict", "ensemble", "report", "submit", "benchmark", "merge", "cli", "__main__"),
 }
@@ -25,7 +25,7 @@ STAIRS = [
     ("config", "files"),
     ("config", "machine"),
     ("module", "datamodule", "loading"),
-    ("module", "tuning", "optimization"),
+    ("module", "tuning", "optimization", "window"),
     ("callbacks", "module", "loading"),
     ("benchmarking", "runs"),
     ("models", "heads"),

@@ -36,7 +36,7 @@ class Echo(Preparer):
 def read(path: Path) -> Clip:
     if path.name == "7.mp4":
         raise MediaError(path, "is empty")
-    return Clip(frames_FHWC=torch.zeros(1, 2, 2, 3, dtype=torch.uint8), waveform_S=torch.zeros(4), missing=("a",))
+    return Clip(frames_FHWC=torch.zeros(1, 2, 2, 3, dtype=torch.uint8), waveform_S=torch.zeros(2800), missing=("a",))
 
 
 def samples(num_records=20, **more):
@@ -68,6 +68,31 @@ def test_a_file_that_cannot_be_read_is_a_failure_and_never_another_item():
     assert [(failure.id, failure.reason) for failure in failures] == [("7", "is empty")]
     assert list(itertools.chain(*ids(batches))) == [str(i) for i in range(20) if i != 7]
     assert ids(batches)[2] == ("6", "8")
+
+
+SOUND = torch.zeros(16_000)
+NOTHING_LEFT = {
+    "no sound": Clip(missing=("no audio track",)),
+    "no sample of sound": Clip(waveform_S=SOUND[:0], missing=("no audio track",)),
+    "less sound than a token": Clip(waveform_S=SOUND[:2000], missing=("no audio track",)),
+    "too few rows": Clip(fbank_RM=torch.zeros(15, 128), missing=("no audio track",)),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_LEFT)
+def test_an_item_without_anything_that_was_asked_for_is_a_failure(case):
+    data = dataclasses.replace(samples(1), read=lambda path: NOTHING_LEFT[case])
+    failure = data[(0, 0)].failure
+    assert str(failure) == "Id 0: holds nothing of what was asked for (no audio track)"
+
+
+@pytest.mark.parametrize(
+    "left", [{"frames_FHWC": torch.zeros(1, 2, 2, 3)}, {"waveform_S": SOUND}, {"fbank_RM": torch.zeros(16, 128)}]
+)
+def test_an_item_that_lacks_one_of_two_is_served_and_says_so(left):
+    data = dataclasses.replace(samples(1), read=lambda path: Clip(**left, missing=("the other one",)))
+    assert data[(0, 0)].failure is None
+    assert data[(0, 0)].missing == ("the other one",)
 
 
 def test_labels_are_exact_in_their_own_scale_and_0_to_1_for_the_loss():

@@ -24,6 +24,15 @@ def test_warm_up_rises_to_the_full_rate_and_the_cosine_ends_at_the_final_one():
     assert factors[10:] == sorted(factors[10:], reverse=True)
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.03, 0.5, 1.0])
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 10])
+def test_no_number_of_steps_trains_nothing(num_steps, warmup):
+    schedule = WarmupCosine(warmup=warmup)
+    factors = [schedule.factor(step, num_steps=num_steps) for step in range(num_steps)]
+    assert sum(factors) > 0
+    assert num_steps > 1 or factors == [1.0]
+
+
 def test_parts_have_their_own_rates_and_vectors_are_not_decayed():
     layer = nn.Linear(3, 2)
     optimizer = AdamW(learning_rate=1e-3, rates={"vision": 2e-6}, weight_decay=0.1).build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +17,8 @@ from evqa.config import environment
 from evqa.config.check import quoted_choices
 
 DEFAULT_EXPERIMENT = "default"
+
+PROCESSES = "trainer.devices x trainer.num_nodes"  # of a run; which of the two it is does not matter
 
 # What does not change a run's results, or only where it lies and how it is watched.
 IRRELEVANT = (
@@ -110,7 +113,7 @@ def fingerprint(cfg: DictConfig | Mapping[str, Any]) -> str:
 
 def difference(saved: DictConfig | Mapping[str, Any], wanted: DictConfig | Mapping[str, Any]) -> list[Difference]:
     """Keys that can change results and differ between two configurations, sorted."""
-    left, right = dict(_relevant(saved)), dict(_relevant(wanted))
+    left, right = ({PROCESSES: 1} | dict(_relevant(cfg)) for cfg in (saved, wanted))
     absent = "<absent>"
     return [
         Difference(key, left.get(key, absent), right.get(key, absent))
@@ -134,9 +137,17 @@ def _experiment_of(*, _root_: DictConfig) -> str:
 
 def _relevant(cfg: DictConfig | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     plain = OmegaConf.to_container(cfg, resolve=True) if isinstance(cfg, DictConfig) else cfg
+    yield from _processes(plain)
     for key, value in _leaves(plain, ""):
         if not any(fnmatchcase(key, pattern) or fnmatchcase(key, f"{pattern}.*") for pattern in IRRELEVANT):
             yield key, value
+
+
+def _processes(plain: Any) -> Iterator[tuple[str, Any]]:
+    """How many processes train, wherever they run: each adds its batch to a step. One is not worth a key."""
+    counts = [value for key, value in _leaves(plain, "") if key in ("trainer.devices", "trainer.num_nodes")]
+    if all(isinstance(count, int) for count in counts) and math.prod(counts) != 1:
+        yield PROCESSES, math.prod(counts)
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -25,12 +25,14 @@ class Annotations:
     """Records by split, and the rows that could not be used.
 
     splits: "train" and "val", "test" and "predict" where such tables are given, "holdout" (the given validation table)
-        in training by folds. Only records of "test" and "predict" may lack a label. ids: all that a table names, also
-        those of rejects, each once in the table's order (as `read` gives them). notes: sentences worth telling.
+        in training by folds. Only records of "test" and "predict" may lack a label. dropped: usable rows that were left
+        out on purpose (data.overlap=drop), with reasons. ids: all that a table names, also those of rejects, each once
+        in the table's order (as `read` gives them). notes: sentences worth telling.
     """
 
     splits: Mapping[str, Records]
     rejects: tuple[Failure, ...] = ()
+    dropped: tuple[Failure, ...] = ()
     ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -48,9 +50,9 @@ class Dataset(ABC):
     validation table is given; 0 holds out nothing. folds / fold: instead, train on all folds but number `fold`
     (0 to folds - 1) and validate on that one. split_seed: of both, apart from the seed of the training. limit: smoke
     run on about so many records of train and val together, stratified by label. overlap: what happens to training
-    records whose id or file is also in the validation or test table: error, or drop (they become rejects). copies: what
-    counts as the same file: exact, the same bytes; near, also videos that look the same (encoded or scaled anew), as
-    `evqa.prepare` has found. prepared: folder for what `evqa.prepare` learns about the files.
+    records whose id or file is also in the validation or test table: error, or drop (no failures, but listed). copies:
+    what counts as the same file: exact, the same bytes; near, also videos that look the same (encoded or scaled anew),
+    as `evqa.prepare` has found. prepared: folder for what `evqa.prepare` learns about the files.
     """
 
     label: LabelScale = field(default_factory=LabelScale)
@@ -119,7 +121,7 @@ class Dataset(ABC):
         if self.limit is not None:
             splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
         notes = (*given.notes, *_doubts(kept["train"], self.label))
-        return Annotations(splits=splits, rejects=(*given.rejects, *dropped), notes=notes)
+        return Annotations(splits=splits, rejects=given.rejects, dropped=dropped, notes=notes)
 
     def _near_copies(self, records: Records) -> dict[Path, str]:
         """Name the look of every file that shares it with another one; those of equal bytes are among them."""

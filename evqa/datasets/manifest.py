@@ -81,6 +81,7 @@ def check_files(
     manifest: Path,
     limits: Limits | None = None,
     needs_picture: bool = False,
+    needs_sound: bool = False,
     hashed: bool = False,
     looked: bool = False,
     remember: bool = True,
@@ -89,9 +90,9 @@ def check_files(
     """Look into the file of every record, unless the manifest knows it and the file has not changed since.
 
     records: by split ("" where it is not known). manifest: read where it exists, and written back with what is new;
-    its other rows stay. needs_picture: a file with sound alone is a failure. hashed: also read every file as a whole.
-    looked: also take the look by which copies are found. remember: write the manifest. A file can
-    neither hang nor kill the caller.
+    its other rows stay. needs_picture, needs_sound: a file without is a failure. hashed: also read every file as a
+    whole. looked: also take the look by which copies are found. remember: write the manifest. A file can neither hang
+    nor kill the caller.
     """
     known = {facts.path: facts for facts in read_manifest(manifest)}
     wanted = [(split, record) for split, of in records.items() for record in of]
@@ -103,7 +104,7 @@ def check_files(
     facts = tuple(_named(found[_place(record)], record.id, split) for split, record in wanted)
     if todo and remember:
         _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
-    reasons = {path: one.error or _lack(one, needs_picture=needs_picture) for path, one in found.items()}
+    reasons = {path: one.error or _lack(one, picture=needs_picture, sound=needs_sound) for path, one in found.items()}
     return Checked(
         usable=tuple(record for _, record in wanted if not reasons[_place(record)]),
         failures=tuple(Failure(id=one.id, reason=reasons[one.path]) for one in facts if reasons[one.path]),
@@ -159,8 +160,10 @@ def inspect_file(path: str, *, limits: Limits, hashed: bool = False, looked: boo
         return replace(facts, error=error.reason)
 
 
-def _lack(facts: FileFacts, *, needs_picture: bool) -> str:
-    return "has no video track; give a video, or use modal=a" if needs_picture and facts.width is None else ""
+def _lack(facts: FileFacts, *, picture: bool, sound: bool) -> str:
+    if picture and facts.width is None:
+        return "has no video track; give a video, or use modal=a"
+    return "has no audio track; give a video with sound, or use modal=v" if sound and not facts.audio_codec else ""
 
 
 def _named(facts: FileFacts, name: str, split: str) -> FileFacts:

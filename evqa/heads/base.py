@@ -51,4 +51,9 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
-        """Return the training loss (a scalar) for labels in 0-1."""
+        """Return the training loss (a scalar) for labels in 0-1, a mean over `count`."""
+
+    def count(self, output: Output, label_B: Tensor) -> Tensor:
+        """Count what `loss` is the mean of, so that batches of different sizes can be joined: items with a label."""
+        del output
+        return (~label_B.isnan()).sum()

@@ -82,10 +82,14 @@ class TextHead(Head):
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Cross-entropy of the answer's tokens, averaged over tokens; `criterion` and labels are not used."""
-        del label_B, criterion
         target_BT = output.target_BT
-        if target_BT is None or not (target_BT >= 0).any():
+        if target_BT is None or not self.count(output, label_B):
             return output.hidden_BTD.sum() * 0.0
         learned_BT = target_BT >= 0
         logits_NV = output.logits_at(output.hidden_BTD[learned_BT])
         return functional.cross_entropy(logits_NV.float(), target_BT[learned_BT])
+
+    def count(self, output: Output, label_B: Tensor) -> Tensor:
+        """Count the answers' tokens."""
+        target_BT = output.target_BT
+        return torch.zeros_like(label_B).sum() if target_BT is None else (target_BT >= 0).sum()

@@ -115,6 +115,14 @@ class Model(nn.Module, ABC):
         """Say in a model card what a merged folder gives, in evqa's and in other hands."""
         return f"`model.safetensors` is a state dict of `{type(self).__module__}.{type(self).__qualname__}`."
 
+    def is_published(self, name: str) -> bool:
+        """Whether a weight was read from the published base, so that `base_name` gives it again.
+
+        A run's checkpoints hold all other weights, trained or frozen; of a random model that is every one.
+        """
+        del name
+        return False
+
     def published_name(self, name: str) -> str:
         """Translate the name of a parameter to the one that the published code knows it by."""
         return name

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.environment import hidden
@@ -18,6 +23,7 @@ from evqa.datamodule import Loading, Reading, ScoreDataModule
 from evqa.errors import ConfigError, EvqaError
 from evqa.heads.base import Head
 from evqa.heads.regression import RegressionHead
+from evqa.loading import seed_of
 from evqa.media.cache import CachedReader
 from evqa.media.clip import ClipSpec
 from evqa.models.base import Model, Setting
@@ -49,7 +55,26 @@ def build(node: DictConfig, *positional: Any) -> Any:
 
 
 def build_scorer(config: DictConfig, *, load: bool = True) -> Scorer:
-    """Build model and head; towers that `modal` leaves out are not built. Without `load` on the meta device."""
+    """Build model and head; towers that `modal` leaves out are not built. Without `load` on the meta device.
+
+    Random weights follow from the configuration's seed alone, so that every process that builds the scorer has the
+    same ones.
+    """
+    with seeded(config.seed):
+        return _build_scorer(config, load=load)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw all random numbers of the block from a seed; what is drawn outside neither changes it nor is changed."""
+    with isolate_rng(include_cuda=False):
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        yield
+
+
+def _build_scorer(config: DictConfig, *, load: bool) -> Scorer:
     modal = config.modal.name
     setting = Setting(
         frames=build(config.frames) if "v" in modal else None,
@@ -73,11 +98,12 @@ def _reading_settings(config: DictConfig) -> dict[str, Any]:
 
 def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> ScoreModule:
     """Apply the tuning recipe and join model, head, loss and optimizer."""
-    apply_tuning(scorer.model, build(config.lora))
+    with seeded(seed_of("tuning", config.seed)):
+        apply_tuning(scorer.model, build(config.lora))
     optimizer = build(config.optimizer)
     if optimizer.learning_rate is None:
         optimizer = dataclasses.replace(optimizer, learning_rate=scorer.model.learning_rate)
-    return ScoreModule(
+    module = ScoreModule(
         scorer.model,
         scorer.head,
         build(config.loss),
@@ -91,6 +117,9 @@ def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> Score
         },
         max_failures=build_loading(config).max_failures,
     )
+    if not any(True for _ in module.named_trained()):
+        raise ConfigError(["lora.freeze: nothing is left to train; this head has no weights of its own."])
+    return module
 
 
 def build_dataset(config: DictConfig) -> Any:

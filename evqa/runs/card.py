@@ -7,6 +7,8 @@ import dataclasses
 from omegaconf import DictConfig
 from torch import nn
 
+from evqa.heads.base import Head
+from evqa.losses import Loss, Sum
 from evqa.models.base import Load
 from evqa.runs.build import Scorer, build, build_loading, build_scorer
 from evqa.tuning import apply_tuning, trained_parts
@@ -39,6 +41,7 @@ def cost_card(config: DictConfig) -> list[tuple[str, str]]:
     parts = trained_parts(scorer.model, scorer.head)
     tokens = ", ".join(f"{count:,} {name}" for name, count in load.tokens.items())
     settings = build(config.trainer)
+    num_batches = settings.accumulate * settings.devices * settings.num_nodes
     return [
         ("tokens a sample", f"{sum(load.tokens.values()):,} ({tokens})"),
         *((f"parameters: {part.name}", f"{part.total:,} ({part.trained:,} trained)") for part in parts),
@@ -49,8 +52,18 @@ def cost_card(config: DictConfig) -> list[tuple[str, str]]:
         (f"memory: activations, batch of {batch_size}", gigabytes(memory.activations)),
         ("memory a device, training", gigabytes(memory.total)),
         ("memory a device, scoring", gigabytes(memory.weights + memory.activations / max(1, load.num_layers))),
-        ("samples an optimizer step", str(batch_size * settings.accumulate * settings.devices * settings.num_nodes)),
+        ("samples an optimizer step", str(batch_size * num_batches)),
+        *_comparing_rows(build(config.loss), head=scorer.head, batch_size=batch_size, num_batches=num_batches),
     ]
+
+
+def _comparing_rows(loss: Loss, *, head: Head, batch_size: int, num_batches: int) -> list[tuple[str, str]]:
+    """Say how many items a correlation or ranking loss sees at once: accumulation does not widen it."""
+    terms = loss.terms if isinstance(loss, Sum) else [loss]
+    if not any(term.needs_pairs for term in terms) or not head.takes_loss:
+        return []
+    more = f"; a step averages {num_batches} such batches, weighted by their items" if num_batches > 1 else ""
+    return [("samples that the loss compares", f"{batch_size}, of one batch{more}")]
 
 
 def estimate_memory(scorer: Scorer, load: Load, *, batch_size: int, precision: str) -> Memory:

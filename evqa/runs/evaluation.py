@@ -12,9 +12,10 @@ from evqa.errors import ConfigError, RunError
 from evqa.files.terminal import terminal
 from evqa.runs import show
 from evqa.runs.build import build_dataset
-from evqa.runs.fit import describe
+from evqa.runs.fit import describe, warn
 from evqa.runs.folder import RunFolder
 from evqa.runs.load import LoadedRun, load_run, may_write
+from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.scoring import score_split, write_predictions
 
@@ -34,6 +35,9 @@ def evaluate_split(
         raise ConfigError([f"--split {split}: the run's data has {', '.join(annotations.splits)}."])
     records, unreadable = check_files(annotations.splits[split], run.config, remember=run.may_write("data.prepared"))
     scored = score_split(run.trainer(), run.module, run.datamodule({split: records}, modal), split)
+    data = about_split(run.metadata, split, annotations.splits[split])
+    for note in notes_on(run.checkpoint, run.metadata, data):
+        warn(note)
     words = [split, *([modal] if modal else []), *([run.checkpoint.stem] if checkpoint != "best" else [])]
     name = _name(run.folder, words, overrides)
     record = write_predictions(
@@ -43,7 +47,7 @@ def evaluate_split(
         records=records,
         rejects=[*annotations.rejects, *unreadable],
         scale=run.module.scale,
-        about=describe(run.config, run.checkpoint, split, modal, note=run.note) | {OVERRIDES: list(overrides)},
+        about=describe(run.config, run.checkpoint, split, modal, note=run.note) | data | {OVERRIDES: list(overrides)},
         facts=known_facts(run.config),
     )
     console = terminal()

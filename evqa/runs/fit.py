@@ -22,7 +22,7 @@ from evqa.config import identity
 from evqa.config.application import running_overrides
 from evqa.config.environment import environment_keys
 from evqa.datamodule import ScoreDataModule
-from evqa.errors import RunError
+from evqa.errors import AnnotationError, RunError
 from evqa.files.terminal import terminal
 from evqa.module import ScoreModule
 from evqa.runs import show
@@ -37,6 +37,13 @@ from evqa.runs.build import (
 )
 from evqa.runs.card import cost_card
 from evqa.runs.folder import RunFolder
+from evqa.runs.origin import (
+    check_checkpoint,
+    check_finished,
+    digest,
+    origin_of,
+    write_origin,
+)
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, follow_parent, is_first
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of, weights_to_score
@@ -68,6 +75,7 @@ def run(config: DictConfig) -> float | None:
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
                 folder.check_free(config)
+                _check_finished(config, folder)
                 console.print(f"{folder.path} is finished already; nothing to do.")
                 if asked_by_agent():
                     _tell_agent(config, folder)
@@ -85,15 +93,20 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     scorer = build_scorer(config)
     datamodule = load_data(config, scorer)
     module = build_module(config, scorer, build(config.data.label))
+    module.metadata["origin"] = datamodule.origin
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
-    start = start_of(config, folder, module, _warn)
+    start = start_of(config, folder, module, warn)
     if start.checkpoint is not None:
         console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
+        for note in check_checkpoint(start.checkpoint, start.metadata, datamodule.origin):
+            warn(note)
     metrics = MetricsFile(folder.path)
     trainer = _trainer(config, folder, metrics, stops)
     say_what_cannot_be_restored(trainer, start.checkpoint)
     if stops.first_process:  # and not before all that may refuse the run
         folder.prepare(config, list(running_overrides()))
+        if start.checkpoint is None:
+            write_origin(folder, datamodule.origin)
     metrics.resume_at(start.step)
     log = _open_log(config, folder)
     if log is not None:
@@ -116,9 +129,9 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
         splits[name], unreadable = check_files(records, config)
         failures += unreadable
     for note in annotations.notes:
-        _warn(note)
+        warn(note)
     num_rows = len(failures) + sum(map(len, splits.values()))
-    show.print_data(console, splits, failures)
+    show.print_data(console, splits, failures, annotations.dropped)
     allowed = build_loading(config).max_failures
     if len(failures) > allowed * num_rows:
         raise RunError(
@@ -128,7 +141,20 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
     for name in ("train", "val"):
         if not splits.get(name):
             raise RunError(f"The split '{name}' has no usable items; check data.csv and data.val_fraction.")
-    return build_datamodule(config, scorer, splits, tuple(failures), build(config.data.label))
+    datamodule = build_datamodule(config, scorer, splits, tuple(failures), build(config.data.label))
+    datamodule.origin = origin_of(annotations.splits, splits)
+    return datamodule
+
+
+def _check_finished(config: DictConfig, folder: RunFolder) -> None:
+    """Compare the data of a finished run with what lies there now; only tables and sizes of files are looked at."""
+    try:
+        given = build_dataset(config).load().splits
+    except AnnotationError as error:
+        warn(f"Whether the data is still that of the run cannot be told: {error}")
+        return
+    for note in check_finished(folder, {name: digest(records) for name, records in given.items()}):
+        warn(note)
 
 
 def _trainer(config: DictConfig, folder: RunFolder, metrics: MetricsFile, stops: Stops) -> lightning.Trainer:
@@ -166,7 +192,8 @@ def evaluate_run(
                 records=datamodule.splits[split],
                 rejects=unreadable,
                 scale=module.scale,
-                about=describe(config, weights.path, split, note=weights.note),
+                about=describe(config, weights.path, split, note=weights.note)
+                | {"data": datamodule.origin["data"][split], "data_changed": []},
                 facts=known_facts(config),
             )
             if log is not None:
@@ -212,5 +239,7 @@ def _tell_agent(config: DictConfig, folder: RunFolder) -> None:
                 log.summarize(path.stem, record)
 
 
-def _warn(sentence: str) -> None:
-    terminal(stderr=True).print(Text("Warning:", "yellow"), sentence)
+def warn(sentence: str) -> None:
+    """Print a warning, unless another process speaks for all."""
+    if not console.quiet:
+        terminal(stderr=True).print(Text("Warning:", "yellow"), sentence)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class LoadedRun:
     checkpoint: Path
     note: str | None = None  # why it is not the best one, where that was asked for
     named: tuple[str, ...] = ()  # keys that the user has set for this command
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # of the checkpoint
 
     def may_write(self, key: str) -> bool:
         """Whether scoring may write to the place at a key of the configuration; where it may not, that is said."""
@@ -99,7 +100,7 @@ def load_run(
         module.load_trained(weights.state)
     except CheckpointError as error:
         raise CheckpointError(f"{weights.path}: {error}") from None
-    return LoadedRun(folder, config, scorer, module, weights.path, weights.note, named)
+    return LoadedRun(folder, config, scorer, module, weights.path, weights.note, named, weights.state[METADATA])
 
 
 def _weights(folder: RunFolder, checkpoint: str) -> Weights:

@@ -37,7 +37,7 @@ def run(config: DictConfig) -> None:
     annotations = dataset.load() if dataset.limit is not None else dataset.read()
     folder = dataset.prepared_folder()
     checked = _check(annotations.splits, config, dataset, hashed=True)
-    failures = (*annotations.rejects, *checked.failures)
+    failures = (*annotations.rejects, *annotations.dropped, *checked.failures)
     write_rejects(dataset, failures)
     if undecodable := fill_cache(config, checked.usable):
         failures += undecodable
@@ -72,6 +72,7 @@ def _check(
         manifest=dataset.prepared_folder() / "manifest.csv",
         limits=build_loading(config).limits,
         needs_picture="modal" in config and "v" in config.modal.name,
+        needs_sound="modal" in config and config.modal.name == "a",  # beside a picture it may be absent
         hashed=hashed,
         remember=remember,
         looked=hashed and dataset.copies == "near",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ class Start:
     checkpoint: Path | None
     epoch: int = 0
     step: int = 0
+    metadata: dict[str, Any] = field(default_factory=dict)  # of the checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,8 @@ def start_of(config: DictConfig, folder: RunFolder, module: ScoreModule, warn: C
         return Start(checkpoint=None)
     check_origin(found.path, found.state, config)
     _check_fits(found, module)
-    return Start(checkpoint=found.path, epoch=found.state["epoch"], step=found.state["global_step"])
+    epoch, step = found.state["epoch"], found.state["global_step"]
+    return Start(checkpoint=found.path, epoch=epoch, step=step, metadata=found.state[METADATA])
 
 
 def check_origin(path: Path, state: dict[str, Any], config: DictConfig) -> None:

@@ -39,12 +39,24 @@ def print_parts(console: Console, parts: Sequence[TrainedPart], optimizer: AdamW
     console.print(table)
 
 
-def print_data(console: Console, splits: dict[str, tuple[Record, ...]], failures: Sequence[Failure]) -> None:
-    """Print the sizes of the splits and every kind of failure, with up to twenty sentences."""
+def print_data(
+    console: Console,
+    splits: dict[str, tuple[Record, ...]],
+    failures: Sequence[Failure],
+    dropped: Sequence[Failure] = (),
+) -> None:
+    """Print the sizes of the splits, every failure and every row dropped on purpose, up to twenty sentences of each."""
     sizes = ", ".join(f"{len(records)} {name}" for name, records in splits.items())
     console.print(f"Data: {sizes}; {len(failures)} left out.")
+    _print_some(console, "left out", failures)
+    if dropped:
+        console.print(f"Dropped as data.overlap=drop asks (no failures): {len(dropped)} of the training rows.")
+    _print_some(console, "dropped", dropped)
+
+
+def _print_some(console: Console, word: str, failures: Sequence[Failure]) -> None:
     for failure in failures[:20]:
-        console.print(f"  left out: {failure}")
+        console.print(f"  {word}: {failure}")
     if len(failures) > 20:
         console.print(f"  ... and {len(failures) - 20} more; python -m evqa.prepare writes them all.")
 

@@ -38,7 +38,13 @@ def test_settling_twice_changes_nothing():
 
 @pytest.mark.parametrize(
     "values",
-    [{"run__root": "/x"}, {"data__workers": 0}, {"trainer__devices": 4}, {"model__width": 8.0}, {"resume": "never"}],
+    [
+        {"run__root": "/x"},
+        {"data__workers": 0},
+        {"trainer__strategy": "ddp"},
+        {"model__width": 8.0},
+        {"resume": "never"},
+    ],
 )
 def test_what_does_not_change_results_does_not_change_the_name(values):
     assert fingerprint(changed(**values)) == fingerprint(changed())
@@ -51,6 +57,15 @@ def test_what_changes_results_changes_the_name_and_is_listed(values):
     ((key, value),) = values.items()
     key = key.replace("__", ".")
     assert difference(changed(), other) == [(key, OmegaConf.select(changed(), key), value)]
+
+
+def test_another_number_of_processes_is_another_run_wherever_they_run():
+    names = {(d, n): fingerprint(changed(trainer__devices=d, trainer__num_nodes=n)) for d in (1, 2) for n in (1, 2)}
+    assert len(set(names.values())) == 3
+    assert names[2, 1] == names[1, 2]
+    assert names[1, 1] == fingerprint(BASE)
+    (found,) = difference(changed(), changed(trainer__devices=4))
+    assert str(found) == "trainer.devices x trainer.num_nodes: 1 there, 4 now"
 
 
 def test_a_difference_reads_as_a_sentence_and_names_absent_keys():

@@ -154,7 +154,8 @@ def test_the_same_video_on_both_sides_is_an_error_or_dropped(tmp_path: Path, vid
     annotations = SnapUGC(**given, overlap="drop").load()  # type: ignore[arg-type]
     assert [record.id for record in annotations.splits["train"]] == ["b", "c"]
     assert [record.id for record in annotations.splits["val"]] == ["e", "d", "t"]
-    assert [reject.id for reject in annotations.rejects] == ["a", "d", "e"]
+    assert [one.id for one in annotations.dropped] == ["a", "d", "e"]
+    assert annotations.rejects == ()
 
 
 def test_equal_files_of_one_table_stay_on_one_side(tmp_path: Path, videos: Path) -> None:

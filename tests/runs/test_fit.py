@@ -116,6 +116,22 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(small, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("loss=plcc", "trainer.accumulate=4"), "16, of one batch; a step averages 4 such batches, weighted by"),
+        (("loss=rank",), "16, of one batch "),
+        (("loss=mse_plcc", "trainer.devices=2"), "16, of one batch; a step averages 2 such batches, weighted by"),
+        (("loss=mse", "trainer.accumulate=4"), None),
+    ],
+)
+def test_the_card_says_what_a_loss_that_compares_items_sees(small, capsys, options, said):
+    fit.run(compose([*small, "dry_run=true", *options]))
+    rows = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert ("samples that the loss compares" in rows) == (said is not None)
+    assert said is None or said in rows
+
+
 def test_an_interruption_has_an_exit_status_of_its_own():
     assert Interrupted(15).code == 143
 

@@ -168,6 +168,10 @@ class Videollama2(Model):
         """Name the weights that the model was built from."""
         return self.source.name
 
+    def is_published(self, name: str) -> bool:
+        """Every weight was read from the checkpoint, or none: `build.load_weights` refuses one that lacks some."""
+        return self.source.folder is not None
+
     def published_name(self, name: str) -> str:
         """Name in the published checkpoint."""
         return published_name(name)
