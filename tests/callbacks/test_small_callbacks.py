@@ -84,6 +84,13 @@ def test_another_loader_has_no_wait_and_ten_batches_are_a_window(clock):
     assert {values["speed/data_wait"] for values in logged.values()} == {0.0}
 
 
+def test_peak_memory_is_logged_where_there_is_a_gpu(clock, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2_500_000_000)
+    logged = run(Speed(every=1), clock, batches=1, waits=[0.0])
+    assert logged[0] == {"speed/samples_per_second": 2.0, "speed/data_wait": 0.0, "speed/peak_gigabytes": 2.5}
+
+
 def test_early_stopping_waits_three_validations_for_a_higher_score():
     plain, own = EarlyStopping(), EarlyStopping(monitor="val/plcc", patience=7, min_delta=0.1)
     assert (plain.monitor, plain.patience, plain.min_delta, plain.mode) == ("val/challenge", 3, 0.0, "max")
