@@ -3,6 +3,8 @@
 import hashlib
 import math
 import random
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,10 +188,23 @@ def test_records_of_like_cost_are_sorted_within_windows_of_fifty_batches(num_rec
         assert len({tuple(index for _, index in batch) for batch in shuffled}) > 1
 
 
-def loader(num_records=7):
-    data = samples(labels=(3.0,) * num_records)
+def loader(num_records=7, *, workers=0, **more):
+    data = samples(labels=(3.0,) * num_records, **more)
     order = Order(num_records=num_records, batch_size=2, shuffle=False)
-    return Loader(data, order, Collate(data.preparer), workers=0)
+    return Loader(data, order, Collate(data.preparer), workers=workers)
+
+
+def test_as_many_threads_load_as_were_asked_for():
+    threads = set()
+
+    def read(path):
+        threads.add(threading.current_thread().name)
+        time.sleep(0.01)
+        return WHOLE
+
+    assert len(list(loader(workers=1, read=read))) == 4
+    assert len(threads) == 1
+    assert next(iter(threads)).startswith("load")
 
 
 def test_the_place_in_an_epoch_counts_batches_and_a_whole_epoch_is_none():

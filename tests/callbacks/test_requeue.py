@@ -25,6 +25,7 @@ def scontrol(monkeypatch):
     calls = SimpleNamespace(made=[], answer=(0, ""))
 
     def run(command, **how):
+        assert how == {"capture_output": True, "text": True, "check": False}
         calls.made.append(command)
         if calls.answer is None:
             raise FileNotFoundError("no scontrol")
@@ -172,6 +173,22 @@ def test_submitits_own_handler_puts_the_job_back(monkeypatch, scontrol, first, i
     assert hand_back(signal.SIGUSR2, handler, first_process=first) is in_job
     assert called == ([(signal.SIGUSR2, None)] if first else [])
     assert scontrol.made == []
+
+
+def test_the_handler_that_listened_before_gets_the_signal_that_stopped_the_run():
+    called = []
+
+    def submitits(number, frame):
+        called.append(number)
+
+    submitits.__module__ = "submitit.core.job_environment"
+    before = signal.signal(signal.SIGUSR2, submitits)
+    try:
+        with pytest.raises(Interrupted), Stops().listening():
+            signal.raise_signal(signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert called == [signal.SIGUSR2]
 
 
 def test_after_a_job_is_handed_back_only_the_schedulers_sigterm_ends_the_wait(monkeypatch, scontrol):

@@ -1,6 +1,7 @@
 """Random numbers, speed and early stopping, with a stand-in for the trainer."""
 
 import random
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import torch
 
 from evqa.callbacks import speed
+from evqa.callbacks.pruning import Pruning, report
 from evqa.callbacks.randomness import StatelessRandomness
 from evqa.callbacks.speed import Speed
 from evqa.callbacks.stopping import EarlyStopping
+from evqa.errors import MissingDependencyError
 from evqa.loading import Loader, seed_of
 
 
@@ -82,6 +85,25 @@ def test_another_loader_has_no_wait_and_ten_batches_are_a_window(clock):
     logged = run(Speed(), clock, batches=21, waits=[9.0] * 21, loader=SimpleNamespace())
     assert list(logged) == [9, 19, 20]
     assert {values["speed/data_wait"] for values in logged.values()} == {0.0}
+
+
+def test_peak_memory_is_logged_where_there_is_a_gpu(clock, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2_500_000_000)
+    logged = run(Speed(every=1), clock, batches=1, waits=[0.0])
+    assert logged[0] == {"speed/samples_per_second": 2.0, "speed/data_wait": 0.0, "speed/peak_gigabytes": 2.5}
+
+
+def test_pruning_waits_for_five_trials_and_three_tenths_of_the_training():
+    plain = Pruning(journal="j", study="s", trial=3)
+    assert (plain.journal, plain.study, plain.trial, plain.monitor) == ("j", "s", 3, "val/challenge")
+    assert (plain.startup_trials, plain.warmup) == (5, 0.3)
+
+
+def test_pruning_without_optuna_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingDependencyError, match=r"^Pruning needs Optuna: pip install 'evqa\[optuna\]'\.$"):
+        report(Pruning(journal="j", study="s", trial=0), 0.5, permille=500)
 
 
 def test_early_stopping_waits_three_validations_for_a_higher_score():

@@ -128,6 +128,7 @@ def test_a_submission_is_written_zipped_and_read_back(tmp_path):
     with zipfile.ZipFile(tmp_path / "sub.zip") as archive:
         (info,) = archive.infolist()
         assert (info.filename, info.compress_type) == ("sub.csv", zipfile.ZIP_DEFLATED)
+        assert (info.external_attr >> 16, info.date_time) == (0o644, (1980, 1, 1, 0, 0, 0))
         assert archive.read("sub.csv") == path.read_bytes()
     with pytest.raises(AnnotationError) as error:
         write_submission(tmp_path / "bad.csv", ["x", "y"], np.array([0.5, math.inf]), label="ECR", zipped=False)
