@@ -72,7 +72,7 @@ def test_changed_preprocessing_is_refused(finished, tmp_path):
     shutil.copytree(finished.path, changed)
     config = changed / "config.yaml"
     config.write_text(config.read_text().replace("count: 8", "count: 4"))
-    with pytest.raises(CheckpointError, match=r"trained with other preprocessing \(frames\)"):
+    with pytest.raises(CheckpointError, match=r"is the checkpoint of another run: frames.count: 8 there, 4 now"):
         evaluate_split(changed, split="val", modal=None, checkpoint="best", overrides=[])
 
 
