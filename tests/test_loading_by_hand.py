@@ -21,8 +21,8 @@ from evqa.types import Answer, Clip, Failure, LabelScale, Record
 FRAMES, SECONDS, WAVEFORM, FBANK = (
     torch.zeros(1, 2, 2, 3, dtype=torch.uint8),
     (0.0,),
-    torch.zeros(4),
-    torch.zeros(2, 3),
+    torch.zeros(2800),  # just enough sound to be heard alone
+    torch.zeros(16, 3),
 )
 WHOLE = Clip(frames_FHWC=FRAMES, seconds_F=SECONDS, waveform_S=WAVEFORM, fbank_RM=FBANK, missing=("title",))
 
@@ -111,6 +111,15 @@ def test_certain_dropout_leaves_exactly_one_whole_modality(lacks):
     drawn = [frozenset(left(data[(epoch, 0)].inputs["clip"])) for epoch in range(20)]
     seen, heard = {"frames_FHWC", "seconds_F"}, {"waveform_S", "fbank_RM"} - lacks
     assert set(drawn) == {frozenset(seen), frozenset(heard)}
+
+
+@pytest.mark.parametrize(
+    "short", [{"fbank_RM": torch.zeros(15, 3)}, {"fbank_RM": None, "waveform_S": torch.zeros(2799)}]
+)
+def test_the_picture_stays_where_there_is_too_little_sound_to_be_heard_alone(short):
+    clip = replace(WHOLE, **short)
+    data = samples(clip, modal_dropout=1.0)
+    assert all(left(data[(epoch, 0)].inputs["clip"]) == left(clip) for epoch in range(10))
 
 
 def test_dropout_is_drawn_from_seed_epoch_and_id():
