@@ -171,9 +171,8 @@ def _damage(file: BinaryIO, side: Path) -> str | None:
         return "is damaged (its checksum is wrong)"
     if has_side and not is_marked and _digest(file, size, b"") != side.read_text().strip():
         return "is damaged (its checksum is wrong)"
-    with zipfile.ZipFile(
-        file
-    ) as archive:  # torch.save packs nothing: what declares more than there is, is not its work
+    with zipfile.ZipFile(file) as archive:
+        # torch.save packs nothing; an archive that declares more than there is was not written by it.
         if any(entry.compress_type or entry.file_size > size for entry in archive.infolist()):
             return "is packed, as no checkpoint is"
         if not is_marked and not has_side and archive.testzip():
