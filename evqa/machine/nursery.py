@@ -144,7 +144,7 @@ def _serve(end: socket.socket) -> None:
                 function, problem = _import(content)
                 send(end, problem)
             else:
-                send(end, _answer(function, content))
+                send(end, _answer(function, *content))
 
 
 def _import(function: bytes) -> tuple[Callable[[Any], Any], str | None]:
@@ -154,8 +154,11 @@ def _import(function: bytes) -> tuple[Callable[[Any], Any], str | None]:
         return str, f"{type(error).__name__}: {error}"
 
 
-def _answer(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
+def _answer(function: Callable[[Any], Any], folder: str | None, item: Any) -> tuple[Any, str | None]:
+    """Call the function where the caller stands: a program that uses this package may have moved since the start."""
     try:
+        if folder is not None:
+            os.chdir(folder)
         return function(item), None
     except MediaError as error:
         return None, error.reason

@@ -85,6 +85,7 @@ def run(config: DictConfig) -> float | None:
 
 def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     build(config.trainer).check_devices()
+    build(config.logger).check_login()
     lightning.seed_everything(config.seed, verbose=False)
     folder.check_free(config)
     console.print(f"Run: {folder.path}")

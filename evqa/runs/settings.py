@@ -123,16 +123,20 @@ class LoggerSettings:
     entity: str | None = None
     tags: tuple[str, ...] = ()
 
-    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any]) -> WandbLog | None:
-        """Open the W&B run of a folder, which keeps its id; None where W&B is not wanted or cannot be used.
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything is logged to W&B."""
+        return self.mode != "none" and os.environ.get("WANDB_MODE") != "disabled"
 
-        Raises:
-            ConfigError: `mode` asks for a login, and there is none.
-        """
-        if self.mode == "none" or os.environ.get("WANDB_MODE") == "disabled":
-            return None
-        if self.mode == "online" and not has_login():
+    def check_login(self) -> None:
+        """Raise ConfigError where `mode` asks for a login, and there is none."""
+        if self.is_wanted and self.mode == "online" and not has_login():
             raise ConfigError(["logger.mode=online: no W&B login found. Run 'wandb login' or set WANDB_API_KEY."])
+
+    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any]) -> WandbLog | None:
+        """Open the W&B run of a folder, which keeps its id; None where W&B is not wanted or cannot be used."""
+        if not self.is_wanted:
+            return None
         if getattr(rank_zero_only, "rank", 0):
             return None
         about = {"project": self.project, "entity": self.entity, "name": name, "group": group, "config": config}

@@ -64,8 +64,8 @@ def test_near_copies_stay_on_one_side_once_the_files_were_looked_at(tmp_path):
         data.load()
     check_files(data.read().splits, manifest=manifest, hashed=True, looked=True)
     loaded = data.load()
-    assert [failure.id for failure in loaded.rejects] == ["film3"]
-    assert "same as that of copy in the val table" in loaded.rejects[0].reason
+    assert [failure.id for failure in loaded.dropped] == ["film3"]
+    assert "same as that of copy in the val table" in loaded.dropped[0].reason
     assert len(loaded.splits["train"]) == 5
     folds = SnapUGC(**{**given, "val_csv": None}, prepared=str(tmp_path / "prepared"), folds=2, fold=0)
     assert len(folds.load().records) == 6

@@ -45,6 +45,19 @@ def test_one_bad_item_costs_only_itself(num_workers: int) -> None:
     }
 
 
+def here(name: str) -> str:
+    return str(Path(name).resolve())
+
+
+def test_a_relative_path_means_the_same_after_the_caller_has_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        assert call_isolated(here, "x.mp4", seconds=60.0).value == str(tmp_path / folder / "x.mp4")
+
+
 def test_no_items_need_no_process() -> None:
     assert list(map_isolated(act, [], num_workers=2, seconds=1.0)) == []
 

@@ -26,7 +26,7 @@ def test_evaluation_repeats_the_scores_of_training(finished):
 
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_prediction_of_a_table_and_of_files_repeats_them_too(finished, workplace, batch_size, tmp_path):
-    home = next((workplace / "synthetic").glob("v*"))
+    home = next((workplace / "synthetic").glob("v*-40-16"))
     trained = read(finished.prediction("val"))
     scored = predict(
         Request(
@@ -79,7 +79,7 @@ def test_changed_preprocessing_is_refused(finished, tmp_path):
 def test_a_broken_file_is_a_failure_beside_the_others(finished, workplace, tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
-    video = next((workplace / "synthetic").glob("v*/videos/*.mp4"))
+    video = next((workplace / "synthetic").glob("v*-40-16/videos/*.mp4"))
     shutil.copy(video, folder / "good.mp4")
     (folder / "empty.mp4").touch()
     predict(Request(inputs=[folder], run=finished.path, json=True, out=tmp_path / "o.csv", fill=0.5))

@@ -27,7 +27,7 @@ def _deadly(monkeypatch):
 @pytest.fixture(scope="module")
 def table(finished, workplace, tmp_path_factory):
     """A table of 24 good videos and one of each bad kind in training and validation; overrides that read it."""
-    home, folder = next((workplace / "synthetic").glob("v*")), tmp_path_factory.mktemp("deadly")
+    home, folder = next((workplace / "synthetic").glob("v*-40-16")), tmp_path_factory.mktemp("deadly")
     rows = list(csv.DictReader((home / "train.csv").read_text().splitlines()))[: 24 + 2 * len(BAD)]
     names = [f"{name} {split}" for split in ("train", "val") for name in BAD]
     for row, name in zip(rows, names, strict=False):

@@ -19,7 +19,7 @@ def rows_of(path):
 
 @pytest.fixture(scope="module")
 def videos(workplace, finished):
-    return next((workplace / "synthetic").glob("v*/videos"))
+    return next((workplace / "synthetic").glob("v*-40-16/videos"))
 
 
 @pytest.fixture

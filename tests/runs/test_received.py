@@ -5,10 +5,13 @@ import json
 import shutil
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
+from evqa.callbacks.checkpoint_files import read_checkpoint
 from evqa.config.compose import compose
 from evqa.errors import ConfigError, RunError
+from evqa.module import METADATA
 from evqa.reporting.runs import read_run
 from evqa.runs import fit
 from evqa.runs.evaluation import evaluate_split
@@ -29,9 +32,17 @@ def received(finished, tmp_path, monkeypatch):
         for key, value in changes.items():
             OmegaConf.update(config, key, value, force_add=True)
         OmegaConf.save(config, tmp_path / "run/config.yaml")
+        _tell_checkpoint(tmp_path / "run/checkpoints/best.ckpt", config)
         return tmp_path / "run"
 
     return make
+
+
+def _tell_checkpoint(path, config):
+    """Put the changed settings into the checkpoint too: who changes one file may change the other."""
+    state = read_checkpoint(path)
+    state[METADATA]["config"] = OmegaConf.to_yaml(config)
+    torch.save(state, path)
 
 
 def files(folder):
@@ -49,7 +60,7 @@ COMMANDS = {
 def test_code_in_it_is_refused_before_anything_is_built(received, workplace, command):
     touch = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": ["touched"]}}
     run = received({"loss": touch})
-    video = next((workplace / "synthetic").glob("v*/videos/*.mp4"))
+    video = next((workplace / "synthetic").glob("v*-40-16/videos/*.mp4"))
     with pytest.raises(ConfigError, match=r"config.yaml: loss._target_: pathlib.Path.touch is no class of evqa"):
         COMMANDS[command](run, video)
     assert files(run.parent / "here") == []
@@ -62,7 +73,7 @@ def test_places_elsewhere_are_only_read_and_that_is_said(received, workplace, tm
     if existing:
         elsewhere.mkdir()
     run = received({"data.prepared": f"{tmp_path}/here/a", "data.cache.folder": "../elsewhere/b"})
-    video = next((workplace / "synthetic").glob("v*/videos/*.mp4"))
+    video = next((workplace / "synthetic").glob("v*-40-16/videos/*.mp4"))
     COMMANDS[command](run, video)
     note = "Note: data.cache.folder=../elsewhere/b is the choice of the run's file and only read. To let scoring"
     assert note in capsys.readouterr().err
@@ -150,7 +161,7 @@ def test_weights_in_bfloat16_train_and_score_alike_everywhere(train, workplace, 
     record = evaluate_split(run.path, split="val", modal="av", checkpoint="best", overrides=[])
     trained = json.loads(run.prediction("val", "json").read_text())
     assert record["metrics"] == trained["metrics"]
-    home = next((workplace / "synthetic").glob("v*"))
+    home = next((workplace / "synthetic").glob("v*-40-16"))
     scored = predict(Request(inputs=[home / "val.csv"], videos=home / "videos", run=run.path))
     rows = list(csv.DictReader(run.prediction("val").read_text().splitlines()))
     assert [float(row["ECR"]) for row in rows] == list(scored.scores)

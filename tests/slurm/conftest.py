@@ -39,7 +39,7 @@ def small(little):
         *little,
         "data.batch_size=4",
         "data.workers=0",
-        "trainer.epochs=8",
+        "trainer.epochs=16",
         "callbacks.checkpoints.every_steps=1",
     )
 
