@@ -38,17 +38,11 @@ class WandbLog:
         """Send what earlier lives have written."""
         for number, row in enumerate(rows):
             self.log(number, row)
-        self._remove_earlier()
-
-    def _remove_earlier(self) -> None:
-        """Remove the offline folders of earlier lives, whose history is in this one's.
-
-        W&B's own process may write into one for a moment after its life has ended.
-        """
         here = Path(self.run.dir).parent
-        for folder in here.parent.glob(f"offline-run-*-{self.run.id}"):
-            if folder != here:
-                shutil.rmtree(folder, ignore_errors=True)
+        for end in ("", "-*"):  # W&B numbers folders of the same second
+            for folder in here.parent.glob(f"offline-run-*-{self.run.id}{end}"):
+                if folder != here:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def log(self, number: int, row: dict[str, Any]) -> None:
         """Send a row of metrics.jsonl."""
@@ -66,7 +60,6 @@ class WandbLog:
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run; what W&B has not taken in time stays in its folder."""
-        self._remove_earlier()
         try:
             self.run.finish(exit_code=exit_code)
         except TimeoutError:
