@@ -145,12 +145,13 @@ def test_a_chain_of_kills_at_every_change_of_a_file_leaves_no_trace(live, small,
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("EVQA_EVERY_KILL" not in os.environ, reason="takes many minutes; set EVQA_EVERY_KILL")
+@pytest.mark.skipif("EVQA_EVERY_KILL" not in os.environ, reason="takes three minutes; set EVQA_EVERY_KILL")
 def test_a_kill_at_any_change_of_a_file_leaves_no_trace(live, small, tmp_path, undisturbed):
     arguments = (*small, *EPOCH, "callbacks.checkpoints.every_steps=1", "data.workers=0")
     whole, place = undisturbed(*arguments), f"{tmp_path}/runs"
     for number in itertools.count(1):
         if live(*arguments, f"run.root={place}", at=("files", place, number)) != -KILL:
+            assert number > 20
             break
         assert live(*arguments, f"run.root={place}") == 0
         assert differences(only_run(tmp_path / "runs"), whole) == [], number
