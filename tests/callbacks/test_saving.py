@@ -86,6 +86,35 @@ def test_only_a_safe_batch_is_saved(tmp_path, index, is_last, validates, is_save
     assert (tmp_path / "checkpoints/last.ckpt").exists() is is_saved
 
 
+def test_of_three_micro_batches_only_the_third_is_saved(tmp_path):
+    trainer = Trainer(global_step=1, accumulate_grad_batches=3)
+    callback = checkpoints(tmp_path, Trainer(), every_steps=1)
+    for index, is_saved in ((0, False), (1, False), (2, True)):
+        callback.on_train_batch_end(trainer, None, None, None, index)
+        assert (tmp_path / "checkpoints/last.ckpt").exists() is is_saved
+
+
+@pytest.mark.parametrize("is_saved_already", [True, False])
+def test_a_run_that_was_asked_on_any_process_saves_once_and_stops(tmp_path, is_saved_already):
+    trainer, waited, stopped = Trainer(global_step=7), [], []
+    callback = checkpoints(tmp_path, Trainer(global_step=7 if is_saved_already else 6), every_steps=100)
+    trainer.strategy.reduce = lambda number, reduce_op: max(int(number), 15) if reduce_op == "max" else 0
+    trainer.strategy.barrier = waited.append
+    callback.stops = SimpleNamespace(number=0, stop=stopped.append)  # another process was asked
+    callback.on_train_batch_end(trainer, None, None, None, 6)
+    assert content(tmp_path / "checkpoints") == ({} if is_saved_already else {"last.ckpt": "7"})
+    assert (len(waited), stopped) == (1, [15])
+
+
+def test_what_a_killed_save_left_behind_is_removed_by_the_first_process(tmp_path):
+    (tmp_path / ".last.ckpt.1.tmp").touch()
+    (tmp_path / "best.ckpt").touch()
+    Checkpoints(str(tmp_path)).on_fit_start(Trainer(is_global_zero=False), None)
+    assert (tmp_path / ".last.ckpt.1.tmp").exists()
+    Checkpoints(str(tmp_path)).on_fit_start(Trainer(), None)
+    assert content(tmp_path) == {"best.ckpt": ""}
+
+
 @pytest.mark.parametrize("stopped", [True, False])
 @pytest.mark.parametrize("ended", [True, False])
 def test_an_end_is_remembered_and_kept_in_the_next_life(tmp_path, stopped, ended):
