@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from evqa.config.environment import comes_from_environment
+from evqa.config.environment import comes_from_environment, is_special
 from evqa.config.kinds import Choice, Component, Kind, alternatives, bare, item_kinds
 from evqa.config.nearest import suggestion
 from evqa.config.places import Place, place_at, places_of
@@ -239,7 +239,7 @@ PLAIN_COMPONENTS = tuple(Component(target.rpartition(".")[2]) for target in PLAI
 
 
 def _children(node: DictConfig | ListConfig) -> Iterator[tuple[str, Any]]:
-    if _is_special(node):
+    if is_special(node):
         return
     if isinstance(node, DictConfig):
         yield from ((str(key), node._get_node(key)) for key in node)
@@ -256,13 +256,8 @@ def _nodes_below(node: DictConfig | ListConfig) -> Iterator[tuple[str, DictConfi
             except (OmegaConfBaseException, ValueError, RecursionError):
                 continue  # the value is complained about
             child = OmegaConf.create(child) if isinstance(child, dict | list) else child  # of oc.decode
-        if isinstance(child, DictConfig | ListConfig) and not _is_special(child):
+        if isinstance(child, DictConfig | ListConfig) and not is_special(child):
             yield key, child
-
-
-def _is_special(node: DictConfig | ListConfig) -> bool:
-    """Null, missing, or an interpolation to another node."""
-    return node._is_none() or node._is_missing() or node._is_interpolation()
 
 
 def _is_null(node: DictConfig, key: str) -> bool:

@@ -62,9 +62,9 @@ def settled(node: Any) -> Any:
 
     A text that only looks like an interpolation is escaped, so that the result can be made a configuration again.
     """
-    if isinstance(node, DictConfig) and not _is_special(node):
+    if isinstance(node, DictConfig) and not is_special(node):
         return {key: settled_item(node, key) for key in node}
-    if isinstance(node, ListConfig) and not _is_special(node):
+    if isinstance(node, ListConfig) and not is_special(node):
         return [settled_item(node, place) for place in range(len(node))]
     return node.replace("${", "\\${") if isinstance(node, str) else node
 
@@ -155,5 +155,6 @@ def _argument(value: Any) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _is_special(node: DictConfig | ListConfig) -> bool:
+def is_special(node: DictConfig | ListConfig) -> bool:
+    """Whether a node is null, missing, or an interpolation to another node."""
     return node._is_none() or node._is_missing() or node._is_interpolation()

@@ -28,7 +28,7 @@ def child_environment() -> dict[str, str]:
 
 def safe_path() -> list[str]:
     """Return `sys.path` without the current folder, unless this package lies there."""
-    here = _current_folder()
+    here = current_folder()
     entries = [os.path.abspath(entry) for entry in sys.path if entry and isinstance(entry, str)]  # noqa: PTH100
     return [entry for entry in entries if entry == PACKAGE_PLACE or not _same(entry, here)]
 
@@ -36,10 +36,11 @@ def safe_path() -> list[str]:
 def _finds_package() -> bool:
     """Whether a Python that is started with PYTHONSAFEPATH finds this package by itself."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return PACKAGE_PLACE in given or not _same(PACKAGE_PLACE, _current_folder())
+    return PACKAGE_PLACE in given or not _same(PACKAGE_PLACE, current_folder())
 
 
-def _current_folder() -> str:
+def current_folder() -> str:
+    """Return the current folder; empty where it was removed."""
     try:
         return os.getcwd()  # noqa: PTH109
     except OSError:  # it was removed

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from evqa.machine.children import current_folder
 from evqa.machine.messages import receive, send
 from evqa.machine.nursery import STARTUP_SECONDS, Nursery, StartError
 
@@ -163,7 +164,7 @@ class _Worker:
         """Return what became of the item; ends a process that hangs."""
         try:
             self._learn(function)
-            send(self._end, ("item", (_current_folder(), item)))  # a relative path means the same on both sides
+            send(self._end, ("item", (current_folder(), item)))  # a relative path means the same on both sides
             value, error = receive(self._end, seconds)
         except TimeoutError:
             self.end()
@@ -206,13 +207,6 @@ class _Worker:
 
 
 _callers = set[_Caller]()
-
-
-def _current_folder() -> str | None:
-    try:
-        return os.getcwd()  # noqa: PTH109
-    except OSError:  # it was removed
-        return None
 
 
 _idle: defaultdict[tuple[int, str], list[_Worker]] = defaultdict(list)  # by process (a fork has none) and module

@@ -154,10 +154,10 @@ def _import(function: bytes) -> tuple[Callable[[Any], Any], str | None]:
         return str, f"{type(error).__name__}: {error}"
 
 
-def _answer(function: Callable[[Any], Any], folder: str | None, item: Any) -> tuple[Any, str | None]:
+def _answer(function: Callable[[Any], Any], folder: str, item: Any) -> tuple[Any, str | None]:
     """Call the function where the caller stands: a program that uses this package may have moved since the start."""
     try:
-        if folder is not None:
+        if folder:
             os.chdir(folder)
         return function(item), None
     except MediaError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ from evqa.runs.origin import (
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, follow_parent, is_first
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of, weights_to_score
-from evqa.runs.scoring import score_split, write_predictions
+from evqa.runs.scoring import read_record, score_split, write_predictions
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.tuning import trained_parts
 
@@ -235,8 +234,8 @@ def _tell_agent(config: DictConfig, folder: RunFolder) -> None:
     with ended(log):
         log.replay(read_rows(folder.path / "metrics.jsonl"))
         for path in sorted((folder.path / "predictions").glob("*.json")):
-            record = json.loads(path.read_text())
-            if record["split"] == path.stem:
+            record = read_record(path)
+            if record.get("split") == path.stem:
                 log.summarize(path.stem, record)
 
 
