@@ -91,7 +91,7 @@ def _measure_data(flags: argparse.Namespace, console: Any) -> DataReport:
     spec = PUBLISHED
     if flags.overrides:
         from evqa.config.compose import compose
-        from evqa.runs.build import build_scorer
+        from evqa.training.build import build_scorer
 
         spec = build_scorer(compose(flags.overrides), load=False).model.preparer.clip
     paths = choose_clips(flags.videos, spec, console, at_most=flags.clips)
@@ -101,8 +101,8 @@ def _measure_data(flags: argparse.Namespace, console: Any) -> DataReport:
 def _measure_steps(flags: argparse.Namespace) -> StepReport:
     from evqa.benchmarking.steps import measure_scoring, measure_training
     from evqa.config.compose import compose
-    from evqa.runs.build import build, build_module, build_scorer
     from evqa.runs.fit import load_data
+    from evqa.training.build import build, build_module, build_scorer
 
     config = compose(flags.overrides)
     scorer = build_scorer(config)

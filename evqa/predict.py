@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Parse, score, print."""
     flags = parser().parse_args(arguments)
-    from evqa.runs.prediction import Request, predict
+    from evqa.scoring.prediction import Request, predict
 
     predict(Request(**vars(flags)))
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evqa.errors import ConfigError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLE_RATE_HZ = 16_000
+Prepared = dict[str, Any]  # one sample's tensors and plain values, made by a Preparer and read only by its `collate`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from evqa.errors import CheckpointError, ConfigError
 from evqa.heads.levels import LevelsHead
 from evqa.heads.regression import RegressionHead, masked_mean
 from evqa.heads.text import NumberWording, TextHead
-from evqa.prompts import Prompt
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Output, Record
 
 WIDTH, VOCABULARY = 8, 11

@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evqa.benchmarking.measure import Spread
 from evqa.benchmarking.reports import StepReport
-from evqa.datamodule import ScoreDataModule
 from evqa.errors import MediaError
-from evqa.loading import Loader
-from evqa.module import ScoreModule
+from evqa.training.batches import BatchLoader
+from evqa.training.datamodule import ScoreDataModule
+from evqa.training.module import ScoreModule
 from evqa.types import Batch, Output
 
 # Dense bf16 matrix speed in FLOP/s by a part of the device's name, from the vendor's data sheets (without sparsity).
@@ -137,7 +137,7 @@ def measure_scoring(
     return _report("score", watch, trainer, datamodule)
 
 
-def warm_up_cache(loader: Loader, num_batches: int) -> None:
+def warm_up_cache(loader: BatchLoader, num_batches: int) -> None:
     """Read the clips of the first batches once."""
     for _, index in itertools.chain.from_iterable(loader.order.batches(0)[:num_batches]):
         with contextlib.suppress(MediaError):

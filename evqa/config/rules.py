@@ -41,7 +41,7 @@ class Design:
 
 
 def model_has_the_modality(design: Design) -> Iterator[str]:
-    """`modal=av` needs a model with ears."""
+    """`modal=av` needs a model with an audio encoder."""
     wanted = design.value("modal.name")
     offered = design.fact("model", "modalities")
     if isinstance(offered, tuple | list) and isinstance(wanted, str) and wanted not in offered:

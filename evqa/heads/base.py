@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from evqa.prompts import Prompt
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Output
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (score_B, label_B) -> scalar
@@ -27,7 +27,7 @@ class Wording(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class HeadScores:
     """Scores of one batch.
 
     score_B: float32 in the 0-1 scale (not clipped), NaN where the answer could not be read.
@@ -46,7 +46,7 @@ class Head(nn.Module, ABC):
     wording: Wording
 
     @abstractmethod
-    def read(self, output: Output) -> Reading:
+    def read(self, output: Output) -> HeadScores:
         """Score every sample of a batch."""
 
     @abstractmethod

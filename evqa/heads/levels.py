@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from evqa.errors import ConfigError
-from evqa.heads.base import Criterion, Head, Reading, Wording
-from evqa.prompts import Prompt
+from evqa.heads.base import Criterion, Head, HeadScores, Wording
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Output
 
 
@@ -63,9 +63,9 @@ class LevelsHead(Head):
         probability_BL = logits_BL.float().softmax(-1)
         return (probability_BL * self.get_buffer("weight_L")).sum(-1)
 
-    def read(self, output: Output) -> Reading:
+    def read(self, output: Output) -> HeadScores:
         """Score every sample in 0-1."""
-        return Reading(score_B=self(output), reasons={})
+        return HeadScores(score_B=self(output), reasons={})
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Compare the weighted sum with the label."""

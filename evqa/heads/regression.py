@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evqa.errors import CheckpointError
-from evqa.heads.base import Criterion, Head, Reading, Wording
-from evqa.prompts import Prompt
+from evqa.heads.base import Criterion, Head, HeadScores, Wording
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Output
 
 
@@ -84,9 +84,9 @@ class RegressionHead(Head):
         rescaled = {name: t * (self.scale / 100.0) if name.startswith("fc2.") else t for name, t in state.items()}
         self.load_state_dict(rescaled)
 
-    def read(self, output: Output) -> Reading:
+    def read(self, output: Output) -> HeadScores:
         """Score every sample in 0-1."""
-        return Reading(score_B=self(output) / self.scale, reasons={})
+        return HeadScores(score_B=self(output) / self.scale, reasons={})
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Compare on the layers' own scale, so that a recipe for 0-100 labels keeps its learning rate."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evqa.heads.base import Criterion, Head, Reading, Wording
-from evqa.prompts import Prompt
+from evqa.heads.base import Criterion, Head, HeadScores, Wording
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Output
 
 
@@ -68,7 +68,7 @@ class TextHead(Head):
         self.wording = self.number
         self.max_new_tokens = max_new_tokens
 
-    def read(self, output: Output) -> Reading:
+    def read(self, output: Output) -> HeadScores:
         """Generate and parse; an answer that is not a number in the taught format is a failure with its text."""
         answers = output.generate(self.max_new_tokens)
         values = [self.number.parse(answer) for answer in answers]
@@ -78,7 +78,7 @@ class TextHead(Head):
             if value is None
         }
         scores = [math.nan if value is None else value for value in values]
-        return Reading(score_B=torch.tensor(scores, device=output.hidden_BTD.device), reasons=reasons)
+        return HeadScores(score_B=torch.tensor(scores, device=output.hidden_BTD.device), reasons=reasons)
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Cross-entropy of the answer's tokens, averaged over tokens; `criterion` and labels are not used."""

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -17,17 +17,15 @@ from torch import nn
 from evqa.media.audio import AudioWindow
 from evqa.media.clip import ClipSpec
 from evqa.media.sampling import FrameSampling
-from evqa.prompts import Prompt
-from evqa.types import Answer, Clip, Output, Part, Record
-
-Inputs = dict[str, Any]  # one sample's tensors and plain values, made by a Preparer and read only by its `collate`
+from evqa.prompts.prompt import Prompt
+from evqa.types import Answer, Clip, Output, Part, Prepared, Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What the rest of a configuration asks of a model; its first, positional argument.
+class BuildOptions:
+    """Build options derived from the other groups; passed as the model's first argument.
 
-    frames / audio: None builds no eyes / no ears. logits: whether the head reads logits (builds the LM head).
+    frames / audio: None builds no vision / no audio encoder. logits: whether the head reads logits (builds an LM head).
     load: false builds the structure on the meta device and reads no weights (the cost card of a dry run).
     """
 
@@ -39,7 +37,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class Cost:
     """What one sample costs a model: tokens by modality (`text`, `picture`, `sound`) and the trunk's shape.
 
     checkpointed: whether activations inside a layer are computed again in the backward pass.
@@ -61,11 +59,11 @@ class Preparer(ABC):
     clip: ClipSpec
 
     @abstractmethod
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
+    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
         """Turn one clip and its texts into the model's inputs. A missing picture or sound yields no tokens."""
 
     @abstractmethod
-    def collate(self, items: Sequence[Inputs]) -> dict[str, torch.Tensor]:
+    def collate(self, items: Sequence[Prepared]) -> dict[str, torch.Tensor]:
         """Stack samples, padded on the right, with masks. Raises ValueError for an empty list."""
 
 
@@ -74,7 +72,7 @@ class Model(nn.Module, ABC):
 
     The class attributes are read without importing the module (they must be literals), so that an impossible
     combination is reported before anything heavy is loaded. The first positional argument of every constructor is a
-    `Setting`; all others are keyword-only and come from the model's YAML.
+    `BuildOptions`; all others are keyword-only and come from the model's YAML.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
@@ -95,7 +93,7 @@ class Model(nn.Module, ABC):
         """Names of the parts that are not trained unless a recipe asks for them."""
         return ()
 
-    def load_per_sample(self) -> Load:
+    def cost_per_sample(self) -> Cost:
         """Estimate the cost of one sample at the configured frames and audio window."""
         raise NotImplementedError
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from evqa.media.resize import Resize
-from evqa.models.base import Inputs
-from evqa.types import Clip
+from evqa.types import Clip, Prepared
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -89,7 +88,7 @@ class Patches:
         return time, rows // self.merge, columns // self.merge
 
     def black_token(self, body: Any, device: torch.device) -> Tensor:
-        """Run a transformers model's eyes on the smallest input, so that distributed ranks stay in step."""
+        """Run a transformers model's vision encoder on the smallest input, so that distributed ranks stay in step."""
         grid_13 = torch.tensor([[1, self.merge, self.merge]], device=device)
         patches_NP = torch.zeros(self.merge**2, 3 * self.temporal * self.size**2, device=device)
         features = body.get_video_features(patches_NP, grid_13)
@@ -101,7 +100,7 @@ class Patches:
         rows, columns = (side // (self.size * self.merge) for side in resize.target_hw(height, width))
         return -(-num_frames // self.temporal) * rows * columns
 
-    def prepare(self, clip: Clip, *, seconds_per_grid: float | None) -> Inputs:
+    def prepare(self, clip: Clip, *, seconds_per_grid: float | None) -> Prepared:
         """Cut a clip's frames; `seconds_per_grid` replaces the time that one grid step really spans."""
         assert clip.frames_FHWC is not None
         patches_NP, grid_3 = self.cut(clip.frames_FHWC)
@@ -116,7 +115,7 @@ def frame_spacing(seconds_F: Tensor | None) -> float:
     return float(seconds_F[-1] - seconds_F[0]) / (len(seconds_F) - 1)
 
 
-def collate_patches(items: Sequence[Inputs]) -> dict[str, Tensor]:
+def collate_patches(items: Sequence[Prepared]) -> dict[str, Tensor]:
     """Concatenate the patches of the samples that have any; empty where none has."""
     seen = [item for item in items if "patches_NP" in item]
     if not seen:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from evqa.models.base import Inputs
+from evqa.types import Prepared
 
 Grid = tuple[int, int, int]  # tokens of a video in time, height and width
 
@@ -43,7 +43,7 @@ def rotary_positions(
     return torch.cat([*pieces, _text(start, len(ids) - place)])
 
 
-def collate_positions(items: Sequence[Inputs]) -> dict[str, Tensor]:
+def collate_positions(items: Sequence[Prepared]) -> dict[str, Tensor]:
     """Stack `position_T3` of all samples as transformers takes it, [3, B, T]; padding stands at 0."""
     return {"position_3BT": pad_sequence([item["position_T3"] for item in items], batch_first=True).permute(2, 0, 1)}
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from evqa.errors import ConfigError
-from evqa.models.base import Load, Model, Setting
-from evqa.models.chat import Chat
+from evqa.models.base import BuildOptions, Cost, Model
 from evqa.models.exporting import seconds_between, write_folder
 from evqa.models.hub import HEAD_FILE, Checkpoint, quiet
 from evqa.models.patches import Patches
 from evqa.models.safety import about, check_head, file_of
 from evqa.models.weights import build_empty, load_weights
+from evqa.prompts.chat import Chat
 from evqa.types import Output, Part
 
 Dtype = Literal["bfloat16", "float32"]
@@ -48,27 +48,27 @@ class PretrainedModel(Model):
     patches: Patches
     inside: ClassVar[str | None] = None  # the part of a larger checkpoint's config.json that is this model
 
-    def __init__(self, kind: Kind, config: Any, checkpoint: Checkpoint, chat: Chat, *, setting: Setting) -> None:
+    def __init__(self, kind: Kind, config: Any, checkpoint: Checkpoint, chat: Chat, *, options: BuildOptions) -> None:
         super().__init__()
         # Not named `config`: peft would take this class for one of transformers' own.
         self.architecture, self.checkpoint, self.chat = config, checkpoint, chat
         self.width = int(config.get_text_config().hidden_size)
-        self._kind, self._setting = kind, setting
+        self._kind, self._options = kind, options
 
     def load(
         self, *, dtype: Dtype, attention: Attention, gradient_checkpointing: bool, unused: tuple[str, ...]
     ) -> None:
-        """Build the parts that are needed, without the towers in `unused`, and read their weights (`Setting.load`)."""
-        kind = self._kind.full if self._setting.logits else self._kind.body
+        """Build the parts that are needed, without the towers in `unused`, and read weights (`BuildOptions.load`)."""
+        kind = self._kind.full if self._options.logits else self._kind.body
         whole = build_empty(kind, self.architecture, dtype=dtype, attention=attention)
-        self.body: Any = whole.model if self._setting.logits else whole
+        self.body: Any = whole.model if self._options.logits else whole
         for tower in unused:
             setattr(self.body, tower, None)
-        if self._setting.load:
-            load_weights(whole, self.checkpoint, prefix="model." if self._setting.logits else "")
+        if self._options.load:
+            load_weights(whole, self.checkpoint, prefix="model." if self._options.logits else "")
         else:
             whole.tie_weights()  # a shared LM head counts once
-        self.lm_head = whole.lm_head if self._setting.logits else None
+        self.lm_head = whole.lm_head if self._options.logits else None
         # A tuple hides the wrapper from torch: its parts are registered above, under names that do not depend on it.
         self._whole = (whole,)
         self._checkpointed = gradient_checkpointing
@@ -156,10 +156,10 @@ class PretrainedModel(Model):
         """Every weight was read from the checkpoint: `load_weights` refuses one that lacks some."""
         return True
 
-    def load_per_sample(self) -> Load:
+    def cost_per_sample(self) -> Cost:
         """Count the tokens of the prompt, of a portrait clip at the configured budget, and of the audio window."""
         trunk = self.architecture.get_text_config()
-        return Load(
+        return Cost(
             tokens={"text": TEXT_TOKENS, **self.media_tokens()},
             num_layers=trunk.num_hidden_layers,
             width=trunk.hidden_size,

@@ -17,14 +17,14 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from evqa.media.clip import ClipSpec
-from evqa.models.base import Inputs, Preparer, Setting
-from evqa.models.chat import Chat
+from evqa.models.base import BuildOptions, Preparer
 from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
 from evqa.models.patches import Patches, collate_patches
 from evqa.models.positions import collate_positions, rotary_positions
 from evqa.models.pretrained import Kind, PretrainedModel
-from evqa.prompts import Prompt
-from evqa.types import SAMPLE_RATE_HZ, Answer, Clip, Part, Record
+from evqa.prompts.chat import Chat
+from evqa.prompts.prompt import Prompt
+from evqa.types import SAMPLE_RATE_HZ, Answer, Clip, Part, Prepared, Record
 
 
 class LogMel:
@@ -80,9 +80,9 @@ class Qwen2_5OmniPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         self._sound = chat.token("<|AUDIO|>", configured=config.audio_token_id)
         self._times_per_second = config.position_id_per_seconds
 
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
+    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
         """Write one conversation; a clip without frames or without sound yields no tokens for it."""
-        inputs: Inputs = {}
+        inputs: Prepared = {}
         media: list[int] = []
         if clip.frames_FHWC is not None:
             inputs |= self.patches.prepare(clip, seconds_per_grid=self.seconds_per_grid)
@@ -100,7 +100,7 @@ class Qwen2_5OmniPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         )
         return words | inputs | {"position_T3": position_T3}
 
-    def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
         """Pad text and mel rows on the right; patches of all samples lie in one row."""
         if not items:
             raise ValueError("cannot collate an empty list of samples")
@@ -130,7 +130,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
 
     def __init__(
         self,
-        setting: Setting,
+        options: BuildOptions,
         *,
         checkpoint: str = "Qwen/Qwen2.5-Omni-7B",
         revision: str | None = "ae9e1690543ffd5c0221dc27f79834d0294cba00",
@@ -146,24 +146,24 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
     ) -> None:
         from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
-        found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
+        found = find_checkpoint(checkpoint, revision=revision, weights=options.load)
         config = read_config(found, model_type="qwen2_5_omni_thinker", inside=self.inside)
         tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
         chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         # The positions are computed from this token, though the configuration class has no field for it.
         config.vision_start_token_id = chat.token("<|vision_bos|>")
         kind = Kind(body=omni.Qwen2_5OmniThinkerModel, full=omni.Qwen2_5OmniThinkerForConditionalGeneration)
-        super().__init__(kind, config, found, chat, setting=setting)
+        super().__init__(kind, config, found, chat, options=options)
         self.patches = Patches.of(config.vision_config)
         self.preparer = Qwen2_5OmniPreparer(
-            ClipSpec(frames=setting.frames, audio=setting.audio, resize=self.patches.resize(min_pixels, max_pixels)),
+            ClipSpec(frames=options.frames, audio=options.audio, resize=self.patches.resize(min_pixels, max_pixels)),
             chat=chat,
-            prompt=prompt or setting.prompt,
+            prompt=prompt or options.prompt,
             patches=self.patches,
             config=config,
             seconds_per_grid=seconds_per_grid,
         )
-        towers = {"visual": setting.frames, "audio_tower": setting.audio}
+        towers = {"visual": options.frames, "audio_tower": options.audio}
         unused = tuple(name for name, wanted in towers.items() if wanted is None)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
@@ -205,13 +205,15 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
             prefixes=("body.visual.patch_embed", "body.visual.blocks"),
             linear_names=("q", "k", "v", "proj", "gate_proj", "up_proj", "down_proj"),
         )
-        ears = tuple(f"body.audio_tower.{name}" for name in ("conv1", "conv2", "layers", "ln_post"))
-        audio = Part(name="audio", prefixes=ears, linear_names=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"))
-        seen = (vision, Part(name="connector", prefixes=("body.visual.merger",)))
+        encoder = tuple(f"body.audio_tower.{name}" for name in ("conv1", "conv2", "layers", "ln_post"))
+        audio = Part(
+            name="audio", prefixes=encoder, linear_names=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+        )
+        vision_parts = (vision, Part(name="connector", prefixes=("body.visual.merger",)))
         # The tower's begin and end embeddings belong to no part: transformers never uses them.
-        heard = (audio, Part(name="audio_connector", prefixes=("body.audio_tower.proj",)))
+        audio_parts = (audio, Part(name="audio_connector", prefixes=("body.audio_tower.proj",)))
         return (
-            *(seen if self.body.visual is not None else ()),
-            *(heard if self.body.audio_tower is not None else ()),
+            *(vision_parts if self.body.visual is not None else ()),
+            *(audio_parts if self.body.audio_tower is not None else ()),
             *self.language_parts(),
         )

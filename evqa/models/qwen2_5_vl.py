@@ -12,14 +12,14 @@ from torch import Tensor
 
 from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
-from evqa.models.base import Inputs, Preparer, Setting
-from evqa.models.chat import Chat
+from evqa.models.base import BuildOptions, Preparer
 from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
 from evqa.models.patches import Patches, collate_patches
 from evqa.models.positions import collate_positions, rotary_positions
 from evqa.models.pretrained import Kind, PretrainedModel
-from evqa.prompts import Prompt
-from evqa.types import Answer, Clip, Part, Record
+from evqa.prompts.chat import Chat
+from evqa.prompts.prompt import Prompt
+from evqa.types import Answer, Clip, Part, Prepared, Record
 
 
 class Qwen2_5_VLPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
@@ -41,9 +41,9 @@ class Qwen2_5_VLPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         self._video = chat.token("<|video_pad|>", configured=config.video_token_id)
         self._times_per_second = config.vision_config.tokens_per_second
 
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
+    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
         """Write one conversation; a clip without frames yields no picture tokens."""
-        seen: Inputs = {}
+        seen: Prepared = {}
         media: list[int] = []
         if clip.frames_FHWC is not None:
             seen = self.patches.prepare(clip, seconds_per_grid=self.seconds_per_grid)
@@ -58,7 +58,7 @@ class Qwen2_5_VLPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
         )
         return words | seen | {"position_T3": position_T3}
 
-    def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
         """Pad text on the right; patches of all samples lie in one row."""
         if not items:
             raise ValueError("cannot collate an empty list of samples")
@@ -78,7 +78,7 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
 
     def __init__(
         self,
-        setting: Setting,
+        options: BuildOptions,
         *,
         checkpoint: str = "Qwen/Qwen2.5-VL-7B-Instruct",
         revision: str | None = "cc594898137f460bfe9f0759e9844b3ce807cfb5",
@@ -95,24 +95,26 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
     ) -> None:
         from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLModel
 
-        if setting.audio is not None:
-            raise ConfigError(["modal: qwen2_5_vl has no ears; use modal=v, or a model that hears (qwen2_5_omni)."])
-        found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
+        if options.audio is not None:
+            raise ConfigError(
+                ["modal: qwen2_5_vl has no audio encoder; use modal=v, or a model with one (qwen2_5_omni)."]
+            )
+        found = find_checkpoint(checkpoint, revision=revision, weights=options.load)
         config = read_config(found, model_type="qwen2_5_vl")
         tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
         chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         kind = Kind(body=Qwen2_5_VLModel, full=Qwen2_5_VLForConditionalGeneration)
-        super().__init__(kind, config, found, chat, setting=setting)
+        super().__init__(kind, config, found, chat, options=options)
         self.patches = Patches.of(config.vision_config)
         self.preparer = Qwen2_5_VLPreparer(
-            ClipSpec(frames=setting.frames, resize=self.patches.resize(min_pixels, max_pixels, exact=exact_pixels)),
+            ClipSpec(frames=options.frames, resize=self.patches.resize(min_pixels, max_pixels, exact=exact_pixels)),
             chat=chat,
-            prompt=prompt or setting.prompt,
+            prompt=prompt or options.prompt,
             patches=self.patches,
             config=config,
             seconds_per_grid=seconds_per_grid,
         )
-        unused = () if setting.frames else ("visual",)
+        unused = () if options.frames else ("visual",)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
     def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
@@ -139,5 +141,5 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
             linear_names=("qkv", "proj", "gate_proj", "up_proj", "down_proj"),
         )
         connector = Part(name="connector", prefixes=("body.visual.merger",))
-        eyes = () if self.body.visual is None else (vision, connector)
-        return eyes + self.language_parts()
+        vision_parts = () if self.body.visual is None else (vision, connector)
+        return vision_parts + self.language_parts()

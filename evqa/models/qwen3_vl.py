@@ -13,14 +13,14 @@ from torch import Tensor
 
 from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
-from evqa.models.base import Inputs, Preparer, Setting
-from evqa.models.chat import Chat
+from evqa.models.base import BuildOptions, Preparer
 from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
 from evqa.models.patches import Patches, collate_patches
 from evqa.models.positions import Grid, collate_positions, rotary_positions
 from evqa.models.pretrained import Kind, PretrainedModel
-from evqa.prompts import Prompt
-from evqa.types import Answer, Clip, Part, Record
+from evqa.prompts.chat import Chat
+from evqa.prompts.prompt import Prompt
+from evqa.types import Answer, Clip, Part, Prepared, Record
 
 
 class Qwen3VLPreparer(Preparer):
@@ -31,13 +31,13 @@ class Qwen3VLPreparer(Preparer):
         self._start, self._end = chat.token("<|vision_start|>"), chat.token("<|vision_end|>")
         self._video = chat.token("<|video_pad|>", configured=config.video_token_id)
 
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
+    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
         """Write one conversation; a clip without frames yields no picture tokens.
 
         The marks stand around every pair and not around the whole video: so the model was trained (transformers 4.57);
         transformers 5 leaves one more mark at either end (vllm-project/vllm#46817).
         """
-        seen: Inputs = {}
+        seen: Prepared = {}
         media: list[int] = []
         grids: list[Grid] = []
         if clip.frames_FHWC is not None:
@@ -51,7 +51,7 @@ class Qwen3VLPreparer(Preparer):
         position_T3 = rotary_positions(words["input_ids_T"], video=self._video, grids=grids)
         return words | seen | {"position_T3": position_T3}
 
-    def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
         """Pad text on the right; patches of all samples lie in one row."""
         if not items:
             raise ValueError("cannot collate an empty list of samples")
@@ -74,7 +74,7 @@ class Qwen3VL(PretrainedModel):
 
     def __init__(
         self,
-        setting: Setting,
+        options: BuildOptions,
         *,
         checkpoint: str = "Qwen/Qwen3-VL-4B-Instruct",
         revision: str | None = "ebb281ec70b05090aa6165b016eac8ec08e71b17",
@@ -89,24 +89,26 @@ class Qwen3VL(PretrainedModel):
     ) -> None:
         from transformers import Qwen3VLForConditionalGeneration, Qwen3VLModel
 
-        if setting.audio is not None:
-            raise ConfigError(["modal: qwen3_vl has no ears; use modal=v, or a model that hears (qwen2_5_omni)."])
-        found = find_checkpoint(checkpoint, revision=revision, weights=setting.load)
+        if options.audio is not None:
+            raise ConfigError(
+                ["modal: qwen3_vl has no audio encoder; use modal=v, or a model with one (qwen2_5_omni)."]
+            )
+        found = find_checkpoint(checkpoint, revision=revision, weights=options.load)
         config = read_config(found, model_type="qwen3_vl")
         tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
         chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
         kind = Kind(body=Qwen3VLModel, full=Qwen3VLForConditionalGeneration)
-        super().__init__(kind, config, found, chat, setting=setting)
+        super().__init__(kind, config, found, chat, options=options)
         half = (0.5, 0.5, 0.5)
         self.patches = Patches.of(config.vision_config, mean=half, std=half)
         self.preparer = Qwen3VLPreparer(
-            ClipSpec(frames=setting.frames, resize=self.patches.resize(min_pixels, max_pixels)),
+            ClipSpec(frames=options.frames, resize=self.patches.resize(min_pixels, max_pixels)),
             chat=chat,
-            prompt=prompt or setting.prompt,
+            prompt=prompt or options.prompt,
             patches=self.patches,
             config=config,
         )
-        unused = () if setting.frames else ("visual",)
+        unused = () if options.frames else ("visual",)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
     def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
@@ -144,5 +146,5 @@ class Qwen3VL(PretrainedModel):
             linear_names=("qkv", "proj", "linear_fc1", "linear_fc2"),
         )
         connector = Part(name="connector", prefixes=("body.visual.merger", "body.visual.deepstack_merger_list"))
-        eyes = () if self.body.visual is None else (vision, connector)
-        return eyes + self.language_parts()
+        vision_parts = () if self.body.visual is None else (vision, connector)
+        return vision_parts + self.language_parts()

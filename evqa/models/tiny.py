@@ -1,4 +1,4 @@
-"""The embedded default: a byte tokenizer, small eyes and ears, and a small causal transformer with real logits.
+"""The embedded default: a byte tokenizer, small encoders of frames and sound, and a causal transformer with logits.
 
 It exists so that every head, modality and command works on a laptop CPU; it is not meant to be good.
 
@@ -17,9 +17,9 @@ from torch.nn import functional
 from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
 from evqa.media.resize import Resize
-from evqa.models.base import Inputs, Load, Model, Preparer, Setting
-from evqa.prompts import Prompt
-from evqa.types import Answer, Clip, Output, Part, Record
+from evqa.models.base import BuildOptions, Cost, Model, Preparer
+from evqa.prompts.prompt import Prompt
+from evqa.types import Answer, Clip, Output, Part, Prepared, Record
 
 PAD, END = 256, 257
 # Words that are single tokens, so that the head `levels` works; user text is always bytes.
@@ -56,7 +56,7 @@ class TinyPreparer(Preparer):
     def __init__(self, clip: ClipSpec, *, prompt: Prompt, max_bytes: int) -> None:
         self.clip, self.prompt, self.max_bytes = clip, prompt, max_bytes
 
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
+    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
         """Keep only what is there: no frames or no sound means no tokens."""
         question = encode(self.prompt.text(record))[: self.max_bytes] + encode("\n" + answer.prefix)
         target = [] if answer.target is None else [*encode(answer.target), END]
@@ -68,7 +68,7 @@ class TinyPreparer(Preparer):
             "num_targets": len(target),
         }
 
-    def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
         """Concatenate what exists, with the sample's number beside each piece; pad text on the right."""
         if not items:
             raise ValueError("cannot collate an empty list of samples")
@@ -88,7 +88,7 @@ class TinyPreparer(Preparer):
         return batch
 
 
-class Eyes(nn.Module):
+class FrameEncoder(nn.Module):
     """One token a frame: features of 4x4 patches, their mean and maximum over the picture."""
 
     def __init__(self, width: int, *, patch: int = 4, features: int = 32) -> None:
@@ -108,7 +108,7 @@ class Eyes(nn.Module):
         return tokens_ND
 
 
-class Ears(nn.Module):
+class AudioEncoder(nn.Module):
     """One token for every 16 rows (0.16 s) of the filter bank; rows that do not fill a token are dropped."""
 
     def __init__(self, width: int, *, features: int = 64) -> None:
@@ -196,7 +196,7 @@ class Tiny(Model):
 
     def __init__(
         self,
-        setting: Setting,
+        options: BuildOptions,
         *,
         width: Annotated[int, "4 <= width <= 16384"] = 64,
         num_layers: Annotated[int, "1 <= num_layers <= 256"] = 2,
@@ -211,44 +211,44 @@ class Tiny(Model):
         if width % num_heads:
             raise ConfigError([f"model.width={width}: must be a multiple of model.num_heads={num_heads}."])
         self.width = width
-        self.setting = setting
+        self.options = options
         spec = ClipSpec(
-            frames=setting.frames,
-            audio=setting.audio,
+            frames=options.frames,
+            audio=options.audio,
             resize=Resize(mode=resize, size=image_size),
             audio_as="fbank",
         )
-        self.preparer = TinyPreparer(spec, prompt=prompt or setting.prompt, max_bytes=max_bytes)
-        self.eyes = Eyes(width) if setting.frames else None
-        self.ears = Ears(width) if setting.audio else None
+        self.preparer = TinyPreparer(spec, prompt=prompt or options.prompt, max_bytes=max_bytes)
+        self.vision = FrameEncoder(width) if options.frames else None
+        self.audio = AudioEncoder(width) if options.audio else None
         self.text = Text(width)
         self.trunk = Trunk(width, num_layers=num_layers, num_heads=num_heads, max_tokens=max_tokens)
-        self.lm_head = nn.Linear(width, VOCABULARY, bias=False) if setting.logits else None
+        self.lm_head = nn.Linear(width, VOCABULARY, bias=False) if options.logits else None
 
     def parts(self) -> tuple[Part, ...]:
-        """Eyes, ears and the text's encoder count as connectors: LoRA recipes train those fully.
+        """The encoders of frames, audio and text count as connectors: LoRA recipes train those fully.
 
         A pretrained model's embeddings may stay as they are; these are random.
         """
         projections = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
-        connectors = ("text",) if self.eyes is None else ("eyes", "text")
+        connectors = ("text",) if self.vision is None else ("vision", "text")
         every = (
             Part(name="connector", prefixes=connectors),
-            Part(name="audio_connector", prefixes=("ears",)),
+            Part(name="audio_connector", prefixes=("audio",)),
             Part(name="language", prefixes=("trunk",), linear_names=projections),
             Part(name="lm_head", prefixes=("lm_head",)),
         )
         return tuple(part for part in every if getattr(self, part.prefixes[-1]) is not None)
 
-    def load_per_sample(self) -> Load:
+    def cost_per_sample(self) -> Cost:
         """One token a frame, one for 0.16 s of sound, one a byte (about 100 in SnapUGC's titles and descriptions)."""
-        frames, audio = self.setting.frames, self.setting.audio
+        frames, audio = self.options.frames, self.options.audio
         tokens = {
             "text": 100,
             "picture": frames.count if frames else 0,
             "sound": int(audio.seconds * 100 / ROWS_PER_TOKEN) if audio else 0,
         }
-        return Load(tokens=tokens, num_layers=len(self.trunk.layers), width=self.width, mlp_width=4 * self.width)
+        return Cost(tokens=tokens, num_layers=len(self.trunk.layers), width=self.width, mlp_width=4 * self.width)
 
     def forward(self, inputs: dict[str, Tensor]) -> Output:
         """Encode, join, run the trunk."""
@@ -272,11 +272,11 @@ class Tiny(Model):
         token_counts = (inputs["num_rows_B"] // ROWS_PER_TOKEN).tolist()
         nothing = self.trunk.position.weight[:0]
         frames = (
-            self.eyes(inputs["frames_NHWC"]).split([count for count in frame_counts if count])
-            if self.eyes is not None and "frames_NHWC" in inputs
+            self.vision(inputs["frames_NHWC"]).split([count for count in frame_counts if count])
+            if self.vision is not None and "frames_NHWC" in inputs
             else ()
         )
-        sounds = list(self.ears(inputs["fbank_NRM"])) if self.ears is not None and "fbank_NRM" in inputs else []
+        sounds = list(self.audio(inputs["fbank_NRM"])) if self.audio is not None and "fbank_NRM" in inputs else []
         next_frames, next_sounds = iter(frames), iter(sounds)
         media = []
         for num_frames, num_tokens in zip(frame_counts, token_counts, strict=True):

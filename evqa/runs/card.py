@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from evqa.heads.base import Head
-from evqa.losses import Loss, Sum
-from evqa.models.base import Load
-from evqa.runs.build import Scorer, build, build_loading, build_scorer
-from evqa.tuning import apply_tuning, trained_parts
+from evqa.models.base import Cost
+from evqa.training.build import Scorer, build, build_batch_settings, build_scorer
+from evqa.training.losses import Loss, Sum
+from evqa.training.tuning import apply_tuning, trained_parts
 
 GIGABYTE = 1e9
 
@@ -35,8 +35,8 @@ def cost_card(config: DictConfig) -> list[tuple[str, str]]:
     """Build the structure on the meta device and estimate tokens, parameters and memory."""
     scorer = build_scorer(config, load=False)
     apply_tuning(scorer.model, build(config.lora))
-    load = scorer.model.load_per_sample()
-    batch_size = build_loading(config).batch_size
+    load = scorer.model.cost_per_sample()
+    batch_size = build_batch_settings(config).batch_size
     memory = estimate_memory(scorer, load, batch_size=batch_size, precision=config.trainer.precision)
     parts = trained_parts(scorer.model, scorer.head)
     tokens = ", ".join(f"{count:,} {name}" for name, count in load.tokens.items())
@@ -66,7 +66,7 @@ def _comparing_rows(loss: Loss, *, head: Head, batch_size: int, num_batches: int
     return [("samples that the loss compares", f"{batch_size}, of one batch{more}")]
 
 
-def estimate_memory(scorer: Scorer, load: Load, *, batch_size: int, precision: str) -> Memory:
+def estimate_memory(scorer: Scorer, load: Cost, *, batch_size: int, precision: str) -> Memory:
     """Estimate bytes: stored weights, gradients of trained ones, two AdamW moments, and the trunk's activations."""
     modules: tuple[nn.Module, ...] = (scorer.model, scorer.head)
     parameters = [parameter for module in modules for parameter in module.parameters()]
@@ -79,7 +79,7 @@ def estimate_memory(scorer: Scorer, load: Load, *, batch_size: int, precision: s
     )
 
 
-def activation_bytes(load: Load, *, batch_size: int, num_bytes: int) -> float:
+def activation_bytes(load: Cost, *, batch_size: int, num_bytes: int) -> float:
     """Estimate what the trunk keeps for the backward pass.
 
     A layer without a stored attention matrix keeps about 10 values of the width and 3 of the MLP's width a token

@@ -11,13 +11,13 @@ from evqa.datasets.base import Dataset
 from evqa.errors import ConfigError, RunError
 from evqa.files.terminal import terminal
 from evqa.runs import show
-from evqa.runs.build import build_dataset
 from evqa.runs.fit import describe, warn
-from evqa.runs.folder import RunFolder
-from evqa.runs.load import LoadedRun, load_run, may_write
 from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
-from evqa.runs.scoring import score_split, write_predictions
+from evqa.scoring.files import score_split, write_predictions
+from evqa.scoring.places import LoadedRun, load_run, may_write
+from evqa.training.build import build_dataset
+from evqa.training.folder import RunFolder
 
 OVERRIDES = "overrides"  # key of an evaluation's record; training's own records do not have it
 

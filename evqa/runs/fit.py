@@ -11,31 +11,13 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
-from evqa.callbacks.checkpoint_files import checksum
-from evqa.callbacks.checkpoints import Checkpoints
-from evqa.callbacks.randomness import StatelessRandomness
-from evqa.callbacks.records import MetricsFile, read_rows
-from evqa.callbacks.requeue import Stops
-from evqa.callbacks.speed import Speed
 from evqa.config import identity
 from evqa.config.application import running_overrides
 from evqa.config.environment import environment_keys
-from evqa.datamodule import ScoreDataModule
 from evqa.errors import AnnotationError, RunError
 from evqa.files.terminal import terminal
-from evqa.module import ScoreModule
 from evqa.runs import show
-from evqa.runs.build import (
-    build,
-    build_datamodule,
-    build_dataset,
-    build_loading,
-    build_module,
-    build_scorer,
-    check_settings,
-)
 from evqa.runs.card import cost_card
-from evqa.runs.folder import RunFolder
 from evqa.runs.origin import (
     check_checkpoint,
     check_finished,
@@ -45,10 +27,29 @@ from evqa.runs.origin import (
 )
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, follow_parent, is_first
-from evqa.runs.resuming import say_what_cannot_be_restored, start_of, weights_to_score
-from evqa.runs.scoring import read_record, score_split, write_predictions
+from evqa.runs.resuming import say_what_cannot_be_restored, start_of
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
-from evqa.tuning import trained_parts
+from evqa.scoring.files import read_record, score_split, write_predictions
+from evqa.training.build import (
+    build,
+    build_batch_settings,
+    build_datamodule,
+    build_dataset,
+    build_module,
+    build_scorer,
+    check_settings,
+)
+from evqa.training.callbacks.checkpoint_files import checksum
+from evqa.training.callbacks.checkpoints import Checkpoints
+from evqa.training.callbacks.randomness import StatelessRandomness
+from evqa.training.callbacks.records import MetricsFile, read_rows
+from evqa.training.callbacks.requeue import Stops
+from evqa.training.callbacks.speed import Speed
+from evqa.training.datamodule import ScoreDataModule
+from evqa.training.folder import RunFolder
+from evqa.training.kept_weights import weights_to_score
+from evqa.training.module import ScoreModule
+from evqa.training.tuning import trained_parts
 
 REQUEUED_PATIENCE_SECONDS = 120.0  # on a lost node the job's last life may not have noticed yet
 console = terminal()
@@ -132,7 +133,7 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
         warn(note)
     num_rows = len(failures) + sum(map(len, splits.values()))
     show.print_data(console, splits, failures, annotations.dropped)
-    allowed = build_loading(config).max_failures
+    allowed = build_batch_settings(config).max_failures
     if len(failures) > allowed * num_rows:
         raise RunError(
             f"{len(failures)} of {num_rows} items cannot be used, more than data.max_failures={allowed} allows. Mend "

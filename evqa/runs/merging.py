@@ -25,11 +25,11 @@ from evqa.heads.base import Head
 from evqa.media.sampling import FrameSampling
 from evqa.models.hub import HEAD_FILE
 from evqa.models.published import LICENSES
-from evqa.runs.build import build
-from evqa.runs.load import LoadedRun, load_run
 from evqa.runs.model_card import model_card, usage
-from evqa.runs.scoring import read_record
-from evqa.tuning import merge_adapters, save_adapter
+from evqa.scoring.files import read_record
+from evqa.scoring.places import LoadedRun, load_run
+from evqa.training.build import build
+from evqa.training.tuning import merge_adapters, save_adapter
 
 SETTINGS_FILE = "evqa.json"
 VERSIONED = ("torch", "transformers", "peft", "safetensors")

@@ -16,7 +16,7 @@ from typing import Any
 from evqa.datasets.splits import Records
 from evqa.errors import RunError
 from evqa.files.whole import write_whole
-from evqa.runs.folder import RunFolder, environment
+from evqa.training.folder import RunFolder, environment
 from evqa.types import Record
 
 FILE = "origin.json"  # in the run's folder; the same is in every checkpoint

@@ -19,7 +19,7 @@ from evqa.errors import AnnotationError, FileError
 from evqa.files.terminal import terminal
 from evqa.media.cache import CachedReader
 from evqa.media.filling import fill
-from evqa.runs.build import build_dataset, build_loading, build_scorer
+from evqa.training.build import build_batch_settings, build_dataset, build_scorer
 from evqa.types import Failure
 
 SHOWN = 20  # rejects that are printed; all are written
@@ -70,7 +70,7 @@ def _check(
     return manifest.check_files(
         splits,
         manifest=dataset.prepared_folder() / "manifest.csv",
-        limits=build_loading(config).limits,
+        limits=build_batch_settings(config).limits,
         needs_picture="modal" in config and "v" in config.modal.name,
         needs_sound="modal" in config and config.modal.name == "a",  # beside a picture it may be absent
         hashed=hashed,
@@ -81,11 +81,11 @@ def _check(
 
 def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
     """Decode what the configuration's model will read into the cache; returns the files that do not decode."""
-    settings = build_loading(config).cache
+    settings = build_batch_settings(config).cache
     if settings.folder is None or "model" not in config:
         return ()
     reader = CachedReader(settings, build_scorer(config, load=False).model.preparer.clip)
-    paths, workers = [record.path for record in records], build_loading(config).num_workers()
+    paths, workers = [record.path for record in records], build_batch_settings(config).num_workers()
     with manifest.progress_bar() as progress:
         bar = progress.add_task("Decoding", total=len(paths))
         filled = fill(

@@ -1,4 +1,4 @@
-"""Which checkpoint a life of a run begins with, and which one it scores with at its end."""
+"""Which checkpoint a life of a run begins with."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from evqa.callbacks.checkpoint_files import read_checkpoint
-from evqa.callbacks.checkpoints import Continuation, best_of, newest_whole
-from evqa.config.identity import difference
 from evqa.errors import CheckpointError, EvqaError, RunError
-from evqa.module import METADATA, ScoreModule
-from evqa.runs.folder import RunFolder
+from evqa.training.callbacks.checkpoints import Continuation, newest_whole
+from evqa.training.folder import RunFolder
+from evqa.training.kept_weights import check_origin
+from evqa.training.module import METADATA, ScoreModule
 
-NO_BEST = "no validation had a value, so there is no best checkpoint and the last one was scored"
 REMEDY = "Remove the file; the same command then continues from the one before, or begins anew."
 
 
@@ -31,15 +29,6 @@ class Start:
     epoch: int = 0
     step: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)  # of the checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """A checkpoint to score with. note: why it is not the best one, where that was asked for."""
-
-    path: Path
-    state: dict[str, Any]
-    note: str | None = None
 
 
 def start_of(config: DictConfig, folder: RunFolder, module: ScoreModule, warn: Callable[[str], None]) -> Start:
@@ -63,31 +52,6 @@ def start_of(config: DictConfig, folder: RunFolder, module: ScoreModule, warn: C
     _check_fits(found, module)
     epoch, step = found.state["epoch"], found.state["global_step"]
     return Start(checkpoint=found.path, epoch=epoch, step=step, metadata=found.state[METADATA])
-
-
-def check_origin(path: Path, state: dict[str, Any], config: DictConfig) -> None:
-    """Refuse a checkpoint that a run of other settings has written.
-
-    Raises:
-        CheckpointError: as said; with the first of the settings that differ.
-    """
-    try:
-        saved = OmegaConf.create(str(state[METADATA]["config"]))
-        differing = difference(_as_written(saved), _as_written(config))
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} is no checkpoint of evqa: it does not say with which settings it was made"
-        ) from error
-    if differing:
-        raise CheckpointError(
-            f"{path} is the checkpoint of another run: {'; '.join(map(str, differing[:3]))}. Put the run's own one "
-            "back, or remove the file."
-        )
-
-
-def _as_written(config: Any) -> dict[str, Any]:
-    """The settings without values of the environment, which are recorded nowhere."""
-    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False))
 
 
 def _check_fits(found: Continuation, module: ScoreModule) -> None:
@@ -119,26 +83,3 @@ def _in_a_sentence(restore: Callable[..., None], path: Path | None) -> Callable[
             ) from error
 
     return restored
-
-
-def weights_to_score(folder: RunFolder) -> Weights:
-    """Read the best checkpoint, or the last one where no validation had a value (e.g. fewer than three items).
-
-    Raises:
-        RunError: there is no checkpoint.
-        CheckpointError: it is damaged, or the best one has gone.
-    """
-    best, last = folder.checkpoints / "best.ckpt", folder.checkpoints / "last.ckpt"
-    if not best.exists() and not last.exists():
-        raise RunError(
-            f"{folder.path}: no checkpoint best.ckpt. Train the run to its end, or choose another one with --ckpt."
-        )
-    try:
-        if not best.exists() and best_of(state := read_checkpoint(last)) is None:
-            return Weights(path=last, state=state, note=NO_BEST)
-        return Weights(path=best, state=read_checkpoint(best))
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}. To train these weights again, remove {folder.path / 'predictions' / 'finished'} where it exists "
-            "and repeat the training's command; --ckpt last scores the last weights instead."
-        ) from None

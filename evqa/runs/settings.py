@@ -16,11 +16,11 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers import Logger
 
-from evqa.callbacks.checkpoint_files import WholeCheckpointIO
 from evqa.errors import ConfigError
 from evqa.runs.precision import Bfloat16Weights
 from evqa.runs.processes import cluster_environment
 from evqa.runs.wandb_log import WandbLog, has_login, open_log
+from evqa.training.callbacks.checkpoint_files import WholeCheckpointIO
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
 

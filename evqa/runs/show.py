@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.console import Console
 from rich.table import Table
 
-from evqa.optimization import AdamW
-from evqa.runs.folder import RunFolder
-from evqa.runs.scoring import read_record
-from evqa.tuning import TrainedPart
+from evqa.scoring.files import read_record
+from evqa.training.folder import RunFolder
+from evqa.training.optimizer import AdamW
+from evqa.training.tuning import TrainedPart
 from evqa.types import Failure, Record
 
 METRICS = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}

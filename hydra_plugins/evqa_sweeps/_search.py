@@ -110,7 +110,7 @@ class Search:
         if not self.settings.prune:
             return []
         values: dict[str, Any] = {
-            "_target_": "evqa.callbacks.pruning.Pruning",
+            "_target_": "evqa.training.callbacks.pruning.Pruning",
             "journal": str(self.journal.resolve()),
             "study": self.study.study_name,
             "trial": trial.number,

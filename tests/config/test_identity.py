@@ -98,8 +98,8 @@ def test_a_run_keeps_its_name_when_its_saved_configuration_is_read_again(tmp_pat
 
 def test_every_irrelevant_key_exists():
     cfg = compose()
-    loading = read_schema("evqa.datamodule.Loading").parameters
-    pruning = read_schema("evqa.callbacks.pruning.Pruning").parameters
+    loading = read_schema("evqa.training.datamodule.BatchSettings").parameters
+    pruning = read_schema("evqa.training.callbacks.pruning.Pruning").parameters
     for key in IRRELEVANT:
         group, _, name = key.partition(".")
         pruned = key.startswith("callbacks.pruning.") and name.partition(".")[2] in pruning

@@ -28,7 +28,7 @@ def targets(node):
 FILES = sorted(conf_folder().rglob("*.yaml"))
 CLASSES = sorted(
     {target for file in FILES for target in targets(yaml.safe_load(file.read_text()))}
-    | {*PLAIN_NODES.values(), *COMPANIONS.values(), "evqa.callbacks.pruning.Pruning"}
+    | {*PLAIN_NODES.values(), *COMPANIONS.values(), "evqa.training.callbacks.pruning.Pruning"}
 )
 
 
@@ -53,7 +53,9 @@ NUMERIC = [
 
 
 def test_the_listed_classes_are_those_of_all_options():
-    assert {"evqa.models.tiny.Tiny", "evqa.tuning.Tuning", "evqa.datamodule.Loading"} <= set(CLASSES)
+    assert {"evqa.models.tiny.Tiny", "evqa.training.tuning.Tuning", "evqa.training.datamodule.BatchSettings"} <= set(
+        CLASSES
+    )
     assert len(NUMERIC) > 60
 
 
@@ -100,7 +102,10 @@ def composer():
         ("lora.rank=0", "lora.rank: expected int with 1 <= rank <= 65536, got 0."),
         ("trainer.precision=16", "trainer.precision: expected one of '32', 'bf16', 'bf16-true', got 16."),
         ("callbacks.checkpoints.monitor=val/sroc", "Did you mean 'val/srocc'?"),
-        ("+callbacks.pruning._target_=evqa.callbacks.pruning.Pruning", "callbacks.pruning.journal: Pruning needs it"),
+        (
+            "+callbacks.pruning._target_=evqa.training.callbacks.pruning.Pruning",
+            "callbacks.pruning.journal: Pruning needs it",
+        ),
         ("hydra.job.chdir=true", "hydra.job.chdir=true: every place is taken from the folder where"),
     ],
 )
@@ -159,14 +164,20 @@ def test_a_command_line_cannot_name_other_code(composer, argument, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("_target_: evqa.models.tiny.Tiny\nprompt: ${loss}", "model.prompt._target_: evqa.losses.Mse is no Prompt"),
+        (
+            "_target_: evqa.models.tiny.Tiny\nprompt: ${loss}",
+            "model.prompt._target_: evqa.training.losses.Mse is no Prompt",
+        ),
         (
             "_target_: evqa.models.tiny.Tiny\nprompt: ${model}",
             "model.prompt: cannot be worked out: Interpolation to parent",
         ),
-        ("# @package _global_\nmodel: ${loss}", "model._target_: evqa.losses.Mse is no Model"),
+        ("# @package _global_\nmodel: ${loss}", "model._target_: evqa.training.losses.Mse is no Model"),
         ("# @package _global_\nhydra: {job_logging: {filters: {x: {(): os.getcwd}}}}", "logging would call it; name a"),
-        ("# @package _global_\nhydra: {callbacks: '${loss}'}", "hydra.callbacks._target_=evqa.losses.Mse: only a"),
+        (
+            "# @package _global_\nhydra: {callbacks: '${loss}'}",
+            "hydra.callbacks._target_=evqa.training.losses.Mse: only a",
+        ),
     ],
 )
 def test_files_of_the_user_s_own_cannot_either(tmp_path, text, sentence):
@@ -217,7 +228,7 @@ def test_classes_are_judged_by_their_source(module):
 def test_a_node_that_the_checker_does_not_know_can_hold_no_class():
     from omegaconf import OmegaConf
 
-    cfg = OmegaConf.create({"run": {"root": "runs"}, "mine": {"_target_": "evqa.losses.Mse"}})
+    cfg = OmegaConf.create({"run": {"root": "runs"}, "mine": {"_target_": "evqa.training.losses.Mse"}})
     (problem,) = check(cfg, groups=("mine",), placed=True).problems
     assert problem == "mine._target_: nothing is built here; give plain values."
 

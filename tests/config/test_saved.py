@@ -44,7 +44,7 @@ def test_a_run_s_own_file_is_good(saved):
 
 TOUCH = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": ["TOUCHED"]}}
 HUB = {"_target_": "torch.hub.load", "repo_or_dir": "evil/evil", "model": "x", "source": "github"}
-OURS = {"_target_": "evqa.losses.Mse"}
+OURS = {"_target_": "evqa.training.losses.Mse"}
 
 
 @pytest.mark.parametrize(
@@ -69,24 +69,36 @@ OURS = {"_target_": "evqa.losses.Mse"}
         ("loss.terms.1.min_spread", TOUCH, "loss.terms.1.min_spread._target_: nothing is built here"),
         ("optimizer.rates.head", TOUCH, "optimizer.rates.head._target_: nothing is built here"),
         ("optimizer.betas", [TOUCH, 0.9], "optimizer.betas.0._target_: nothing is built here"),
-        ("head", OURS, "head._target_: evqa.losses.Mse is no Head; only a Head of evqa may be built here."),
-        ("loss", {"_target_": "evqa.losses.Loss"}, "loss._target_: evqa.losses.Loss is only the base of others"),
-        ("loss", {"_target_": "evqa.losses.functional.mse_loss"}, "loss._target_: there is no module 'evqa.losses.fun"),
-        ("loss", {"_target_": "evqa.losses.Literal"}, "loss._target_: evqa.losses.Literal is no class of evqa"),
+        ("head", OURS, "head._target_: evqa.training.losses.Mse is no Head; only a Head of evqa may be built here."),
+        (
+            "loss",
+            {"_target_": "evqa.training.losses.Loss"},
+            "loss._target_: evqa.training.losses.Loss is only the base of others",
+        ),
+        (
+            "loss",
+            {"_target_": "evqa.training.losses.functional.mse_loss"},
+            "loss._target_: there is no module 'evqa.training.losses.fun",
+        ),
+        (
+            "loss",
+            {"_target_": "evqa.training.losses.Literal"},
+            "loss._target_: evqa.training.losses.Literal is no class of evqa",
+        ),
         ("loss", {"_target_": "evqa.cli.main"}, "loss._target_: evqa.cli.main is no class of evqa"),
         ("loss", {"_target_": "evqa./tmp/evil.Mse"}, "loss._target_: there is no module"),
-        ("loss", {"_target_": "evqa.losses.Mse.__init__"}, "loss._target_: there is no module"),
+        ("loss", {"_target_": "evqa.training.losses.Mse.__init__"}, "loss._target_: there is no module"),
         ("loss", {"_target_": "builtins.eval", "_args_": ["1"]}, "loss._target_: builtins.eval is no class of evqa"),
         ("loss", OURS | {"_args_": [TOUCH]}, "loss._args_: components are built whole"),
         ("loss", OURS | {"_partial_": True}, "loss._partial_: components are built whole"),
         ("head._recursive_", False, "head._recursive_: components are built whole"),
         ("data._convert_", "all", "data._convert_: components are built whole"),
         ("callbacks.x", HUB, "callbacks.x._target_: torch.hub.load is no class of evqa; only a Callback of evqa"),
-        ("callbacks.x", OURS, "callbacks.x._target_: evqa.losses.Mse is no Callback"),
+        ("callbacks.x", OURS, "callbacks.x._target_: evqa.training.losses.Mse is no Callback"),
         (
             "callbacks.x",
-            {"_target_": "evqa.callbacks.randomness.StatelessRandomness"},
-            "callbacks.x._target_: evqa.call",
+            {"_target_": "evqa.training.callbacks.randomness.StatelessRandomness"},
+            "callbacks.x._target_: evqa.tra",
         ),
         ("callbacks._target_", "os.getcwd", "callbacks._target_: nothing is built here"),
         ("run._target_", "os.getcwd", "run._target_: nothing is built here"),

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from evqa.benchmarking.measure import machine
-from evqa.datamodule import Loading
 from evqa.machine.cores import cpu_name, num_cores
 from evqa.media.store.claims import _place, try_claim
-from evqa.runs.folder import RunFolder, environment
+from evqa.training.datamodule import BatchSettings
+from evqa.training.folder import RunFolder, environment
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_cores_and_machine_are_described_all_the_same(tmp_path):
     assert num_cores() == os.cpu_count()
     assert cpu_name()
     assert machine(())["cores"] == environment()["num_cpus"] == os.cpu_count()
-    assert 1 <= Loading().num_workers() <= 8
+    assert 1 <= BatchSettings().num_workers() <= 8
     with RunFolder(tmp_path / "run").lock():
         pass
 

@@ -7,15 +7,15 @@ import torch
 
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.types import Answer, Clip, Record
 
 RECORD = Record(id="a", path=Path("a.mp4"), title="My dog", description="rolls over #dog")
 ANSWER = Answer(prefix="The engagement of the video is", target=" good")
 
 
-def setting(modal: str, *, logits: bool = False) -> Setting:
-    return Setting(
+def setting(modal: str, *, logits: bool = False) -> BuildOptions:
+    return BuildOptions(
         frames=FrameSampling() if "v" in modal else None,
         audio=AudioWindow() if "a" in modal else None,
         logits=logits,

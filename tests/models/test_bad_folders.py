@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from evqa.errors import EvqaError
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.qwen2_5_omni import Qwen2_5Omni
 from evqa.models.qwen2_5_vl import Qwen2_5_VL
 from evqa.models.qwen3_vl import Qwen3VL
@@ -20,7 +20,7 @@ from evqa.models.videollama2.export import export
 from evqa.models.videollama2.model import Videollama2
 
 KINDS = {"qwen2_5_vl": Qwen2_5_VL, "qwen2_5_omni": Qwen2_5Omni, "qwen3_vl": Qwen3VL, "videollama2": Videollama2}
-SETTING = Setting(frames=FrameSampling(), audio=None)
+SETTING = BuildOptions(frames=FrameSampling(), audio=None)
 SECONDS = 20  # of processor time, and far less where nothing else runs
 
 

@@ -15,8 +15,8 @@ from evqa.config.signature import read_schema
 from evqa.datasets.base import Dataset
 from evqa.heads.base import Head
 from evqa.models.base import Model, Preparer
-from evqa.runs.build import build_module, build_scorer
-from evqa.tuning import is_adapter, part_of
+from evqa.training.build import build_module, build_scorer
+from evqa.training.tuning import is_adapter, part_of
 from evqa.types import LabelScale
 from tests.models.toys import COMPOSER, MODELS, configure, options, randomise, samples
 
@@ -103,7 +103,7 @@ def test_a_model_fits_its_interface(twin, name):
     assert isinstance(pickle.loads(pickle.dumps(model.preparer)), Preparer)
     assert model.width > 0
     assert model.base_name()
-    load = model.load_per_sample()
+    load = model.cost_per_sample()
     assert load.tokens["text"] > 0
     assert min(load.num_layers, load.width, load.mlp_width) > 0
     with pytest.raises(ValueError, match="empty"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.positions import rotary_positions
 from evqa.models.qwen2_5_omni import Qwen2_5Omni
 from evqa.models.qwen2_5_vl import Qwen2_5_VL
@@ -53,7 +53,7 @@ def test_text_alone_counts_by_one():
 )
 def test_every_model_numbers_a_long_clip_by_that_rule(twin, name, kind, token, per_second, sampling):
     frames = FrameSampling(**sampling)
-    model = kind(Setting(frames=frames, audio=None), **twin(name)).eval()
+    model = kind(BuildOptions(frames=frames, audio=None), **twin(name)).eval()
     seconds = torch.tensor([(i + 0.5) * 60 / 8 if sampling else float(i) for i in range(8)])
     clip = Clip(frames_FHWC=torch.zeros(8, 84, 56, 3, dtype=torch.uint8), seconds_F=seconds.double())
     item = samples.prepared(model, clip)

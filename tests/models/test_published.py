@@ -6,10 +6,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from omegaconf import OmegaConf
 
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint
 from evqa.models.published import CONFIGURATIONS
-from evqa.runs.build import build
+from evqa.training.build import build
 from tests.models.toys import COMPOSER, options
 
 # With every tower and, where it has weights of its own, the LM head.
@@ -46,6 +46,6 @@ def test_every_configured_hub_checkpoint_is_known_on_paper(option):
 def test_a_dry_run_counts_the_published_parameters_without_a_network(option):
     node = hub_models()[option]
     OmegaConf.update(node, "gradient_checkpointing", False)
-    model = build(node, Setting(frames=FrameSampling(), audio=None, logits=True, load=False))
+    model = build(node, BuildOptions(frames=FrameSampling(), audio=None, logits=True, load=False))
     assert all(parameter.is_meta for parameter in model.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) == NUM_PARAMETERS[option]

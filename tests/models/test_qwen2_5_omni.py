@@ -8,8 +8,8 @@ from transformers import AutoTokenizer, Qwen2_5OmniThinkerForConditionalGenerati
 
 from evqa.models.patches import CLIP_MEAN, CLIP_STD
 from evqa.models.qwen2_5_omni import LogMel, Qwen2_5Omni, num_audio_tokens
-from evqa.prompts import Prompt
-from evqa.tuning import Tuning, apply_tuning, merge_adapters
+from evqa.prompts.prompt import Prompt
+from evqa.training.tuning import Tuning, apply_tuning, merge_adapters
 from evqa.types import Answer, Clip
 from tests.models import samples
 from tests.models.twins.qwen2_5_omni import write

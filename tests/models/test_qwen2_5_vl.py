@@ -13,10 +13,10 @@ from transformers import AutoModel, AutoTokenizer, GenerationConfig, Qwen2_5_VLF
 from evqa.errors import CheckpointError, ConfigError
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.sampling import FrameSampling
-from evqa.models.chat import Chat
 from evqa.models.patches import CLIP_MEAN, CLIP_STD, Patches
 from evqa.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLPreparer
-from evqa.prompts import Prompt
+from evqa.prompts.chat import Chat
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Clip, Record
 from tests.models import samples
 from tests.models.twins.qwen2_5_vl import write
@@ -253,7 +253,7 @@ def test_a_pickled_checkpoint_is_refused(twin, tmp_path):
 
 
 def test_a_model_that_only_sees_refuses_sound(twin):
-    with pytest.raises(ConfigError, match="qwen2_5_vl has no ears"):
+    with pytest.raises(ConfigError, match="qwen2_5_vl has no audio encoder"):
         Qwen2_5_VL(samples.setting("av"), **twin)
 
 
@@ -270,7 +270,7 @@ def test_the_structure_is_built_without_weights_for_a_cost_card(twin):
     bare = type(bare)(frames=bare.frames, audio=None, load=False)
     model = Qwen2_5_VL(bare, **twin)
     assert all(parameter.is_meta for parameter in model.parameters())
-    load = model.load_per_sample()
+    load = model.cost_per_sample()
     assert (load.num_layers, load.width, load.mlp_width) == (2, 32, 48)
     height, width = model.preparer.clip.resize.target_hw(854, 480)
     assert load.tokens["picture"] == 4 * (height // 28) * (width // 28)

@@ -3,7 +3,7 @@ import torch
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
 from evqa.models.qwen3_vl import Qwen3VL
-from evqa.prompts import Prompt
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Clip
 from tests.models import samples
 from tests.models.twins.qwen3_vl import write

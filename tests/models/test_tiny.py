@@ -7,7 +7,7 @@ from evqa.heads.levels import LevelsHead
 from evqa.heads.text import TextHead
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.tiny import END, WORDS, Tiny, decode, encode, word_id
 from evqa.types import Answer, Clip, Record
 
@@ -16,7 +16,7 @@ SENTENCE = Answer(prefix="Engagement:")
 
 def build(*, modal="av", logits=False):
     torch.manual_seed(0)
-    setting = Setting(
+    setting = BuildOptions(
         frames=FrameSampling(count=4) if "v" in modal else None,
         audio=AudioWindow(seconds=1.0) if "a" in modal else None,
         logits=logits,
@@ -43,7 +43,7 @@ def pooled(model, items):
 @pytest.mark.parametrize("modal", ["a", "v", "av"])
 def test_only_what_the_modality_needs_is_built(modal):
     model = build(modal=modal)
-    assert (model.eyes is not None, model.ears is not None) == ("v" in modal, "a" in modal)
+    assert (model.vision is not None, model.audio is not None) == ("v" in modal, "a" in modal)
     names = {part.name for part in model.parts()}
     assert names == {"connector", "language"} | ({"audio_connector"} if "a" in modal else set())
 

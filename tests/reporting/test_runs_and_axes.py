@@ -78,7 +78,7 @@ def test_a_default_and_the_same_value_given_are_one_setting(tmp_path, make_run):
 
 
 def test_a_default_that_no_override_named_is_read_from_the_configuration(tmp_path, make_run):
-    rate = {"optimizer": {"_target_": "evqa.optimization.AdamW", "learning_rate": 0.001}}
+    rate = {"optimizer": {"_target_": "evqa.training.optimizer.AdamW", "learning_rate": 0.001}}
     found = values(
         tmp_path,
         make_run(tmp_path, modal="av", seed=0, overrides=[], config=rate),

@@ -3,7 +3,7 @@
 import csv
 import json
 
-from evqa.callbacks.records import read_rows
+from evqa.training.callbacks.records import read_rows
 
 NOT_COMPARED = {
     "environment.json": "the machine and the versions",

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from evqa.config.compose import compose
-from evqa.runs.folder import RunFolder
+from evqa.training.folder import RunFolder
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from evqa.errors import CheckpointError, ConfigError, RunError
 from evqa.runs.evaluation import evaluate_split
-from evqa.runs.prediction import Request, predict
+from evqa.scoring.prediction import Request, predict
 
 
 def read(path):

@@ -5,7 +5,7 @@ import torch
 
 from evqa.config.compose import compose
 from evqa.errors import CheckpointError
-from evqa.runs.build import build, build_module, build_scorer
+from evqa.training.build import build, build_module, build_scorer
 
 
 @pytest.fixture(scope="module")

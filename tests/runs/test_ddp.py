@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from evqa.callbacks.records import read_rows
-from evqa.runs.folder import RunFolder
+from evqa.training.callbacks.records import read_rows
+from evqa.training.folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TWO = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.epochs=8", "callbacks.checkpoints.every_steps=1")

@@ -13,7 +13,7 @@ from evqa.errors import AnnotationError, ConfigError, RunError
 from evqa.media import decoding
 from evqa.runs import preparation
 from evqa.runs.evaluation import evaluate_split
-from evqa.runs.prediction import Request, predict
+from evqa.scoring.prediction import Request, predict
 from tests.media import deadly
 
 BAD = ("segv", "abort", "oom", "bug")
@@ -55,7 +55,7 @@ def overrides(table, tmp_path):
 def fit(overrides):
     from evqa.config import identity
     from evqa.runs.fit import run
-    from evqa.runs.folder import RunFolder
+    from evqa.training.folder import RunFolder
 
     def of(*more):
         fixed = ("data=snapugc", "model.width=16", "logger=csv", "trainer.progress=false", "trainer.epochs=1")

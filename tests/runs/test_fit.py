@@ -5,14 +5,14 @@ import shutil
 import pytest
 import torch
 
-from evqa.callbacks.checkpoint_files import read_checkpoint
-from evqa.callbacks.checkpoints import newest_whole
-from evqa.callbacks.records import read_rows
-from evqa.callbacks.requeue import Interrupted
 from evqa.config.compose import compose
 from evqa.errors import RunError
-from evqa.module import ScoreModule
 from evqa.runs import fit
+from evqa.training.callbacks.checkpoint_files import read_checkpoint
+from evqa.training.callbacks.checkpoints import newest_whole
+from evqa.training.callbacks.records import read_rows
+from evqa.training.callbacks.requeue import Interrupted
+from evqa.training.module import ScoreModule
 
 
 def predictions(folder):
@@ -103,7 +103,7 @@ def test_a_flipped_byte_in_the_newest_checkpoint_is_noticed(finished, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_items(train, tmp_path, monkeypatch):
-    monkeypatch.setattr("evqa.losses.Mse.of_labelled", lambda self, score, label: score.sum() * float("nan"))
+    monkeypatch.setattr("evqa.training.losses.Mse.of_labelled", lambda self, score, label: score.sum() * float("nan"))
     with pytest.raises(RunError, match=r"The training loss became nan at step 0 \(batch 0\), ids clip_\d+, clip_"):
         train(f"run.root={tmp_path}")
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from evqa.runs.build import build, build_datamodule, build_dataset, build_module, build_scorer
-from evqa.runs.folder import RunFolder
-from evqa.runs.scoring import score_split
+from evqa.scoring.files import score_split
+from evqa.training.build import build, build_datamodule, build_dataset, build_module, build_scorer
+from evqa.training.folder import RunFolder
 from tests.models.toys import MODELS, options
 from tests.runs.test_agreement import read
 
@@ -133,7 +133,7 @@ def test_prediction_in_another_process_repeats_training(trained, predicted, case
 def test_an_export_from_another_process_repeats_training(trained, predicted, root, case):
     folder, export = trained[0][case], root / f"{case}.export"
     config = folder.read_config()
-    config.lora = {"_target_": "evqa.tuning.Tuning"}
+    config.lora = {"_target_": "evqa.training.tuning.Tuning"}
     if "checkpoint" in config.model:
         own = {"checkpoint": str(export), "revision": None} | ({"size": None} if "size" in config.model else {})
         config.model = {**config.model, **own}

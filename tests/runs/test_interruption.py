@@ -16,20 +16,20 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from evqa.callbacks.checkpoint_files import read_checkpoint
-from evqa.callbacks.records import read_rows
-from evqa.runs.folder import RunFolder
+from evqa.training.callbacks.checkpoint_files import read_checkpoint
+from evqa.training.callbacks.records import read_rows
+from evqa.training.folder import RunFolder
 from tests.runs.comparing import differences
 
 CONF = Path(__file__).parents[2] / "conf"
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
-STEP = ("evqa.module", "ScoreModule.training_step")
-VALIDATION = ("evqa.module", "ScoreModule.validation_step")
-EVALUATION = ("evqa.module", "ScoreModule.predict_step")
-WRITING = ("evqa.callbacks.checkpoint_files", "_Hashing.write")
+STEP = ("evqa.training.module", "ScoreModule.training_step")
+VALIDATION = ("evqa.training.module", "ScoreModule.validation_step")
+EVALUATION = ("evqa.training.module", "ScoreModule.predict_step")
+WRITING = ("evqa.training.callbacks.checkpoint_files", "_Hashing.write")
 ROTATING = ("os", "link")
-LOGGING = ("evqa.callbacks.records", "MetricsFile.log_metrics")
-RESUMING = ("evqa.callbacks.records", "MetricsFile.resume_at")
+LOGGING = ("evqa.training.callbacks.records", "MetricsFile.log_metrics")
+RESUMING = ("evqa.training.callbacks.records", "MetricsFile.resume_at")
 EPOCH = ("trainer.epochs=1", "data.num_train=24", "trainer.log_every=1")  # three steps, each saved and logged
 RECIPES = {
     "epochs": (),
@@ -170,7 +170,7 @@ def test_a_pruned_trial_is_pruned_at_the_same_point_however_often_it_is_killed(l
         other.report(-1.0 if permille == 333 else 2.0, permille)
     study.tell(other, 2.0)
     pruning = {"journal": journal, "study": "s", "trial": trial.number, "startup_trials": 1, "warmup": 0.0}
-    arguments = (*small, "++callbacks.pruning._target_=evqa.callbacks.pruning.Pruning", "trainer.epochs=3")
+    arguments = (*small, "++callbacks.pruning._target_=evqa.training.callbacks.pruning.Pruning", "trainer.epochs=3")
     arguments = (*arguments, *(f"++callbacks.pruning.{key}={value}" for key, value in pruning.items()))
     before = journal.read_bytes()
     whole = undisturbed(*arguments)

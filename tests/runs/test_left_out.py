@@ -10,9 +10,9 @@ from evqa.config import identity
 from evqa.config.compose import compose
 from evqa.errors import RunError
 from evqa.runs import fit, preparation
-from evqa.runs.build import build_scorer
-from evqa.runs.folder import RunFolder
-from evqa.runs.prediction import Request, predict
+from evqa.scoring.prediction import Request, predict
+from evqa.training.build import build_scorer
+from evqa.training.folder import RunFolder
 
 
 def mute(path):

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from evqa.errors import CheckpointError, ConfigError, FileError, RunError
 from evqa.merge import main
 from evqa.models.published import LICENSES
-from evqa.runs.build import build_module, build_scorer
-from evqa.runs.load import LoadedRun, load_run
 from evqa.runs.merging import describe, export_run, write_scorer
 from evqa.runs.model_card import model_card
-from evqa.tuning import merge_adapters
+from evqa.scoring.places import LoadedRun, load_run
+from evqa.training.build import build_module, build_scorer
+from evqa.training.tuning import merge_adapters
 from evqa.types import LabelScale
 from tests.models.toys import COMPOSER, configure, options, randomise, samples
 

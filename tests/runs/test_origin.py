@@ -9,10 +9,10 @@ import torch
 
 from evqa.config.compose import compose
 from evqa.errors import CheckpointError, RunError
-from evqa.module import METADATA, ScoreModule
 from evqa.runs import origin
 from evqa.runs.evaluation import evaluate_split
-from evqa.runs.folder import RunFolder
+from evqa.training.folder import RunFolder
+from evqa.training.module import METADATA, ScoreModule
 
 
 def train(options):
@@ -186,7 +186,7 @@ def test_a_run_from_before_digests_were_kept_goes_on_and_says_so(own, monkeypatc
 
 
 def resave(file, state):
-    from evqa.callbacks.checkpoint_files import WholeCheckpointIO
+    from evqa.training.callbacks.checkpoint_files import WholeCheckpointIO
 
     WholeCheckpointIO().save_checkpoint(state, file)
 

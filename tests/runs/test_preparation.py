@@ -10,8 +10,8 @@ from evqa.config.compose import compose
 from evqa.datasets.scenes import Scene, write_scene
 from evqa.errors import AnnotationError
 from evqa.media.cache import CacheError
-from evqa.runs.build import build_dataset
 from evqa.runs.preparation import check_files, run
+from evqa.training.build import build_dataset
 
 MEDIA = Path(os.environ.get("EVQA_MEDIA", "../shared/media"))
 HEADER = "Id,ECR,Title,Description\n"

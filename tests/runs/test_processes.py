@@ -8,9 +8,9 @@ import pytest
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from evqa.callbacks.requeue import Interrupted, Stops
 from evqa.errors import RunError
 from evqa.runs.processes import cluster_environment, is_first
+from evqa.training.callbacks.requeue import Interrupted, Stops
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def scontrol(tmp_path, monkeypatch, given):
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexit $FAILS\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr("evqa.callbacks.requeue.WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("evqa.training.callbacks.requeue.WAIT_SECONDS", 0.0)
     given(SLURM_JOB_ID="12", SLURM_ARRAY_JOB_ID="10", SLURM_ARRAY_TASK_ID="2", FAILS="0")
     return tmp_path / "asked"
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from evqa.callbacks.checkpoint_files import read_checkpoint
 from evqa.config.compose import compose
 from evqa.errors import ConfigError, RunError
-from evqa.module import METADATA
 from evqa.reporting.runs import read_run
 from evqa.runs import fit
 from evqa.runs.evaluation import evaluate_split
 from evqa.runs.merging import export_run
-from evqa.runs.prediction import Request, predict
 from evqa.runs.settings import TrainerSettings
+from evqa.scoring.prediction import Request, predict
+from evqa.training.callbacks.checkpoint_files import read_checkpoint
+from evqa.training.module import METADATA
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from evqa.callbacks.records import read_rows
-from evqa.module import ScoreModule
 from evqa.runs import wandb_log
 from evqa.runs.wandb_log import STEP, kept_id, open_log
+from evqa.training.callbacks.records import read_rows
+from evqa.training.module import ScoreModule
 from tests.runs import offline
 
 ABOUT = {"project": "evqa", "name": "n", "group": "g", "config": {}}

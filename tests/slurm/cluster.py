@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from evqa.runs.folder import RunFolder
+from evqa.training.folder import RunFolder
 
 
 class Cluster:

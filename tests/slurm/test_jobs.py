@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evqa.callbacks.records import read_rows
+from evqa.training.callbacks.records import read_rows
 from tests.slurm.cluster import kill_everything, prediction, runs, wait
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]

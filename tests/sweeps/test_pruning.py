@@ -6,7 +6,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from torch.utils.data import DataLoader
 
-from evqa.callbacks.pruning import Pruning
+from evqa.training.callbacks.pruning import Pruning
 
 
 class Toy(lightning.LightningModule):

@@ -23,8 +23,8 @@ from evqa.media.clip import ClipSpec
 from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Load, Model, Setting
-from evqa.models.videollama2 import build, senses
+from evqa.models.base import BuildOptions, Cost, Model
+from evqa.models.videollama2 import build, encoders
 from evqa.models.videollama2.beats import Beats, Encoder
 from evqa.models.videollama2.checkpoint import CheckpointFolder
 from evqa.models.videollama2.connector import Connector, RegStage
@@ -34,7 +34,7 @@ from evqa.models.videollama2.preparer import Videollama2Preparer
 from evqa.models.videollama2.source import find_source
 from evqa.models.videollama2.splice import Spliced, splice
 from evqa.models.videollama2.towers import VisionTower, make_rotary_buffers
-from evqa.prompts import Prompt
+from evqa.prompts.prompt import Prompt
 from evqa.types import Answer, Output, Part, Record
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 
 class Videollama2(Model):
-    """SigLIP, STC connector, BEATs, audio projector and Qwen2; parts that the setting leaves out are not built.
+    """SigLIP, STC connector, BEATs, audio projector and Qwen2; parts that the build options leave out are not built.
 
     checkpoint: folder in the published layout, or a hub id together with a pinned revision; null builds random
         weights of the given size (published: 7B; tiny: for tests and demonstrations).
@@ -71,7 +71,7 @@ class Videollama2(Model):
 
     def __init__(
         self,
-        setting: Setting,
+        options: BuildOptions,
         *,
         checkpoint: str | None = None,
         revision: str | None = None,
@@ -86,32 +86,32 @@ class Videollama2(Model):
         prompt: Prompt | None = None,
     ) -> None:
         super().__init__()
-        self.source = find_source(checkpoint, revision, size, load=setting.load)
+        self.source = find_source(checkpoint, revision, size, load=options.load)
         self.dims, self.chat = self.source.dims, self.source.chat
         self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
         self.width = self.dims.language.hidden_size
         parts = build.build_parts(self.dims, attention=attention)
         known = set(build.known_shapes(self.dims, parts))
-        wanted = {"vision_tower": setting.frames, "mm_projector": setting.frames, "audio_tower": setting.audio,
-                  "mm_projector_a": setting.audio, "language": True, "lm_head": setting.logits}  # fmt: skip
+        wanted = {"vision_tower": options.frames, "mm_projector": options.frames, "audio_tower": options.audio,
+                  "mm_projector_a": options.audio, "language": True, "lm_head": options.logits}  # fmt: skip
         for name, part in parts.items():
             setattr(self, name, part if wanted[name] else None)
-        self._fill(known, seed=init_seed, dtype=getattr(torch, dtype), load=setting.load)
+        self._fill(known, seed=init_seed, dtype=getattr(torch, dtype), load=options.load)
         if self.vision_tower is not None:
             self.vision_tower.requires_grad_(False)
         if gradient_checkpointing:
             self._checkpoint_activations()
-        self._check_frames(setting.frames)
+        self._check_frames(options.frames)
         spec = ClipSpec(
-            frames=setting.frames,
-            audio=setting.audio,
+            frames=options.frames,
+            audio=options.audio,
             resize=Resize(mode=resize, size=self.dims.vision.image_size, exact=exact),
             audio_as="fbank",
         )
         self.preparer = Videollama2Preparer(
             spec,
             chat=self.chat,
-            prompt=prompt or setting.prompt,
+            prompt=prompt or options.prompt,
             max_text_tokens=max_text_tokens or self.dims.max_text_tokens,
             row_step=self.dims.beats.input_patch_size,
             needs_pairs=self.dims.connector_padding == 0,
@@ -224,10 +224,10 @@ class Videollama2(Model):
             counts["sound"] = preparer.longest_rows() // patch * (MEL_BINS // patch)
         return counts
 
-    def load_per_sample(self) -> Load:
+    def cost_per_sample(self) -> Cost:
         """Estimate the cost of one sample; towers and connectors are not part of the estimate."""
         language = self.dims.language
-        return Load(
+        return Cost(
             tokens=self.tokens_per_sample(),
             num_layers=language.num_hidden_layers,
             width=language.hidden_size,
@@ -267,38 +267,40 @@ class Videollama2(Model):
         ).last_hidden_state
         return hidden_BTD
 
-    def see(self, pixels_NCHW: Tensor, num_frames: list[int]) -> list[Tensor]:
-        """Map normalised frames of all samples in a row to the tokens of each; see `senses.see`."""
+    def encode_frames(self, pixels_NCHW: Tensor, num_frames: list[int]) -> list[Tensor]:
+        """Map normalised frames of all samples in a row to the tokens of each; see `encoders.encode_frames`."""
         assert self.vision_tower is not None
         assert self.mm_projector is not None
         learn = not self.exact and any(parameter.requires_grad for parameter in self.vision_tower.parameters())
-        return senses.see(self.vision_tower, self.mm_projector, pixels_NCHW, num_frames, learn=learn)
+        return encoders.encode_frames(self.vision_tower, self.mm_projector, pixels_NCHW, num_frames, learn=learn)
 
-    def hear(self, fbank_NRM: Tensor, num_rows: list[int]) -> list[Tensor]:
-        """Map filter banks of all samples to the tokens of each; see `senses.hear`."""
+    def encode_audio(self, fbank_NRM: Tensor, num_rows: list[int]) -> list[Tensor]:
+        """Map filter banks of all samples to the tokens of each; see `encoders.encode_audio`."""
         assert self.audio_tower is not None
         assert self.mm_projector_a is not None
-        return senses.hear(self.audio_tower, self.mm_projector_a, fbank_NRM, num_rows)
+        return encoders.encode_audio(self.audio_tower, self.mm_projector_a, fbank_NRM, num_rows)
 
     def _pictures(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
         counts = inputs["num_frames_B"].tolist()
         if self.vision_tower is None:
             return [None] * len(counts)
         if "frames_NHWC" in inputs:
-            return senses.spread(self.see, senses.normalise(inputs["frames_NHWC"]), counts)
+            return encoders.spread(self.encode_frames, encoders.normalise(inputs["frames_NHWC"]), counts)
         vision = self.dims.vision
-        return [self._idle(self.see, (2, vision.num_channels, vision.image_size, vision.image_size), 2)] * len(counts)
+        return [
+            self._idle(self.encode_frames, (2, vision.num_channels, vision.image_size, vision.image_size), 2)
+        ] * len(counts)
 
     def _sounds(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
         counts = inputs["num_rows_B"].tolist()
         if self.audio_tower is None:
             return [None] * len(counts)
         if "fbank_NRM" in inputs:
-            return senses.spread(self.hear, inputs["fbank_NRM"], counts)
+            return encoders.spread(self.encode_audio, inputs["fbank_NRM"], counts)
         rows = self.dims.beats.input_patch_size
-        return [self._idle(self.hear, (1, rows, MEL_BINS), rows)] * len(counts)
+        return [self._idle(self.encode_audio, (1, rows, MEL_BINS), rows)] * len(counts)
 
-    def _idle(self, encode: senses.Encode, shape: tuple[int, ...], count: int) -> Tensor | None:
+    def _idle(self, encode: encoders.Encode, shape: tuple[int, ...], count: int) -> Tensor | None:
         """No tokens; in distributed training they carry a zero gradient, so that every process visits every part."""
         if not (self.training and torch.distributed.is_available() and torch.distributed.is_initialized()):
             return None

@@ -14,10 +14,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from evqa.media.clip import ClipSpec
 from evqa.media.fbank import MEL_BINS, SHIFT, SILENCE, WINDOW, sound_fbank
-from evqa.models.base import Inputs, Preparer
+from evqa.models.base import Preparer
 from evqa.models.videollama2.chat import Chat
-from evqa.prompts import Prompt
-from evqa.types import SAMPLE_RATE_HZ, Answer, Clip, Record
+from evqa.prompts.prompt import Prompt
+from evqa.types import SAMPLE_RATE_HZ, Answer, Clip, Prepared, Record
 
 EXACT_SECONDS = 30.0  # the original pads all sound to this length
 
@@ -55,7 +55,7 @@ class Videollama2Preparer(Preparer):
         self.clip, self.chat, self.prompt, self.max_text_tokens = clip, chat, prompt, max_text_tokens
         self.row_step, self.needs_pairs, self.exact = row_step, needs_pairs, exact
 
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Inputs:
+    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
         """Prepare one sample. A missing picture or sound yields no tokens (exact: missing sound is 30 s of zeros)."""
         words = self.chat.words(self.prompt.text(record), answer, parse=self.exact)
         words = words if self.exact else words.cut(self.max_text_tokens)
@@ -98,7 +98,7 @@ class Videollama2Preparer(Preparer):
         # Sound that is too short for one step is filled up; otherwise rows that do not fill a step are left out.
         return pad_rows(fbank_RM, max(self.row_step, len(fbank_RM) // self.row_step * self.row_step))
 
-    def collate(self, items: Sequence[Inputs]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
         """Join frames end to end, pad sound and text on the right."""
         if not items:
             raise ValueError("an empty list cannot be collated")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from evqa.models.videollama2 import senses
+from evqa.models.videollama2 import encoders
 from tests.models.videollama2 import reference
 
 
@@ -13,7 +13,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def twin(folder):
-    """The small model with eyes and ears, exactly as the original."""
+    """The small model with vision and audio, exactly as the original."""
     return reference.build(folder, "av")
 
 
@@ -28,4 +28,4 @@ def one_thread():
 @pytest.fixture
 def pixels_given(monkeypatch):
     """The reference inputs hold pixel values, not frames."""
-    monkeypatch.setattr(senses, "normalise", lambda pixels: pixels)
+    monkeypatch.setattr(encoders, "normalise", lambda pixels: pixels)

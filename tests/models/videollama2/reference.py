@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from evqa.heads.regression import RegressionHead
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.videollama2.model import Videollama2
 
 TESTS = Path(__file__).parents[2]
@@ -54,8 +54,8 @@ def write_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def setting(modal: str, *, policy: str = "first_n_seconds", logits: bool = False) -> Setting:
-    return Setting(
+def setting(modal: str, *, policy: str = "first_n_seconds", logits: bool = False) -> BuildOptions:
+    return BuildOptions(
         frames=FrameSampling(policy=policy, exact=True) if "v" in modal else None,
         audio=AudioWindow(policy="clips_8x2") if "a" in modal else None,
         logits=logits,

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evqa.errors import CheckpointError, ConfigError
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.videollama2 import checkpoint as checkpoint_module
 from evqa.models.videollama2 import layout
 from evqa.models.videollama2.model import Videollama2
@@ -213,7 +213,7 @@ def test_a_checkpoint_without_a_regression_head_has_none_to_give(copy, twin):
 
 def test_a_hub_checkpoint_needs_a_pinned_revision():
     with pytest.raises(CheckpointError, match=r"needs model.revision=<commit>"):
-        Videollama2(Setting(frames=None, audio=None), checkpoint="DAMO-NLP-SG/VideoLLaMA2.1-7B-AV")
+        Videollama2(BuildOptions(frames=None, audio=None), checkpoint="DAMO-NLP-SG/VideoLLaMA2.1-7B-AV")
 
 
 def test_a_hub_that_cannot_be_reached_is_a_sentence(monkeypatch):
@@ -254,4 +254,4 @@ def test_a_folder_that_is_not_there_is_reported(given):
 def test_either_a_checkpoint_or_a_size_must_be_given(folder):
     for more in ({}, {"checkpoint": str(folder), "size": "tiny"}):
         with pytest.raises(ConfigError, match="give one of them"):
-            Videollama2(Setting(frames=None, audio=None), **more)
+            Videollama2(BuildOptions(frames=None, audio=None), **more)

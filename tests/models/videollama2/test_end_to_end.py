@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from evqa.media.clip import read_clip
-from evqa.models.videollama2.senses import normalise
-from evqa.prompts import ENGAGEMENT_ANSWER
+from evqa.models.videollama2.encoders import normalise
+from evqa.prompts.prompt import ENGAGEMENT_ANSWER
 from evqa.types import Answer, Clip, Record
 from tests.models.videollama2 import reference
 

@@ -7,7 +7,7 @@ import torch
 
 from evqa.media.fbank import SILENCE
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.videollama2.model import Videollama2
 from evqa.types import Answer, Clip, Record
 from tests.models.videollama2 import reference
@@ -65,7 +65,7 @@ def test_a_score_is_the_same_alone_with_longer_neighbours_and_in_any_order(model
 def test_padding_of_the_sound_never_changes_a_token(model, items, filling):
     fbank = items[0]["fbank_RM"]
     longer = torch.cat([fbank, torch.full((400, 128), filling)])
-    alone, padded = (model.hear(value[None], [len(fbank)])[0] for value in (fbank, longer))
+    alone, padded = (model.encode_audio(value[None], [len(fbank)])[0] for value in (fbank, longer))
     assert len(alone) == len(fbank) // 16 * 8 == len(padded)
     torch.testing.assert_close(padded, alone, atol=ALIKE, rtol=0)
 
@@ -110,7 +110,7 @@ def test_an_odd_last_frame_is_repeated_by_default_and_dropped_in_the_exact_mode(
 
 @pytest.mark.parametrize(("exact", "words"), [(False, "sees the last one twice"), (True, "drops the last one")])
 def test_an_odd_frame_count_is_announced(exact, words):
-    asked = Setting(frames=FrameSampling(count=5), audio=None)
+    asked = BuildOptions(frames=FrameSampling(count=5), audio=None)
     with pytest.warns(UserWarning, match=f"frames.count=5: the connector takes frames in pairs and {words}"):
         Videollama2(asked, size="tiny", dtype="float32", exact=exact)
 

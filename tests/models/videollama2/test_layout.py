@@ -8,7 +8,7 @@ import torch
 
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.videollama2 import build, layout
 from evqa.models.videollama2.dims import PUBLISHED
 from evqa.models.videollama2.model import Videollama2
@@ -156,7 +156,7 @@ def test_every_key_of_the_reference_weights_is_known(folder):
 
 @pytest.mark.parametrize(("modal", "logits"), [("av", True), ("av", False), ("v", False), ("a", False)])
 def test_only_what_a_setting_uses_is_built(modal, logits):
-    asked = Setting(
+    asked = BuildOptions(
         frames=FrameSampling() if "v" in modal else None,
         audio=AudioWindow() if "a" in modal else None,
         logits=logits,
@@ -174,13 +174,13 @@ def test_only_what_a_setting_uses_is_built(modal, logits):
 
 def test_the_cost_of_a_sample_counts_real_tokens():
     def tokens(**more):
-        asked = Setting(frames=FrameSampling(), audio=AudioWindow(), load=False)
-        return Videollama2(asked, size="published", **more).load_per_sample().tokens
+        asked = BuildOptions(frames=FrameSampling(), audio=AudioWindow(), load=False)
+        return Videollama2(asked, size="published", **more).cost_per_sample().tokens
 
     assert tokens(exact=True) == {"text": tokens()["text"], "picture": 676, "sound": 1496}
     assert tokens()["sound"] == 798 // 16 * 8
     with torch.device("meta"):
-        hub = Videollama2(Setting(frames=FrameSampling(count=16), audio=None, load=False), checkpoint="owner/name")
-    assert hub.load_per_sample().tokens["picture"] == 1352
-    assert hub.load_per_sample().width == WIDTH
-    assert 80 < hub.load_per_sample().tokens["text"] < 100, "about what Qwen2's tokenizer needs"
+        hub = Videollama2(BuildOptions(frames=FrameSampling(count=16), audio=None, load=False), checkpoint="owner/name")
+    assert hub.cost_per_sample().tokens["picture"] == 1352
+    assert hub.cost_per_sample().width == WIDTH
+    assert 80 < hub.cost_per_sample().tokens["text"] < 100, "about what Qwen2's tokenizer needs"

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from evqa.losses import Plcc
 from evqa.models.videollama2.beats import position_buckets
 from evqa.models.videollama2.layout import HEAD, published_name
+from evqa.training.losses import Plcc
 from tests.models.videollama2 import reference
 from tests.models.videollama2.reference import relative
 
@@ -49,8 +49,8 @@ def batch_of(name):
 def test_eyes_and_ears_give_the_original_intermediate_values(twin, kept):
     inputs = reference.read_tensors("inputs")
     pixels, fbank = inputs["pixel_values"], inputs["fbank"]
-    twin.see(pixels.flatten(0, 1), [pixels.shape[1]] * len(pixels))
-    twin.hear(fbank, [fbank.shape[1]] * len(fbank))
+    twin.encode_frames(pixels.flatten(0, 1), [pixels.shape[1]] * len(pixels))
+    twin.encode_audio(fbank, [fbank.shape[1]] * len(fbank))
     expected = reference.read_tensors("encoders_v") | reference.read_tensors("encoders_a")
     num_tokens = len(kept["beats.encoder_out"][0])
     kept["beats.position_bias"] = twin.audio_tower.encoder.position_bias(num_tokens).repeat(len(fbank), 1, 1)

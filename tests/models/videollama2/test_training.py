@@ -9,14 +9,14 @@ import torch
 from evqa.errors import MissingDependencyError
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import Setting
+from evqa.models.base import BuildOptions
 from evqa.models.videollama2.model import Videollama2
-from evqa.tuning import Tuning, apply_tuning, is_adapter, part_of
+from evqa.training.tuning import Tuning, apply_tuning, is_adapter, part_of
 from evqa.types import Answer, Clip, Record
 
 
 def build(modal="av", **more):
-    asked = Setting(
+    asked = BuildOptions(
         frames=FrameSampling() if "v" in modal else None,
         audio=AudioWindow() if "a" in modal else None,
         logits=more.pop("logits", False),
@@ -66,7 +66,7 @@ def test_recomputed_activations_give_the_same_gradients():
     assert expected.keys() == found.keys()
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], atol=1e-6, rtol=1e-5)
-    assert saving.load_per_sample().checkpointed
+    assert saving.cost_per_sample().checkpointed
 
 
 def test_layers_of_the_ears_are_dropped_in_training_only_and_by_torchs_generator():

@@ -1,0 +1,1 @@
+"""What a model is asked: conversations, how they are worded, and their tokens."""

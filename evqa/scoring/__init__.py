@@ -1,0 +1,1 @@
+"""Scoring: from a place (run, merged folder, checkpoint) to scores."""

@@ -1,0 +1,1 @@
+"""Training: the Lightning module and data module, batches, losses, optimizer, adapters, callbacks, a run's folder."""

@@ -1,0 +1,236 @@
+"""Samples, and loaders whose order depends on (seed, epoch) alone.
+
+Threads load: what the cache holds they read, what it does not hold is decoded in processes meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset
+
+from evqa.errors import MediaError
+from evqa.heads.base import Wording
+from evqa.machine.isolated import stop_calls
+from evqa.models.base import Preparer
+from evqa.prompts.prompt import Prompt
+from evqa.types import SAMPLE_RATE_HZ, Batch, Clip, Failure, LabelScale, Prepared, Record
+
+Place = tuple[int, int]  # (epoch, index of the record)
+
+
+def seed_of(*words: object) -> int:
+    """Derive a 63-bit seed from what it shall depend on."""
+    text = "/".join(str(word) for word in words)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "little") >> 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One prepared item: inputs, or the failure that explains their absence. `unit` is the label in 0-1."""
+
+    id: str
+    label: float = float("nan")
+    unit: float = float("nan")
+    inputs: Prepared | None = None
+    missing: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples(Dataset[Sample]):
+    """The one path from a record to a model's inputs, for training, evaluation and prediction.
+
+    read: file -> Clip. learn: whether the answer's target is part of the input. modal_dropout: chance that picture
+    or sound is left out of a sample (never both), drawn from (seed, epoch, id).
+    """
+
+    records: tuple[Record, ...]
+    read: Callable[[Path], Clip]
+    preparer: Preparer
+    wording: Wording
+    prompt: Prompt
+    scale: LabelScale
+    learn: bool = False
+    modal_dropout: float = 0.0
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, place: Place) -> Sample:
+        epoch, index = place
+        record = self.records[index]
+        label = float("nan") if record.label is None else record.label
+        unit = self.scale.to_unit(label)
+        try:
+            clip = self.read(record.path)
+        except MediaError as error:
+            return Sample(id=record.id, failure=Failure(id=record.id, reason=error.reason))
+        if clip.frames_FHWC is None and not has_sound(clip):
+            lacks = "; ".join(clip.missing) or "neither picture nor sound"
+            reason = f"holds nothing of what was asked for ({lacks})"
+            return Sample(id=record.id, failure=Failure(id=record.id, reason=reason))
+        if self.modal_dropout:
+            clip = self._drop_modality(clip, random.Random(seed_of("modal", self.seed, epoch, record.id)))
+        answer = self.wording.answer(unit if self.learn else None, self.prompt)
+        inputs = self.preparer.prepare(record, clip, answer)
+        return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=clip.missing)
+
+    def _drop_modality(self, clip: Clip, draw: random.Random) -> Clip:
+        has_both = clip.frames_FHWC is not None and has_sound(clip)
+        if not has_both or draw.random() >= self.modal_dropout:
+            return clip
+        if draw.random() < 0.5:
+            return replace(clip, frames_FHWC=None, seconds_F=None)
+        return replace(clip, waveform_S=None, fbank_RM=None)
+
+
+def has_sound(clip: Clip) -> bool:
+    """Whether a clip holds enough sound for a token: a model may make none of less than 0.175 s (16 rows)."""
+    if clip.fbank_RM is not None:
+        return len(clip.fbank_RM) >= 16
+    return clip.waveform_S is not None and len(clip.waveform_S) >= 0.175 * SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Make a Batch of samples; failures are carried along, never replaced."""
+
+    preparer: Preparer
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Collate what could be read."""
+        good = [sample for sample in samples if sample.inputs is not None]
+        return Batch(
+            ids=tuple(sample.id for sample in good),
+            inputs=self.preparer.collate([s.inputs for s in good if s.inputs is not None]) if good else {},
+            label_B=torch.tensor([sample.unit for sample in good], dtype=torch.float32),
+            labels=tuple(sample.label for sample in good),
+            missing=tuple(sample.missing for sample in good),
+            failures=tuple(sample.failure for sample in samples if sample.failure is not None),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Which records form which batch.
+
+    shuffle: a permutation from (seed, epoch); otherwise the records' own order. rank / world: every rank takes each
+    world-th record; in training the tail that does not fill all ranks is left out. costs: with them (one number a
+    record), batches are made of records of like cost inside windows of 50 batches, which saves padding.
+    """
+
+    num_records: int
+    batch_size: int
+    shuffle: bool
+    seed: int = 0
+    rank: int = 0
+    world: int = 1
+    costs: tuple[float, ...] | None = None
+
+    def __len__(self) -> int:
+        mine = self.num_records // self.world if self.shuffle else len(range(self.rank, self.num_records, self.world))
+        return -(-mine // self.batch_size)
+
+    def batches(self, epoch: int) -> list[list[Place]]:
+        """Return this rank's batches of one epoch."""
+        if not self.shuffle:
+            mine = list(range(self.rank, self.num_records, self.world))
+            return [[(epoch, index) for index in chunk] for chunk in self._chunks(mine)]
+        draw = random.Random(seed_of("order", self.seed, epoch))
+        order = draw.sample(range(self.num_records), self.num_records)
+        mine = order[self.rank :: self.world][: self.num_records // self.world]
+        chunks = self._chunks(mine) if self.costs is None else self._alike(mine, draw)
+        return [[(epoch, index) for index in chunk] for chunk in chunks]
+
+    def _chunks(self, indices: list[int]) -> list[list[int]]:
+        return [indices[at : at + self.batch_size] for at in range(0, len(indices), self.batch_size)]
+
+    def _alike(self, indices: list[int], draw: random.Random) -> list[list[int]]:
+        assert self.costs is not None
+        costs, window, chunks = self.costs, 50 * self.batch_size, list[list[int]]()
+        for at in range(0, len(indices), window):
+            chunks += self._chunks(sorted(indices[at : at + window], key=lambda index: (costs[index], index)))
+        last = [chunks.pop()] if len(chunks[-1]) < self.batch_size else []
+        draw.shuffle(chunks)
+        return chunks + last
+
+
+class BatchLoader:
+    """An iterable of batches that Lightning can resume in the middle of an epoch.
+
+    workers: threads that load; 0 loads in the calling one. pin: put inputs where a GPU can fetch them while it
+    computes. waited_s: time that the consumer has spent waiting for batches since the epoch began.
+    """
+
+    def __init__(self, samples: Samples, order: Order, collate: Collate, *, workers: int, pin: bool = False) -> None:
+        self.samples, self.order, self.collate = samples, order, collate
+        self.workers, self.pin = workers, pin
+        self.epoch = self.start = self.done = 0
+        self.waited_s = 0.0
+        self.sampler = self  # Lightning calls loader.sampler.set_epoch, and looks at batch_sampler first
+        self.batch_sampler = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing is drawn before Lightning has set the epoch.
+        start, self.start = self.start, 0
+        self.done, self.waited_s = start, 0.0
+        batches = iter(self._batches(self.order.batches(self.epoch)[start:]))
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            self.waited_s += time.perf_counter() - asked
+            if batch is None:
+                return
+            self.done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the epoch; the number of workers does not matter."""
+        return {"done": self.done % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue after the batches that were already handed out."""
+        self.start = state["done"]
+
+    def _batches(self, places: list[list[Place]]) -> Iterator[Batch]:
+        if not self.workers:
+            return map(self._load, places)
+        return self._threaded(places)
+
+    def _threaded(self, places: list[list[Place]]) -> Iterator[Batch]:
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="load") as pool:
+            ahead: deque[Future[Batch]] = deque()
+            todo = iter(places)
+            try:
+                for batch in todo:
+                    ahead.append(pool.submit(self._load, batch))
+                    if len(ahead) > 2 * self.workers:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+                while wait(ahead, timeout=0.1).not_done:  # left early, perhaps by Ctrl-C while a file hangs
+                    stop_calls()
+
+    def _load(self, places: list[Place]) -> Batch:
+        batch = self.collate([self.samples[place] for place in places])
+        return batch.pin_memory() if self.pin else batch

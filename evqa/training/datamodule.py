@@ -1,0 +1,127 @@
+"""The data of one run: its records, and loaders for each use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import lightning
+import torch
+
+from evqa.heads.base import Wording
+from evqa.machine.cores import num_cores
+from evqa.media.cache import CachedReader, CacheSettings
+from evqa.media.limits import Limits
+from evqa.models.base import Preparer
+from evqa.prompts.prompt import Prompt
+from evqa.training.batches import BatchLoader, Collate, Order, Samples
+from evqa.types import Failure, LabelScale, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """How records become batches.
+
+    batch_size: samples a step and device. workers: files read at a time; null takes the processor's cores, at most 8.
+    bucket: batches of records with texts of like length. max_failures: share of unreadable items (0-1) above which a
+    run stops. reader and limits: see evqa.media.
+    """
+
+    batch_size: Annotated[int, "1 <= batch_size"] = 8
+    workers: Annotated[int, "0 <= workers"] | None = None
+    bucket: bool = False
+    max_failures: Annotated[float, "0 <= max_failures <= 1"] = 0.1
+    reader: Literal["packets", "decord"] = "packets"
+    limits: Limits = field(default_factory=Limits)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+
+    def num_workers(self) -> int:
+        """Return the number of files that are read at a time."""
+        return min(8, num_cores()) if self.workers is None else self.workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Everything between a record and a batch that training, evaluation and prediction share."""
+
+    read: CachedReader
+    preparer: Preparer
+    wording: Wording
+    prompt: Prompt
+    scale: LabelScale
+
+
+class ScoreDataModule(lightning.LightningDataModule):
+    """Serves the splits of a data set in the order that (seed, epoch) gives.
+
+    origin: what the data held when a run loaded it (`evqa.runs.origin`); empty where no run did.
+    """
+
+    def __init__(
+        self,
+        splits: dict[str, tuple[Record, ...]],
+        failures: Sequence[Failure],
+        reading: Pipeline,
+        loading: BatchSettings,
+        *,
+        seed: int,
+        modal_dropout: float = 0.0,
+        pin: bool = False,
+    ) -> None:
+        super().__init__()
+        self.splits, self.failures, self.reading, self.loading = splits, tuple(failures), reading, loading
+        self.seed, self.modal_dropout, self.pin = seed, modal_dropout, pin
+        self.origin: dict[str, Any] = {}
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffle the training split; the last, smaller batch is kept."""
+        return self._loader("train", learn=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Serve the validation split in its own order."""
+        return self.evaluation_loader("val")
+
+    def evaluation_loader(self, split: str) -> BatchLoader:
+        """Serve any split once, in its own order, without targets in the input."""
+        return self._loader(split, learn=False)
+
+    def _loader(self, split: str, *, learn: bool) -> BatchLoader:
+        records = self.splits[split]
+        shared = self.reading
+        samples = Samples(
+            records=records,
+            read=shared.read,
+            preparer=shared.preparer,
+            wording=shared.wording,
+            prompt=shared.prompt,
+            scale=shared.scale,
+            learn=learn,
+            modal_dropout=self.modal_dropout if learn else 0.0,
+            seed=self.seed,
+        )
+        order = Order(
+            num_records=len(records),
+            batch_size=self.loading.batch_size,
+            shuffle=learn,
+            seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world=self.trainer.world_size if self.trainer else 1,
+            costs=tuple(map(text_length, records)) if learn and self.loading.bucket else None,
+        )
+        return BatchLoader(
+            samples,
+            order,
+            Collate(shared.preparer),
+            workers=self.loading.num_workers(),
+            pin=self.pin and torch.cuda.is_available(),
+        )
+
+
+def text_length(record: Record) -> float:
+    """Estimate a record's cost before anything is read: the length of its texts in bytes.
+
+    Pictures and sound of a recipe have nearly the same number of tokens in every video. Bytes stand for tokens better
+    than characters do: an English token has about four of them, a Chinese one three or more.
+    """
+    return float(sum(len(text.encode(errors="replace")) for text in (record.title, record.description) if text))

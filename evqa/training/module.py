@@ -1,0 +1,294 @@
+"""The Lightning module: model, head and loss in training; scores and metrics in validation.
+
+# B batch
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from evqa.errors import CheckpointError, RunError
+from evqa.heads.base import Criterion, Head
+from evqa.metrics import METRICS
+from evqa.models.base import Model
+from evqa.training.datamodule import ScoreDataModule
+from evqa.training.optimizer import AdamW, WarmupCosine
+from evqa.training.tuning import is_adapter, part_of
+from evqa.training.window import Window
+from evqa.types import Batch, Failure, LabelScale
+
+METADATA = "evqa"  # key of our own entries in a checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Scores of some items in the labels' own scale (with what each file lacks), and the items without one."""
+
+    ids: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    labels: tuple[float, ...] = ()
+    missing: tuple[tuple[str, ...], ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    def __add__(self, other: Scored) -> Scored:
+        return Scored(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def ordered(self, place: dict[str, int]) -> Scored:
+        """Return the same items in another order, each id once."""
+        order = sorted({id_: index for index, id_ in enumerate(self.ids)}.items(), key=lambda item: place[item[0]])
+        by_id = {failure.id: failure for failure in self.failures}
+        return Scored(
+            ids=tuple(id_ for id_, _ in order),
+            scores=tuple(self.scores[index] for _, index in order),
+            labels=tuple(self.labels[index] for _, index in order),
+            missing=tuple(self.missing[index] for _, index in order),
+            failures=tuple(sorted(by_id.values(), key=lambda failure: place[failure.id])),
+        )
+
+
+class ScoreModule(lightning.LightningModule):
+    """Knows the interfaces of models and heads, never a concrete one.
+
+    metadata: plain values that go into every checkpoint (configuration, preprocessing, base weights).
+    max_failures: share of unreadable items above which training stops.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        head: Head,
+        criterion: Criterion,
+        scale: LabelScale,
+        *,
+        optimizer: AdamW,
+        schedule: WarmupCosine,
+        metadata: dict[str, Any],
+        max_failures: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.model, self.head, self.criterion, self.scale = model, head, criterion, scale
+        self.optimizer, self.schedule = optimizer, schedule
+        self.metadata, self.max_failures = metadata, max_failures
+        self.strict_loading = False  # a checkpoint does not hold the published base
+        self.scored = Scored()  # of this rank, since the split began
+        self._train_failures: dict[str, Failure] = {}
+
+    # ---- training
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the weighted loss of one batch; one that is not finite stops the run and names the batch."""
+        self._count_failures(batch.failures)
+        if not len(batch):
+            return self._zero_loss()
+        output = self.model(batch.inputs)
+        loss = self.head.loss(output, batch.label_B, self.criterion)
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"The training loss became {loss.item()} at step {self.global_step} (batch {batch_index}), ids "
+                f"{', '.join(batch.ids)}. Lower optimizer.learning_rate, or look at these items; the last checkpoint "
+                "is from before."
+            )
+        return self._window.add(loss, self.head.count(output, batch.label_B), output.mask_BT)
+
+    def on_train_start(self) -> None:
+        """Begin to count; a checkpoint is only ever saved between two windows."""
+        self._window = Window(
+            unit=self._data().loading.batch_size,
+            num_batches=self.trainer.accumulate_grad_batches,
+            device=self.device,
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the mean over the items of all micro-batches and processes; log the loss that the step lowers."""
+        strategy = self.trainer.strategy
+        seen = self._window.close(
+            (weight for group in optimizer.param_groups for weight in group["params"]),
+            world=self.trainer.world_size,
+            add_up=lambda sum_S: strategy.reduce(sum_S, reduce_op="sum"),
+        )
+        self.log("train/loss", seen.loss, prog_bar=True)
+        self.log("train/padding", seen.padding)
+
+    def _zero_loss(self) -> Tensor:
+        return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
+
+    def _count_failures(self, failures: Iterable[Failure]) -> None:
+        self._train_failures |= {failure.id: failure for failure in failures}
+        num_records = len(self._data().splits["train"])
+        if len(self._train_failures) > self.max_failures * num_records:
+            examples = "; ".join(f"{f.id}: {f.reason}" for f in list(self._train_failures.values())[:3])
+            raise RunError(
+                f"{len(self._train_failures)} of {num_records} training items could not be read, more than "
+                f"data.max_failures={self.max_failures} allows. The first: {examples}"
+            )
+
+    def train_failures(self) -> tuple[Failure, ...]:
+        """Return the training items that could not be read, of all processes and lives up to the last checkpoint."""
+        return tuple(self._train_failures[id_] for id_ in sorted(self._train_failures))
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm over all that is trained; log that norm as it was before, and the learning rates."""
+        weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
+        if weights:
+            norm = nn.utils.get_total_norm([weight.grad for weight in weights])
+            if gradient_clip_val is not None:
+                nn.utils.clip_grads_with_norm_(weights, gradient_clip_val, norm)
+            self.log("train/grad_norm", norm)
+        self.log_dict({f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups})
+
+    def named_trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Pair every trained parameter with the name that learning rates are given by."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                yield ("lora" if is_adapter(name) else part_of(self.model, name)), parameter
+        for parameter in self.head.parameters():
+            yield "head", parameter
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build AdamW with one learning rate a part, and the schedule over all steps of the run."""
+        optimizer = self.optimizer.build(self.named_trained())
+        schedule = self.schedule.build(optimizer, num_steps=self._num_steps())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _num_steps(self) -> int:
+        # Lightning's own estimate makes the loaders before their saved place is restored.
+        num_batches = len(self._data().train_dataloader())
+        return math.ceil(num_batches / self.trainer.accumulate_grad_batches) * int(self.trainer.max_epochs or 1)
+
+    def _data(self) -> ScoreDataModule:
+        data: ScoreDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    # ---- scoring
+
+    def score(self, batch: Batch) -> Scored:
+        """Score one batch in the labels' own scale."""
+        if not len(batch):
+            return Scored(failures=batch.failures)
+        reading = self.head.read(self.model(batch.inputs))
+        units = reading.score_B.float().tolist()
+        kept = [index for index in range(len(batch)) if index not in reading.reasons]
+        unread = tuple(Failure(id=batch.ids[index], reason=reason) for index, reason in reading.reasons.items())
+        return Scored(
+            ids=tuple(batch.ids[index] for index in kept),
+            scores=tuple(self.scale.from_unit(units[index]) for index in kept),
+            labels=tuple(batch.labels[index] for index in kept),
+            missing=tuple(batch.missing[index] for index in kept),
+            failures=batch.failures + unread,
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a new validation."""
+        self.scored = Scored()
+
+    def on_predict_epoch_start(self) -> None:
+        """Begin a new split."""
+        self.scored = Scored()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect scores; metrics are taken over the whole split."""
+        self.scored += self.score(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole validation split, with n and the number of failures."""
+        scored = gather(self.scored)
+        logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
+        logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
+        bar = {"val/srocc", "val/challenge"}
+        for name, value in logged.items():
+            self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
+
+    def predict_step(self, batch: Batch, batch_index: int) -> int:
+        """Collect scores for a prediction file; returns the number of items, for Lightning's sake."""
+        self.scored += self.score(batch)
+        return len(batch)
+
+    # ---- checkpoints and devices
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move the tensors of a batch; uint8 frames travel as they are and are normalised on the device."""
+        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
+        return replace(batch, inputs=inputs, label_B=batch.label_B.to(device, non_blocking=True))
+
+    def kept(self) -> dict[str, Tensor]:
+        """Name what a checkpoint holds: what was trained, buffers, and frozen weights that no published base has.
+
+        Layers in 4 bits are left out: their adapters fit the base in full precision too, which follows from the seed.
+        """
+        weights = {
+            name: weight
+            for name, weight in self.named_parameters()
+            if weight.requires_grad or not (self._is_published(name) or hasattr(weight, "quant_state"))
+        }
+        return weights | dict(self.named_buffers())
+
+    def _is_published(self, name: str) -> bool:
+        return name.startswith("model.") and self.model.is_published(name.removeprefix("model."))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what scoring needs beside the published base, and the settings that it must share."""
+        kept = self.kept()
+        checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name in kept}
+        self._count_failures(gather(Scored(failures=self.train_failures())).failures)
+        failures = [(failure.id, failure.reason) for failure in self.train_failures()]
+        checkpoint[METADATA] = {**self.metadata, "train_failures": failures}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the unreadable items of earlier lives."""
+        failures = checkpoint[METADATA].get("train_failures", [])
+        self._train_failures = {id_: Failure(id=id_, reason=reason) for id_, reason in failures}
+
+    def load_trained(self, checkpoint: dict[str, Any]) -> None:
+        """Cost the weights of a checkpoint.
+
+        Frozen weights that it lacks (it was made before they were kept, or in 4 bits) stay as the seed made them.
+
+        Raises:
+            CheckpointError: as `check_fits`.
+        """
+        self.check_fits(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"], strict=False)
+
+    def check_fits(self, checkpoint: dict[str, Any]) -> None:
+        """Compare the weights of a checkpoint with those that one of this run holds.
+
+        Raises:
+            CheckpointError: weights are missing, unexpected, or of another shape.
+        """
+        kept, state = self.kept(), checkpoint["state_dict"]
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        missing, unexpected = sorted(trained - state.keys()), sorted(state.keys() - kept.keys())
+        wrong = [name for name in kept.keys() & state.keys() if not _alike(kept[name], state[name])]
+        if missing or unexpected or wrong:
+            raise CheckpointError(
+                f"the checkpoint does not fit the model: missing {missing[:5]} ({len(missing)}), unexpected "
+                f"{unexpected[:5]} ({len(unexpected)}), other shapes {wrong[:5]} ({len(wrong)})"
+            )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
+
+
+def gather(scored: Scored) -> Scored:
+    """Join the scores of all ranks, each id once, in a stable order; the same on every rank."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return scored
+    parts: list[Scored | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, scored)
+    joined = sum((part for part in parts if part is not None), Scored())
+    everything = sorted({*joined.ids, *(failure.id for failure in joined.failures)})
+    return joined.ordered({id_: place for place, id_ in enumerate(everything)})

@@ -1,0 +1,188 @@
+import dataclasses
+import itertools
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from evqa.errors import MediaError
+from evqa.heads.text import NumberWording
+from evqa.media import decoding
+from evqa.media.cache import CachedReader, CacheSettings
+from evqa.media.clip import ClipSpec
+from evqa.models.base import Preparer
+from evqa.prompts.prompt import Prompt
+from evqa.training.batches import BatchLoader, Collate, Order, Samples
+from evqa.types import Clip, LabelScale, Record
+from tests.media import deadly
+
+
+class Echo(Preparer):
+    """Gives back what it was given, as tensors."""
+
+    def prepare(self, record, clip, answer):
+        return {
+            "number": torch.tensor(int(record.id)),
+            "seen": torch.tensor(clip.frames_FHWC is not None),
+            "heard": torch.tensor(clip.waveform_S is not None),
+        }
+
+    def collate(self, items):
+        return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+
+
+def read(path: Path) -> Clip:
+    if path.name == "7.mp4":
+        raise MediaError(path, "is empty")
+    return Clip(frames_FHWC=torch.zeros(1, 2, 2, 3, dtype=torch.uint8), waveform_S=torch.zeros(2800), missing=("a",))
+
+
+def samples(num_records=20, **more):
+    records = tuple(Record(id=str(i), path=Path(f"{i}.mp4"), label=20.0 + i) for i in range(num_records))
+    return Samples(
+        records=records,
+        read=read,
+        preparer=Echo(),
+        wording=NumberWording("", 100.0, 0, ""),
+        prompt=Prompt(),
+        scale=LabelScale(name="MOS", range=(20.0, 40.0)),
+        **more,
+    )
+
+
+def loader(*, workers=0, shuffle=True, **order):
+    data = samples()
+    order = Order(num_records=len(data), batch_size=3, shuffle=shuffle, seed=5, **order)
+    return BatchLoader(data, order, Collate(data.preparer), workers=workers)
+
+
+def ids(batches):
+    return [batch.ids for batch in batches]
+
+
+def test_a_file_that_cannot_be_read_is_a_failure_and_never_another_item():
+    batches = list(loader(shuffle=False))
+    failures = [failure for batch in batches for failure in batch.failures]
+    assert [(failure.id, failure.reason) for failure in failures] == [("7", "is empty")]
+    assert list(itertools.chain(*ids(batches))) == [str(i) for i in range(20) if i != 7]
+    assert ids(batches)[2] == ("6", "8")
+
+
+SOUND = torch.zeros(16_000)
+NOTHING_LEFT = {
+    "no sound": Clip(missing=("no audio track",)),
+    "no sample of sound": Clip(waveform_S=SOUND[:0], missing=("no audio track",)),
+    "less sound than a token": Clip(waveform_S=SOUND[:2000], missing=("no audio track",)),
+    "too few rows": Clip(fbank_RM=torch.zeros(15, 128), missing=("no audio track",)),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_LEFT)
+def test_an_item_without_anything_that_was_asked_for_is_a_failure(case):
+    data = dataclasses.replace(samples(1), read=lambda path: NOTHING_LEFT[case])
+    failure = data[(0, 0)].failure
+    assert str(failure) == "Id 0: holds nothing of what was asked for (no audio track)"
+
+
+@pytest.mark.parametrize(
+    "left", [{"frames_FHWC": torch.zeros(1, 2, 2, 3)}, {"waveform_S": SOUND}, {"fbank_RM": torch.zeros(16, 128)}]
+)
+def test_an_item_that_lacks_one_of_two_is_served_and_says_so(left):
+    data = dataclasses.replace(samples(1), read=lambda path: Clip(**left, missing=("the other one",)))
+    assert data[(0, 0)].failure is None
+    assert data[(0, 0)].missing == ("the other one",)
+
+
+def test_labels_are_exact_in_their_own_scale_and_0_to_1_for_the_loss():
+    batch = next(iter(loader(shuffle=False)))
+    assert batch.labels == (20.0, 21.0, 22.0)
+    torch.testing.assert_close(batch.label_B, torch.tensor([0.0, 0.05, 0.1]))
+    assert batch.missing == (("a",),) * 3
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_order_does_not_depend_on_the_workers(workers):
+    plain, other = loader(), loader(workers=workers)
+    for epoch in (0, 1):
+        plain.set_epoch(epoch)
+        other.set_epoch(epoch)
+        assert ids(plain) == ids(other)
+
+
+def test_every_epoch_has_another_order_and_the_same_items():
+    order = Order(num_records=20, batch_size=3, shuffle=True, seed=1)
+    flat = [[index for batch in order.batches(epoch) for _, index in batch] for epoch in (0, 1)]
+    assert flat[0] != flat[1]
+    assert sorted(flat[0]) == sorted(flat[1]) == list(range(20))
+
+
+def test_ranks_share_the_records_without_overlap():
+    orders = [Order(num_records=21, batch_size=3, shuffle=True, rank=rank, world=2) for rank in (0, 1)]
+    parts = [{index for batch in order.batches(0) for _, index in batch} for order in orders]
+    assert len(parts[0]) == len(parts[1]) == 10
+    assert not parts[0] & parts[1]
+    scored = [Order(num_records=21, batch_size=3, shuffle=False, rank=rank, world=2) for rank in (0, 1)]
+    assert sum(len(batch) for order in scored for batch in order.batches(0)) == 21
+    assert [len(order) for order in scored] == [len(order.batches(0)) for order in scored] == [4, 4]
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 6])
+def test_a_resumed_loader_gives_exactly_the_rest_of_the_epoch(place):
+    first = loader(workers=2)
+    first.set_epoch(3)
+    stream = iter(first)
+    seen = [next(stream).ids for _ in range(place)]
+    state = first.state_dict()
+    stream.close()
+    second = loader()
+    second.load_state_dict(state)
+    second.set_epoch(3)
+    whole = loader()
+    whole.set_epoch(3)
+    assert seen + ids(second) == ids(whole)
+    assert len(ids(second)) == len(whole)  # only the resumed epoch is cut
+
+
+def test_leaving_a_threaded_epoch_early_ends_its_threads():
+    before = set(threading.enumerate())
+    stream = iter(loader(workers=2))
+    next(stream)
+    mine = set(threading.enumerate()) - before
+    assert any(thread.name.startswith("load") for thread in mine)
+    stream.close()
+    assert not any(thread.is_alive() for thread in mine)
+
+
+def test_records_of_like_cost_share_batches():
+    costs = tuple(float(i % 7) for i in range(60))
+    order = Order(num_records=60, batch_size=4, shuffle=True, costs=costs)
+    batches = [[costs[index] for _, index in batch] for batch in order.batches(0)]
+    assert sorted(index for batch in order.batches(0) for _, index in batch) == list(range(60))
+    assert sum(max(batch) - min(batch) for batch in batches) <= 10
+    assert batches != sorted(batches)
+
+
+def test_modal_dropout_follows_the_place_and_never_leaves_nothing():
+    data = samples(modal_dropout=0.5)
+    drawn = [data[(epoch, i)].inputs for epoch in range(10) for i in range(7)]
+    again = [data[(epoch, i)].inputs for epoch in range(10) for i in range(7)]
+    seen_heard = [(bool(d["seen"]), bool(d["heard"])) for d in drawn]
+    assert seen_heard == [(bool(d["seen"]), bool(d["heard"])) for d in again]
+    assert set(seen_heard) == {(True, True), (True, False), (False, True)}
+    assert 20 < sum(pair != (True, True) for pair in seen_heard) < 50
+
+
+def test_leaving_an_epoch_early_does_not_wait_for_a_file_that_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "_decode", deadly.deadly_decode)
+    for name in ("a", "hang"):
+        (tmp_path / f"{name}.mp4").write_bytes(name.encode())
+    records = tuple(Record(id=str(at), path=tmp_path / f"{name}.mp4") for at, name in enumerate(["a", "hang"] * 2))
+    data = dataclasses.replace(samples(), records=records, read=CachedReader(CacheSettings(folder=None), ClipSpec()))
+    order = Order(num_records=4, batch_size=1, shuffle=False)
+    stream = iter(BatchLoader(data, order, Collate(data.preparer), workers=1))
+    assert next(stream).failures[0].id == "0"
+    started = time.monotonic()
+    stream.close()
+    assert time.monotonic() - started < 60  # the hanging file alone would take 90 s
