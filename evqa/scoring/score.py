@@ -1,0 +1,51 @@
+"""What a scorer says of one item, and what its numbers mean."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evqa.types import Failure, LabelScale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One item's score, or the failure that explains its absence.
+
+    value: in the label's own scale, never clipped; None where there is a failure. outside: the value lies outside the
+    declared range. percentile: share (0-100) of the training labels below the value; None where they are not known.
+    label: the item's own, where its table has one. missing: sentences on what the file lacks.
+    """
+
+    id: str
+    paths: tuple[Path, ...] = ()
+    value: float | None = None
+    outside: bool = False
+    percentile: float | None = None
+    label: float | None = None
+    missing: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """What the scores of one scorer stand for.
+
+    scale: the label and its declared range. training_labels: sorted, in that scale; empty where they are not known.
+    """
+
+    scale: LabelScale
+    training_labels: Sequence[float] = ()
+
+    def is_outside(self, value: float) -> bool:
+        """Whether a value lies outside the label's declared range."""
+        return not self.scale.low <= value <= self.scale.high
+
+    def percentile(self, value: float) -> float | None:
+        """The value's place among the training labels, ties counted half; None where there are none."""
+        if not self.training_labels:
+            return None
+        below, up_to = bisect_left(self.training_labels, value), bisect_right(self.training_labels, value)
+        return 50.0 * (below + up_to) / len(self.training_labels)
