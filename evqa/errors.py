@@ -48,6 +48,10 @@ class MediaError(EvqaError):
         return type(self), (self.path, self.reason)
 
 
+class PromptError(EvqaError):
+    """A conversation that does not fit the media or the model's length."""
+
+
 class CheckpointError(EvqaError):
     """Weights that are missing, damaged, or do not fit the model."""
 

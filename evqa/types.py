@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from evqa.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 SAMPLE_RATE_HZ = 16_000
-Prepared = dict[str, Any]  # one sample's tensors and plain values, made by a Preparer and read only by its `collate`
+MEDIA = "\ufdd0"  # in a turn's text: the place of the next media stream; no text that came from outside holds it
+# One sample's tensors and plain values, made by a Preparer and read only by its `collate`; `notes`: what was cut.
+Prepared = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +31,13 @@ class LabelScale:
     """A label column and its range; the only place where scores change their scale.
 
     range: the ends of the annotation's scale, declared and never guessed (ECR: 0 and 1, or 0 and 100 where the column
-        holds percent; a MOS: 1 and 5). Heads work on 0-1.
+        holds percent; a MOS: 1 and 5). Heads work on 0-1. quantity: what the label measures, in words that a prompt can
+        use; null: engagement for an ECR, quality for a MOS, otherwise the column's name.
     """
 
     name: str = "ECR"
     range: tuple[float, float] = (0.0, 1.0)
+    quantity: str | None = None
 
     def __post_init__(self) -> None:
         ends = tuple(float(end) for end in self.range)  # YAML gives a list
@@ -49,6 +55,16 @@ class LabelScale:
         """Upper end of the annotation's scale."""
         return self.range[1]
 
+    @property
+    def measures(self) -> str:
+        """What the label measures, in words."""
+        if self.quantity is not None:
+            return self.quantity
+        words = re.split(r"[\W_]+", self.name.lower())
+        known = (("engagement", {"ecr", "engagement"}), ("quality", {"mos", "dmos", "quality"}))
+        found = next((quantity for quantity, names in known if names & set(words)), None)
+        return found or " ".join(filter(None, words)) or "score"
+
     def to_unit(self, label: float) -> float:
         """Map a label in the annotation's scale to 0-1."""
         return (label - self.low) / (self.high - self.low)
@@ -59,18 +75,34 @@ class LabelScale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """One row of a data set: a media file, its texts and, where known, its label in the annotation's own scale.
+class Turn:
+    """One side's words in a conversation; turns of one role in a row are one message.
 
-    Records with the same `group` (near-duplicates, the same creator) stay on one side of every split.
+    text: `MEDIA` in it is the place of the record's next media stream. learn: these words are targets.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+    learn: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One row of a data set: media files, texts and, where known, a label in the annotation's own scale.
+
+    paths: files in order (a pair of videos has two). texts: what a prompt may name (`title`, `description`, any column
+    that was asked for); an empty cell is no text. turns: a given conversation; without one the prompt writes it.
+    Records with the same `group` (near-duplicates, the same creator) stay on one side of every split. tags: what
+    reports slice by.
     """
 
     id: str
-    path: Path
-    title: str | None = None
-    description: str | None = None
+    paths: tuple[Path, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    turns: tuple[Turn, ...] = ()
     label: float | None = None
     group: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,27 +145,43 @@ class Clip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The assistant's side of the prompt.
+class Inputs:
+    """What a model's forward pass takes: its own tensors by name, and the counts that say where they belong.
 
-    prefix: words that are part of the input; the head reads the model at the last of these tokens.
-    target: words to be learned after the prefix (followed by the end token); None when nothing is to be generated.
+    host: counts and lengths, one a sample or item; they stay on the CPU, so that no step waits for a device.
+    streams: media that is read in chunks while the model runs, one a file (`evqa.media`).
     """
 
-    prefix: str = ""
-    target: str | None = None
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    host: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    streams: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    def to(self, device: torch.device | str) -> Inputs:
+        """Move the tensors; uint8 frames travel as they are and are normalised on the device."""
+        return replace(self, tensors={name: t.to(device, non_blocking=True) for name, t in self.tensors.items()})
+
+    def pin_memory(self) -> Inputs:
+        """Put the tensors where a GPU can fetch them while it computes."""
+        return replace(self, tensors={name: tensor.pin_memory() for name, tensor in self.tensors.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Samples of one step, collated; `inputs` are the model's own tensors by name.
+    """Samples of one step, collated.
 
     label_B: float32 in 0-1 for the loss, NaN where unknown; labels: the same in the annotation's own scale, exact.
-    missing: for each of `ids`, sentences on what the file lacks. failures: items that could not be read (not in `ids`).
+    missing: for each of `ids`, sentences on what the file lacks or what was cut. failures: items that could not be read
+    (not in `ids`).
     """
 
     ids: tuple[str, ...]
-    inputs: dict[str, Tensor]
+    inputs: Inputs
     label_B: Tensor
     labels: tuple[float, ...] = ()
     missing: tuple[tuple[str, ...], ...] = ()
@@ -142,31 +190,67 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def to(self, device: torch.device) -> Batch:
+        """Move inputs and labels to a device."""
+        return replace(self, inputs=self.inputs.to(device), label_B=self.label_B.to(device, non_blocking=True))
+
     def pin_memory(self) -> Batch:
         """Return the batch with inputs that a GPU can fetch while it computes."""
-        return replace(self, inputs={name: tensor.pin_memory() for name, tensor in self.inputs.items()})
+        return replace(self, inputs=self.inputs.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
-    """What heads read.
+class Decoding:
+    """How a model continues a text.
 
-    hidden_BTD: last hidden state after the final norm; mask_BT: true at real positions (never at padding).
-    answer_B: position whose logits predict the first token of the answer's target.
-    logits_at: (hidden [N, D]) -> logits [N, V]; raises where the model was built without an LM head.
-    target_BT: token ids to be learned at each position (already shifted: position t predicts target_BT[:, t]),
-        -100 elsewhere; None where the batch carries no target.
-    generate: (max_new_tokens) -> one decoded answer a sample, greedy.
-    word_id: (word) -> id of a word that is a single token in this model's vocabulary, ConfigError otherwise.
+    temperature: 0 is greedy; otherwise words are drawn, from the `top_k` likeliest (0: all) that make up `top_p`.
+    repetition_penalty: divides the logits of words that stand there already (1: none). stop: texts that end an answer;
+    they are not part of it. seed: of the drawing.
     """
 
-    hidden_BTD: Tensor
-    mask_BT: Tensor
-    answer_B: Tensor
-    logits_at: Callable[[Tensor], Tensor]
-    word_id: Callable[[str], int]
-    generate: Callable[[int], list[str]]
-    target_BT: Tensor | None = None
+    max_new_tokens: int = 12
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+class Output(ABC):
+    """What heads read of a batch; whether it is padded or packed is the model's own business."""
+
+    @abstractmethod
+    def mean_BD(self) -> Tensor:
+        """Mean over the real positions of every sample, float32."""
+
+    @abstractmethod
+    def padded_mean_BD(self) -> Tensor:
+        """Mean over all positions, padding included, as LMM-EVQA takes it; ConfigError in a layout without padding."""
+
+    @abstractmethod
+    def answer_BD(self) -> Tensor:
+        """Hidden state whose logits predict the first word of the last answer."""
+
+    @abstractmethod
+    def learned(self) -> tuple[Tensor, Tensor]:
+        """Hidden states [N, D] that predict a target, and the targets' ids [N]; N may be 0."""
+
+    @abstractmethod
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        """Map hidden states to logits [N, V]. Raises ConfigError where the model was built without an LM head."""
+
+    @abstractmethod
+    def word_id(self, word: str) -> int:
+        """Id of a word that is a single token in this model's vocabulary; ConfigError otherwise."""
+
+    @abstractmethod
+    def num_padded(self) -> tuple[Tensor, int]:
+        """Positions that hold padding, and positions in all."""
+
+    @abstractmethod
+    def zero(self) -> Tensor:
+        """A zero that is connected to the graph, for batches without anything to learn."""
 
 
 @dataclass(frozen=True, kw_only=True)

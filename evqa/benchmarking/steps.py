@@ -79,7 +79,8 @@ class Stopwatch(lightning.Callback):
     def count_tokens(self, _module: nn.Module, _inputs: Any, output: Output) -> None:
         """Count real positions; a forward hook of the model."""
         if self.is_timing:
-            self.num_tokens += int(output.mask_BT.sum())
+            num_padded, num_positions = output.num_padded()
+            self.num_tokens += num_positions - int(num_padded)
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Begin a training step."""
@@ -141,7 +142,7 @@ def warm_up_cache(loader: BatchLoader, num_batches: int) -> None:
     """Read the clips of the first batches once."""
     for _, index in itertools.chain.from_iterable(loader.order.batches(0)[:num_batches]):
         with contextlib.suppress(MediaError):
-            loader.samples.read(loader.samples.records[index].path)
+            loader.samples.read(loader.samples.records[index].paths[0])
 
 
 @contextlib.contextmanager

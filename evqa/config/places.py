@@ -46,6 +46,7 @@ PLACES: Mapping[str, Place] = {
     "model": Place(base="evqa.models.base.Model", given=1),
     "frames": Place(base="evqa.media.sampling.FrameSampling"),
     "audio": Place(base="evqa.media.audio.AudioWindow"),
+    "prompt": Place(base="evqa.prompts.prompt.Prompt"),
     "lora": Place(base="evqa.training.tuning.Tuning"),
     "head": Place(base="evqa.heads.base.Head", given=1),
     "loss": Place(base="evqa.training.losses.Loss"),

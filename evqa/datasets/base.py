@@ -114,7 +114,9 @@ class Dataset(ABC):
         given = self.read()
         if "train" not in given.splits:
             return _not_empty(given)
-        contents = same_content(record.path for record in given.records) | self._near_copies(given.records)
+        contents = same_content(path for record in given.records for path in record.paths) | self._near_copies(
+            given.records
+        )
         kept, dropped = self._part_tables(given.splits, contents)
         _not_empty(Annotations(splits={"train": kept["train"]}, rejects=(*given.rejects, *dropped)))
         splits = self._divide(kept | {"train": join_groups(kept["train"], contents)})
@@ -128,7 +130,7 @@ class Dataset(ABC):
         if self.copies == "exact":
             return {}
         facts = {Path(one.path): one for one in manifest.read_manifest(self.prepared_folder() / "manifest.csv")}
-        places = {record.path.absolute(): record.path for record in records}
+        places = {path.absolute(): path for record in records for path in record.paths}
         unknown = [path for path in places if path not in facts or not facts[path].is_fresh(looked=True)]
         if unknown:
             raise AnnotationError(

@@ -96,17 +96,18 @@ def check_files(
     """
     known = {facts.path: facts for facts in read_manifest(manifest)}
     wanted = [(split, record) for split, of in records.items() for record in of]
-    found = {path: known[path] for path in {_place(record) for _, record in wanted} & known.keys()}
+    places = {place for _, record in wanted for place in _places(record)}
+    found = {path: known[path] for path in places & known.keys()}
     found = {path: facts for path, facts in found.items() if facts.is_fresh(hashed=hashed, looked=looked)}
-    todo = sorted({_place(record) for _, record in wanted} - found.keys())
+    todo = sorted(places - found.keys())
     inspect = partial(inspect_file, limits=limits or Limits(), hashed=hashed, looked=looked)
     found |= _inspect_all(inspect, todo, num_workers=num_workers or num_cores())
-    facts = tuple(_named(found[_place(record)], record.id, split) for split, record in wanted)
+    facts = tuple(_named(found[place], record.id, split) for split, record in wanted for place in _places(record))
     if todo and remember:
         _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
     reasons = {path: one.error or _lack(one, picture=needs_picture, sound=needs_sound) for path, one in found.items()}
     return Checked(
-        usable=tuple(record for _, record in wanted if not reasons[_place(record)]),
+        usable=tuple(record for _, record in wanted if not any(reasons[place] for place in _places(record))),
         failures=tuple(Failure(id=one.id, reason=reasons[one.path]) for one in facts if reasons[one.path]),
         facts=facts,
     )
@@ -207,8 +208,8 @@ def _stat(path: str) -> FileFacts:
     return FileFacts(id="", path=path, bytes=facts.st_size, mtime_ns=facts.st_mtime_ns)
 
 
-def _place(record: Record) -> str:
-    return str(record.path.absolute())
+def _places(record: Record) -> tuple[str, ...]:
+    return tuple(str(path.absolute()) for path in record.paths)
 
 
 def _cell(value: str | int | float | None) -> str:

@@ -113,11 +113,11 @@ def _read_row(
         path = folder.find(row.values[columns.path] if columns.path else name)
     except MediaError as error:
         faults.append(error.reason)
-    title, description, group = (
-        row.values[column] or None if column else None for column in (columns.title, columns.description, columns.group)
-    )
-    if not all(is_text(text) for text in (title, description, group) if text):
+    named = {"title": columns.title, "description": columns.description}
+    texts = {text: row.values[column] for text, column in named.items() if column and row.values[column]}
+    group = row.values[columns.group] or None if columns.group else None
+    if not all(map(is_text, [*texts.values(), group or ""])):
         faults.append("its texts hold a byte that is not UTF-8")
     if path is None or faults:
         return None, faults
-    return Record(id=name, path=path, title=title, description=description, label=label, group=group), []
+    return Record(id=name, paths=(path,), texts=texts, label=label, group=group), []

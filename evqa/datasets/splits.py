@@ -120,19 +120,23 @@ def find_leaks(splits: Mapping[str, Records], contents: Mapping[Path, str]) -> I
     ids, files = dict[str, str](), dict[str, tuple[str, str]]()
     for name, records in splits.items():
         for record in records:
-            content = contents.get(record.path, str(record.path))
+            same = next((files[content] for content in _contents(record, contents) if content in files), None)
             if record.id in ids:
                 yield name, record, f"the Id is in the {ids[record.id]} table too"
-            elif content in files:
-                other_id, other = files[content]
+            elif same is not None:
+                other_id, other = same
                 yield name, record, f"its file is the same as that of {other_id} in the {other} table"
         ids |= {record.id: name for record in records}
-        files |= {contents.get(record.path, str(record.path)): (record.id, name) for record in records}
+        files |= {content: (record.id, name) for record in records for content in _contents(record, contents)}
 
 
 def _bonds(record: Record, contents: Mapping[Path, str]) -> list[str]:
-    content = contents.get(record.path)
-    return [bond for bond in (record.group, content and f"content:{content}") if bond]
+    shared = [f"content:{contents[path]}" for path in record.paths if path in contents]
+    return [*([record.group] if record.group else []), *shared]
+
+
+def _contents(record: Record, contents: Mapping[Path, str]) -> list[str]:
+    return [contents.get(path, str(path)) for path in record.paths]
 
 
 def _units(records: Records, seed: int) -> list[_Unit]:

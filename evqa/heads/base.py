@@ -1,29 +1,41 @@
-"""The interface of a head: it words the answer, reads a model's output, and states the loss.
+"""The interface of a head: it words the answer, scores with a model, and states the loss.
 
-# B batch, N unknown
+# B batch, D width, N unknown
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Output
+from evqa.types import Decoding, Inputs, Output, Turn
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (score_B, label_B) -> scalar
+
+
+class LanguageModel(Protocol):
+    """What a head uses of a model; `evqa.models.base.Model` is one."""
+
+    def __call__(self, inputs: Inputs) -> Output:
+        """Run the model."""
+        ...
+
+    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
+        """Continue every sample's conversation; yields the next piece of text of each."""
+        ...
 
 
 class Wording(ABC):
     """What the assistant says in the input; small and picklable, so that worker processes can hold it."""
 
     @abstractmethod
-    def answer(self, label: float | None, prompt: Prompt) -> Answer:
-        """Word the answer for a label in 0-1, or the start of the answer where the label is to be predicted."""
+    def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
+        """Word the assistant's turn for a label in 0-1, or its start where the label is to be predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +51,15 @@ class HeadScores:
 
 
 class Head(nn.Module, ABC):
-    """Reads only an `Output`. `width` is the model's hidden size; keyword-only arguments come from the YAML."""
+    """Knows no layout and no concrete model. `width` is the hidden size; keyword-only arguments come from the YAML."""
 
     needs_logits: ClassVar[bool] = False
     takes_loss: ClassVar[bool] = True  # trained by the configured loss between scores and labels
     wording: Wording
 
     @abstractmethod
-    def read(self, output: Output) -> HeadScores:
-        """Score every sample of a batch."""
+    def score(self, model: LanguageModel, inputs: Inputs) -> HeadScores:
+        """Score every sample of a batch, running the model once."""
 
     @abstractmethod
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from evqa.errors import ConfigError
-from evqa.heads.base import Criterion, Head, HeadScores, Wording
-from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Output
+from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
+from evqa.prompts.prompt import Prompt, about, check_words
+from evqa.types import Inputs, Output, Turn
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,17 @@ class PrefixWording(Wording):
 
     prefix: str
 
-    def answer(self, label: float | None, prompt: Prompt) -> Answer:
+    def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
         """Return the prefix; the head reads the model at its last token."""
-        del label, prompt
-        return Answer(prefix=self.prefix)
+        del label
+        return (Turn(role="assistant", text=about(self.prefix, prompt)),)
 
 
 class LevelsHead(Head):
     """Softmax over the level words' logits at the end of the prefix, then the weighted sum.
 
-    words: from best to worst, each a single token of the model's vocabulary (verified, never typed as numbers).
+    prefix: the start of the answer; `{quantity}` is what the label measures. words: from best to worst, each a single
+        token of the model's vocabulary (verified, never typed as numbers).
     weights: the value of each word in 0-1.
     """
 
@@ -42,12 +43,13 @@ class LevelsHead(Head):
         self,
         width: int,
         *,
-        prefix: str = "The engagement of the video is",
+        prefix: str = "The {quantity} of the video is",
         words: list[str] | None = None,
         weights: list[Annotated[float, "0 <= weight <= 1"]] | None = None,
     ) -> None:
         super().__init__()
         del width
+        check_words("head.prefix", prefix)
         self.words = words or [" high", " good", " fair", " poor", " low"]
         weights = weights or [1.0, 0.75, 0.5, 0.25, 0.0]
         if len(weights) != len(self.words) or len(set(self.words)) != len(self.words):
@@ -58,14 +60,13 @@ class LevelsHead(Head):
     def forward(self, output: Output) -> Tensor:
         """Return score_B in 0-1, float32."""
         word_ids = [output.word_id(word) for word in self.words]
-        rows_B = torch.arange(len(output.answer_B), device=output.answer_B.device)
-        logits_BL = output.logits_at(output.hidden_BTD[rows_B, output.answer_B])[:, word_ids]
+        logits_BL = output.logits(output.answer_BD())[:, word_ids]
         probability_BL = logits_BL.float().softmax(-1)
         return (probability_BL * self.get_buffer("weight_L")).sum(-1)
 
-    def read(self, output: Output) -> HeadScores:
+    def score(self, model: LanguageModel, inputs: Inputs) -> HeadScores:
         """Score every sample in 0-1."""
-        return HeadScores(score_B=self(output), reasons={})
+        return HeadScores(score_B=self(model(inputs)), reasons={})
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Compare the weighted sum with the label."""

@@ -13,25 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evqa.errors import CheckpointError
-from evqa.heads.base import Criterion, Head, HeadScores, Wording
+from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
 from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Output
+from evqa.types import Inputs, Output, Turn
 
 
 @dataclass(frozen=True)
 class SentenceWording(Wording):
     """The prompt's own answer sentence, whatever the label: it is pooled, not learned."""
 
-    def answer(self, label: float | None, prompt: Prompt) -> Answer:
+    def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
         """Return the prompt's answer as input."""
         del label
-        return Answer(prefix=prompt.answer)
-
-
-def masked_mean(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-    """Average the real positions of every sample in float32; returns [B, D]."""
-    weight_BT1 = mask_BT.unsqueeze(-1).float()
-    return (hidden_BTD.float() * weight_BT1).sum(1) / weight_BT1.sum(1).clamp_min(1.0)
+        return (Turn(role="assistant", text=prompt.answer or ""),)
 
 
 class RegressionHead(Head):
@@ -66,8 +60,7 @@ class RegressionHead(Head):
 
     def forward(self, output: Output) -> Tensor:
         """Return score_B on the layers' own scale (0 to `scale`), float32."""
-        hidden_BTD, mask_BT = output.hidden_BTD, output.mask_BT
-        pooled_BD = masked_mean(hidden_BTD, mask_BT) if self.pooling == "masked" else hidden_BTD.mean(1)
+        pooled_BD = output.mean_BD() if self.pooling == "masked" else output.padded_mean_BD()
         hidden_BN = self._drop(self.fc1(self._drop(pooled_BD.to(self.fc1.weight.dtype))).relu())
         score_B: Tensor = self.fc2(hidden_BN).float()[:, 0]
         return score_B
@@ -84,9 +77,9 @@ class RegressionHead(Head):
         rescaled = {name: t * (self.scale / 100.0) if name.startswith("fc2.") else t for name, t in state.items()}
         self.load_state_dict(rescaled)
 
-    def read(self, output: Output) -> HeadScores:
+    def score(self, model: LanguageModel, inputs: Inputs) -> HeadScores:
         """Score every sample in 0-1."""
-        return HeadScores(score_B=self(output) / self.scale, reasons={})
+        return HeadScores(score_B=self(model(inputs)) / self.scale, reasons={})
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Compare on the layers' own scale, so that a recipe for 0-100 labels keeps its learning rate."""

@@ -1,6 +1,6 @@
 """The model writes its score as a number; LMM-EVQA's Qwen2.5-VL member is trained so.
 
-# B batch, T tokens
+# B batch, D width, N learned tokens
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evqa.heads.base import Criterion, Head, HeadScores, Wording
-from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Output
+from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
+from evqa.prompts.prompt import Prompt, about, check_words
+from evqa.types import Decoding, Inputs, Output, Turn
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class NumberWording(Wording):
     decimals: int
     ending: str
 
-    def answer(self, label: float | None, prompt: Prompt) -> Answer:
+    def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
         """Word the label, or only the prefix where it is to be predicted."""
-        del prompt
-        target = None if label is None or math.isnan(label) else f"{label * self.scale:.{self.decimals}f}{self.ending}"
-        return Answer(prefix=self.prefix, target=target)
+        prefix = Turn(role="assistant", text=about(self.prefix, prompt))
+        if label is None or math.isnan(label):
+            return (prefix,)
+        number = f"{label * self.scale:.{self.decimals}f}{self.ending}"
+        return (prefix, Turn(role="assistant", text=number, learn=True))
 
     def parse(self, text: str) -> float | None:
         """Read a number in exactly the taught format, within the scale; anything else is None, never a guess."""
@@ -56,7 +58,7 @@ class TextHead(Head):
         self,
         width: int,
         *,
-        prefix: str = "The engagement of the video is ",
+        prefix: str = "The {quantity} of the video is ",
         scale: Annotated[float, "0 < scale"] = 100.0,
         decimals: Annotated[int, "0 <= decimals <= 17"] = 0,
         ending: str = "",
@@ -64,32 +66,32 @@ class TextHead(Head):
     ) -> None:
         super().__init__()
         del width
+        check_words("head.prefix", prefix)
         self.number = NumberWording(prefix, scale, decimals, ending)
         self.wording = self.number
         self.max_new_tokens = max_new_tokens
 
-    def read(self, output: Output) -> HeadScores:
+    def score(self, model: LanguageModel, inputs: Inputs) -> HeadScores:
         """Generate and parse; an answer that is not a number in the taught format is a failure with its text."""
-        answers = output.generate(self.max_new_tokens)
+        pieces = model.generate(inputs, Decoding(max_new_tokens=self.max_new_tokens))
+        answers = ["".join(parts) for parts in zip(*pieces, strict=True)]
         values = [self.number.parse(answer) for answer in answers]
         reasons = {
             index: f"the model answered {answer[:60]!r}, which is not a number in the format it was taught"
             for index, (answer, value) in enumerate(zip(answers, values, strict=True))
             if value is None
         }
-        scores = [math.nan if value is None else value for value in values]
-        return HeadScores(score_B=torch.tensor(scores, device=output.hidden_BTD.device), reasons=reasons)
+        return HeadScores(
+            score_B=torch.tensor([math.nan if value is None else value for value in values]), reasons=reasons
+        )
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Cross-entropy of the answer's tokens, averaged over tokens; `criterion` and labels are not used."""
-        target_BT = output.target_BT
-        if target_BT is None or not self.count(output, label_B):
-            return output.hidden_BTD.sum() * 0.0
-        learned_BT = target_BT >= 0
-        logits_NV = output.logits_at(output.hidden_BTD[learned_BT])
-        return functional.cross_entropy(logits_NV.float(), target_BT[learned_BT])
+        hidden_ND, ids_N = output.learned()
+        if not len(ids_N):
+            return output.zero()
+        return functional.cross_entropy(output.logits(hidden_ND).float(), ids_N)
 
     def count(self, output: Output, label_B: Tensor) -> Tensor:
         """Count the answers' tokens."""
-        target_BT = output.target_BT
-        return torch.zeros_like(label_B).sum() if target_BT is None else (target_BT >= 0).sum()
+        return torch.tensor(len(output.learned()[1]), device=label_B.device)

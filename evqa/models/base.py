@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,8 +17,7 @@ from torch import nn
 from evqa.media.audio import AudioWindow
 from evqa.media.clip import ClipSpec
 from evqa.media.sampling import FrameSampling
-from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Clip, Output, Part, Prepared, Record
+from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,6 @@ class BuildOptions:
     frames: FrameSampling | None
     audio: AudioWindow | None
     logits: bool = False
-    prompt: Prompt = field(default_factory=Prompt)
     load: bool = True
 
 
@@ -59,12 +57,16 @@ class Preparer(ABC):
     clip: ClipSpec
 
     @abstractmethod
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
-        """Turn one clip and its texts into the model's inputs. A missing picture or sound yields no tokens."""
+    def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
+        """Turn a conversation and its files into the model's inputs. A missing picture or sound yields no tokens.
+
+        Raises:
+            PromptError: the conversation does not fit the media.
+        """
 
     @abstractmethod
-    def collate(self, items: Sequence[Prepared]) -> dict[str, torch.Tensor]:
-        """Stack samples, padded on the right, with masks. Raises ValueError for an empty list."""
+    def collate(self, items: Sequence[Prepared]) -> Inputs:
+        """Stack samples with what tells real positions from padding. Raises ValueError for an empty list."""
 
 
 class Model(nn.Module, ABC):
@@ -78,12 +80,23 @@ class Model(nn.Module, ABC):
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
     generates: ClassVar[bool] = True  # has logits, so the heads `levels` and `text` work
     learning_rate: ClassVar[float] = 2e-5  # where a recipe names none
+    reads_questions: ClassVar[bool] = True  # otherwise the default prompt is the texts alone
+    max_files: ClassVar[int] = 1  # media files of a record
     preparer: Preparer
     width: int  # D
 
     @abstractmethod
-    def forward(self, inputs: dict[str, torch.Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         """Run the model on collated inputs."""
+
+    @abstractmethod
+    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
+        """Continue every sample behind its `answer` position; targets in the inputs are not read.
+
+        Yields the next piece of text of every sample (empty where one has ended) until all have ended. An answer does
+        not depend on its batch neighbours; one that is drawn depends on `decoding.seed`. Encoders and trunk run once
+        over the inputs. Raises ConfigError where the model was built without an LM head.
+        """
 
     @abstractmethod
     def parts(self) -> tuple[Part, ...]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evqa.media.resize import Resize
-from evqa.types import Clip, Prepared
+from evqa.types import Clip, Inputs, Prepared
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -69,7 +69,7 @@ class Patches:
         )
         return (patches_NP.float() - mean_P) / std_P
 
-    def media(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def media(self, inputs: Inputs) -> dict[str, Tensor]:
         """Name a batch's patches as a transformers model does; empty where it has none."""
         if "patches_NP" not in inputs:
             return {}
@@ -116,11 +116,10 @@ def frame_spacing(seconds_F: Tensor | None) -> float:
 
 
 def collate_patches(items: Sequence[Prepared]) -> dict[str, Tensor]:
-    """Concatenate the patches of the samples that have any; empty where none has."""
-    seen = [item for item in items if "patches_NP" in item]
-    if not seen:
+    """Concatenate the patches of all videos of a batch; empty where there is none."""
+    if not items:
         return {}
     return {
-        "patches_NP": torch.cat([item["patches_NP"] for item in seen]),
-        "grid_G3": torch.stack([item["grid_3"] for item in seen]),
+        "patches_NP": torch.cat([item["patches_NP"] for item in items]),
+        "grid_G3": torch.stack([item["grid_3"] for item in items]),
     }

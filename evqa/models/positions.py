@@ -21,21 +21,26 @@ Grid = tuple[int, int, int]  # tokens of a video in time, height and width
 
 
 def rotary_positions(
-    ids_T: Tensor, *, video: int, grids: Sequence[Grid], seconds_per_step: float = 0.0, times_per_second: float = 0.0
+    ids_T: Tensor,
+    *,
+    video: int,
+    grids: Sequence[Grid],
+    seconds_per_step: Sequence[float],
+    times_per_second: float = 0.0,
 ) -> Tensor:
     """Return int64 [T, 3] (time, height, width) for a text in which runs of the token `video` stand for `grids`.
 
     Text counts by one on all three; a video's tokens count from the text before them, and the text behind starts after
-    the largest position so far. seconds_per_step: between two steps of a grid in time. times_per_second: positions in
-    time; rounded down when they are counted from the video's start, in float32 as in transformers.
+    the largest position so far. seconds_per_step: between two steps in time, for each grid. times_per_second: positions
+    in time; rounded down when they are counted from the video's start, in float32 as in transformers.
     """
     pieces, start, place = [], 0, 0
     ids = ids_T.tolist()
-    for time, height, width in grids:
+    for (time, height, width), seconds in zip(grids, seconds_per_step, strict=True):
         first = ids.index(video, place)
         pieces.append(_text(start, first - place))
         start += first - place
-        times = (torch.arange(time) * torch.tensor(seconds_per_step) * times_per_second).long()
+        times = (torch.arange(time) * torch.tensor(seconds) * times_per_second).long()
         axes = torch.meshgrid(times, torch.arange(height), torch.arange(width), indexing="ij")
         pieces.append(torch.stack(axes, dim=-1).reshape(-1, 3) + start)
         start = int(pieces[-1].max()) + 1

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,17 +17,42 @@ from torch import Tensor, nn
 from evqa.errors import ConfigError
 from evqa.models.base import BuildOptions, Cost, Model
 from evqa.models.exporting import seconds_between, write_folder
-from evqa.models.hub import HEAD_FILE, Checkpoint, quiet
+from evqa.models.hub import HEAD_FILE, Checkpoint, quiet, read_tokenizer
+from evqa.models.padded import PaddedOutput
 from evqa.models.patches import Patches
+from evqa.models.qwen_preparer import Marks, QwenPreparer
 from evqa.models.safety import about, check_head, file_of
 from evqa.models.weights import build_empty, load_weights
 from evqa.prompts.chat import Chat
-from evqa.types import Output, Part
+from evqa.types import Decoding, Inputs, Output, Part
 
 Dtype = Literal["bfloat16", "float32"]
 Attention = Literal["sdpa", "flash_attention_2", "eager"]
 TEXT_TOKENS = 120  # the default question with a title and a description of usual length
 LANGUAGE_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def read_chat(
+    checkpoint: Checkpoint, config: Any, *, system: str | None, special_text: Literal["plain", "parsed"]
+) -> Chat:
+    """Make the chat of a checkpoint's own tokenizer."""
+    tokenizer = read_tokenizer(checkpoint, vocab_size=config.get_text_config().vocab_size)
+    return Chat(
+        tokenizer.backend_tokenizer,
+        name=checkpoint.name,
+        pad=tokenizer.pad_token_id,
+        system=system,
+        special_text=special_text,
+    )
+
+
+def vision_marks(chat: Chat, *, pad: int) -> Marks:
+    """Look up the ids that stand around and for a video."""
+    return Marks(
+        start=chat.token("<|vision_start|>"),
+        end=chat.token("<|vision_end|>"),
+        pad=chat.token("<|video_pad|>", configured=pad),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +69,10 @@ class PretrainedModel(Model):
     Names below the model are the same with and without an LM head, so adapters and checkpoints fit both.
     """
 
+    preparer: QwenPreparer
     lm_head: nn.Module | None
     patches: Patches
+    max_files: ClassVar[int] = 8
     inside: ClassVar[str | None] = None  # the part of a larger checkpoint's config.json that is this model
 
     def __init__(self, kind: Kind, config: Any, checkpoint: Checkpoint, chat: Chat, *, options: BuildOptions) -> None:
@@ -78,7 +105,7 @@ class PretrainedModel(Model):
             enable({"use_reentrant": False})
 
     @abstractmethod
-    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+    def media(self, inputs: Inputs) -> dict[str, Any]:
         """Name pictures and sound as the transformers model does; empty without media."""
 
     @abstractmethod
@@ -86,14 +113,14 @@ class PretrainedModel(Model):
         """Estimate the tokens of one sample's `picture` and `sound`."""
 
     @abstractmethod
-    def idle_media(self, inputs: dict[str, Tensor]) -> Tensor | None:
+    def idle_media(self, inputs: Inputs) -> Tensor | None:
         """Run the towers that this batch does not need on the smallest input; None where all are needed."""
 
-    def forward(self, inputs: dict[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         """Run the model once on right-padded inputs."""
         mask_BT = inputs["mask_BT"]
         hidden_BTD = self.body(
-            input_ids=inputs["input_ids_BT"],
+            input_ids=inputs["text_BT"],
             attention_mask=mask_BT.long(),
             position_ids=inputs["position_3BT"],
             use_cache=False,
@@ -103,14 +130,13 @@ class PretrainedModel(Model):
             # Every rank must run every tower, or gradient exchange and sharded weights wait for ever.
             idle = self.idle_media(inputs)
             hidden_BTD = hidden_BTD if idle is None else hidden_BTD + 0.0 * idle.sum()
-        return Output(
+        return PaddedOutput(
             hidden_BTD=hidden_BTD,
             mask_BT=mask_BT,
             answer_B=inputs["answer_B"],
-            logits_at=self.logits_at,
-            word_id=self.chat.word_id,
-            generate=lambda max_new_tokens: self.generate(inputs, max_new_tokens=max_new_tokens),
-            target_BT=inputs.get("target_BT"),
+            to_logits=self.logits_at,
+            to_id=self.chat.word_id,
+            target_BT=inputs.tensors.get("target_BT"),
         )
 
     def logits_at(self, hidden_ND: Tensor) -> Tensor:
@@ -121,28 +147,31 @@ class PretrainedModel(Model):
         return logits_NV
 
     @torch.no_grad()
-    def generate(self, inputs: dict[str, Tensor], *, max_new_tokens: int) -> list[str]:
-        """Continue every prompt greedily; targets in the inputs are not seen. The checkpoint's sampling is not used."""
+    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
+        """Continue every conversation; the checkpoint's own sampling is not used."""
         from transformers import GenerationConfig
 
         if self.lm_head is None:
             raise ConfigError(["this model was built without its LM head, so it cannot generate"])
         (whole,) = self._whole
         lengths_B = inputs["answer_B"] + 1
-        input_ids_BT, mask_BT = pad_left(inputs["input_ids_BT"], lengths_B)
+        text_BT, mask_BT = pad_left(inputs["text_BT"], lengths_B)
         position_3BT = torch.stack([pad_left(axis_BT, lengths_B)[0] for axis_BT in inputs["position_3BT"]])
         greedy = GenerationConfig(
-            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=[self.chat.end], pad_token_id=self.chat.pad
+            max_new_tokens=decoding.max_new_tokens,
+            do_sample=False,
+            eos_token_id=[self.chat.end],
+            pad_token_id=self.chat.pad,
         )
         with quiet():
             ids_BT = whole.generate(
-                input_ids=input_ids_BT,
+                input_ids=text_BT,
                 attention_mask=mask_BT.long(),
                 position_ids=position_3BT,
                 generation_config=greedy,
                 **self.media(inputs),
             )
-        return [self.chat.decode(row) for row in ids_BT[:, input_ids_BT.shape[1] :].tolist()]
+        yield [self.chat.decode(row) for row in ids_BT[:, text_BT.shape[1] :].tolist()]
 
     def frozen_parts(self) -> tuple[str, ...]:
         """The towers stay as they are unless a recipe trains them."""
@@ -227,7 +256,7 @@ class PretrainedModel(Model):
         if clip.frames is None:
             return {}
         between = seconds_between(clip.frames)
-        per_grid = getattr(self.preparer, "seconds_per_grid", None)
+        per_grid = self.preparer.timing.seconds_per_grid
         if per_grid is None and between is not None:
             per_grid = between * patches.temporal
         budget = {"min_pixels": clip.resize.min_pixels, "max_pixels": clip.resize.max_pixels}

@@ -8,23 +8,20 @@ frames and its sound need not cover the same seconds, and either may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from evqa.media.clip import ClipSpec
-from evqa.models.base import BuildOptions, Preparer
-from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
-from evqa.models.patches import Patches, collate_patches
-from evqa.models.positions import collate_positions, rotary_positions
-from evqa.models.pretrained import Kind, PretrainedModel
+from evqa.models.base import BuildOptions
+from evqa.models.hub import find_checkpoint, read_config
+from evqa.models.patches import Patches
+from evqa.models.pretrained import Kind, PretrainedModel, read_chat
+from evqa.models.qwen_preparer import AudioInput, Marks, QwenPreparer, Timing
 from evqa.prompts.chat import Chat
-from evqa.prompts.prompt import Prompt
-from evqa.types import SAMPLE_RATE_HZ, Answer, Clip, Part, Prepared, Record
+from evqa.types import SAMPLE_RATE_HZ, Inputs, Part
 
 
 class LogMel:
@@ -55,66 +52,14 @@ def num_audio_tokens(num_rows: int) -> int:
     return ((num_rows - 1) // 2 + 1 - 2) // 2 + 1
 
 
-class Qwen2_5OmniPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
-    """Frames as patches, sound as log-mel rows, then the question."""
-
-    def __init__(
-        self,
-        clip: ClipSpec,
-        *,
-        chat: Chat,
-        prompt: Prompt,
-        patches: Patches,
-        config: Any,
-        seconds_per_grid: float | None,
-    ) -> None:
-        self.clip, self.chat, self.prompt, self.patches = clip, chat, prompt, patches
-        self.seconds_per_grid = seconds_per_grid
-        self.mel = LogMel(config.audio_config.num_mel_bins)
-        self._vision = (chat.token("<|vision_bos|>"), chat.token("<|vision_eos|>"))
-        self._audio = (
-            chat.token("<|audio_bos|>", configured=config.audio_start_token_id),
-            chat.token("<|audio_eos|>", configured=config.audio_end_token_id),
-        )
-        self._frame = chat.token("<|VIDEO|>", configured=config.video_token_id)
-        self._sound = chat.token("<|AUDIO|>", configured=config.audio_token_id)
-        self._times_per_second = config.position_id_per_seconds
-
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
-        """Write one conversation; a clip without frames or without sound yields no tokens for it."""
-        inputs: Prepared = {}
-        media: list[int] = []
-        if clip.frames_FHWC is not None:
-            inputs |= self.patches.prepare(clip, seconds_per_grid=self.seconds_per_grid)
-            media += self._between(self._vision, self._frame, self.patches.num_tokens(inputs["grid_3"]))
-        if clip.waveform_S is not None and num_audio_tokens(-(-len(clip.waveform_S) // self.mel.extractor.hop_length)):
-            inputs["mel_RM"] = self.mel(clip.waveform_S)
-            media += self._between(self._audio, self._sound, num_audio_tokens(len(inputs["mel_RM"])))
-        words = self.chat.write(media, self.prompt.text(record), answer)
-        position_T3 = rotary_positions(
-            words["input_ids_T"],
-            video=self._frame,
-            grids=[self.patches.token_grid(inputs["grid_3"])] if "grid_3" in inputs else [],
-            seconds_per_step=inputs.get("seconds_per_grid", 0.0),
-            times_per_second=self._times_per_second,
-        )
-        return words | inputs | {"position_T3": position_T3}
-
-    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
-        """Pad text and mel rows on the right; patches of all samples lie in one row."""
-        if not items:
-            raise ValueError("cannot collate an empty list of samples")
-        batch = self.chat.collate(items) | collate_positions(items) | collate_patches(items)
-        sounds = [item["mel_RM"] for item in items if "mel_RM" in item]
-        if sounds:
-            rows_G = torch.tensor([len(mel_RM) for mel_RM in sounds])
-            batch["mel_GRM"] = pad_sequence(sounds, batch_first=True)
-            batch["mel_mask_GR"] = torch.arange(int(rows_G.max())) < rows_G.unsqueeze(1)
-        return batch
-
-    @staticmethod
-    def _between(marks: tuple[int, int], token: int, count: int) -> list[int]:
-        return [marks[0], *[token] * count, marks[1]]
+def _audio_input(chat: Chat, config: Any) -> AudioInput:
+    mel = LogMel(config.audio_config.num_mel_bins)
+    marks = Marks(
+        start=chat.token("<|audio_bos|>", configured=config.audio_start_token_id),
+        end=chat.token("<|audio_eos|>", configured=config.audio_end_token_id),
+        pad=chat.token("<|AUDIO|>", configured=config.audio_token_id),
+    )
+    return AudioInput(marks=marks, to_mel=mel, num_tokens=num_audio_tokens, hop=mel.extractor.hop_length)
 
 
 class Qwen2_5Omni(PretrainedModel):  # noqa: N801
@@ -122,7 +67,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
 
     checkpoint: a folder or a hub name; revision pins a hub name. min_pixels / max_pixels: area of one frame after
         resizing. seconds_per_grid: time that two frames span; null takes it from the frames' time stamps.
-        special_text: see `Chat`. prompt replaces the run's own.
+        special_text: see `Chat`.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
@@ -142,26 +87,29 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         seconds_per_grid: Annotated[float, "0 < seconds_per_grid"] | None = None,
         system: str | None = "You are a helpful assistant.",
         special_text: Literal["plain", "parsed"] = "plain",
-        prompt: Prompt | None = None,
     ) -> None:
         from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
         found = find_checkpoint(checkpoint, revision=revision, weights=options.load)
         config = read_config(found, model_type="qwen2_5_omni_thinker", inside=self.inside)
-        tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
-        chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
+        chat = read_chat(found, config, system=system, special_text=special_text)
         # The positions are computed from this token, though the configuration class has no field for it.
         config.vision_start_token_id = chat.token("<|vision_bos|>")
         kind = Kind(body=omni.Qwen2_5OmniThinkerModel, full=omni.Qwen2_5OmniThinkerForConditionalGeneration)
         super().__init__(kind, config, found, chat, options=options)
         self.patches = Patches.of(config.vision_config)
-        self.preparer = Qwen2_5OmniPreparer(
+        video = Marks(
+            start=chat.token("<|vision_bos|>"),
+            end=chat.token("<|vision_eos|>"),
+            pad=chat.token("<|VIDEO|>", configured=config.video_token_id),
+        )
+        self.preparer = QwenPreparer(
             ClipSpec(frames=options.frames, audio=options.audio, resize=self.patches.resize(min_pixels, max_pixels)),
             chat=chat,
-            prompt=prompt or options.prompt,
             patches=self.patches,
-            config=config,
-            seconds_per_grid=seconds_per_grid,
+            video=video,
+            timing=Timing(times_per_second=config.position_id_per_seconds, seconds_per_grid=seconds_per_grid),
+            audio=_audio_input(chat, config),
         )
         towers = {"visual": options.frames, "audio_tower": options.audio}
         unused = tuple(name for name, wanted in towers.items() if wanted is None)
@@ -171,7 +119,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         """The token that positions are counted from in transformers, for which its configuration has no field."""
         return {"vision_start_token_id": self.architecture.vision_start_token_id}
 
-    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+    def media(self, inputs: Inputs) -> dict[str, Any]:
         """Name pictures and sound."""
         media: dict[str, Any] = self.patches.media(inputs)
         if "mel_GRM" in inputs:
@@ -186,9 +134,9 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         audio = self.preparer.clip.audio
         return {"picture": picture, "sound": num_audio_tokens(int(audio.seconds * 100)) if audio else 0}
 
-    def idle_media(self, inputs: dict[str, Tensor]) -> Tensor | None:
+    def idle_media(self, inputs: Inputs) -> Tensor | None:
         """Look at one black token, hear one token of silence, where the batch has no pictures or no sound."""
-        device = inputs["input_ids_BT"].device
+        device = inputs["text_BT"].device
         idle = []
         if self.body.visual is not None and "patches_NP" not in inputs:
             idle.append(self.patches.black_token(self.body, device))

@@ -5,64 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor
 
 from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
-from evqa.models.base import BuildOptions, Preparer
-from evqa.models.hub import find_checkpoint, read_config, read_tokenizer
-from evqa.models.patches import Patches, collate_patches
-from evqa.models.positions import collate_positions, rotary_positions
-from evqa.models.pretrained import Kind, PretrainedModel
-from evqa.prompts.chat import Chat
-from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Clip, Part, Prepared, Record
-
-
-class Qwen2_5_VLPreparer(Preparer):  # noqa: N801 (Qwen's own spelling)
-    """Frames as patches, then the question; time comes from the frames' own stamps."""
-
-    def __init__(
-        self,
-        clip: ClipSpec,
-        *,
-        chat: Chat,
-        prompt: Prompt,
-        patches: Patches,
-        config: Any,
-        seconds_per_grid: float | None,
-    ) -> None:
-        self.clip, self.chat, self.prompt, self.patches = clip, chat, prompt, patches
-        self.seconds_per_grid = seconds_per_grid
-        self._start, self._end = chat.token("<|vision_start|>"), chat.token("<|vision_end|>")
-        self._video = chat.token("<|video_pad|>", configured=config.video_token_id)
-        self._times_per_second = config.vision_config.tokens_per_second
-
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
-        """Write one conversation; a clip without frames yields no picture tokens."""
-        seen: Prepared = {}
-        media: list[int] = []
-        if clip.frames_FHWC is not None:
-            seen = self.patches.prepare(clip, seconds_per_grid=self.seconds_per_grid)
-            media = [self._start, *[self._video] * self.patches.num_tokens(seen["grid_3"]), self._end]
-        words = self.chat.write(media, self.prompt.text(record), answer)
-        position_T3 = rotary_positions(
-            words["input_ids_T"],
-            video=self._video,
-            grids=[self.patches.token_grid(seen["grid_3"])] if seen else [],
-            seconds_per_step=seen.get("seconds_per_grid", 0.0),
-            times_per_second=self._times_per_second,
-        )
-        return words | seen | {"position_T3": position_T3}
-
-    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
-        """Pad text on the right; patches of all samples lie in one row."""
-        if not items:
-            raise ValueError("cannot collate an empty list of samples")
-        return self.chat.collate(items) | collate_positions(items) | collate_patches(items)
+from evqa.models.base import BuildOptions
+from evqa.models.hub import find_checkpoint, read_config
+from evqa.models.patches import Patches
+from evqa.models.pretrained import Kind, PretrainedModel, read_chat, vision_marks
+from evqa.models.qwen_preparer import QwenPreparer, Timing
+from evqa.types import Inputs, Part
 
 
 class Qwen2_5_VL(PretrainedModel):  # noqa: N801
@@ -71,7 +25,7 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
     checkpoint: a folder or a hub name; revision pins a hub name. min_pixels / max_pixels: area of one frame after
         resizing. exact_pixels: resize with the filter of LMM-EVQA's code instead of today's processor's.
     seconds_per_grid: time that two frames span; null takes it from the frames' time stamps, 1.0 is what LMM-EVQA's
-        code always passes. special_text: see `Chat`. prompt: replaces the run's own.
+        code always passes. special_text: see `Chat`.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("v",)
@@ -91,7 +45,6 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
         seconds_per_grid: Annotated[float, "0 < seconds_per_grid"] | None = None,
         system: str | None = "You are a helpful assistant.",
         special_text: Literal["plain", "parsed"] = "plain",
-        prompt: Prompt | None = None,
     ) -> None:
         from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLModel
 
@@ -101,23 +54,21 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
             )
         found = find_checkpoint(checkpoint, revision=revision, weights=options.load)
         config = read_config(found, model_type="qwen2_5_vl")
-        tokenizer = read_tokenizer(found, vocab_size=config.get_text_config().vocab_size)
-        chat = Chat(tokenizer, name=checkpoint, system=system, special_text=special_text)
+        chat = read_chat(found, config, system=system, special_text=special_text)
         kind = Kind(body=Qwen2_5_VLModel, full=Qwen2_5_VLForConditionalGeneration)
         super().__init__(kind, config, found, chat, options=options)
         self.patches = Patches.of(config.vision_config)
-        self.preparer = Qwen2_5_VLPreparer(
+        self.preparer = QwenPreparer(
             ClipSpec(frames=options.frames, resize=self.patches.resize(min_pixels, max_pixels, exact=exact_pixels)),
             chat=chat,
-            prompt=prompt or options.prompt,
             patches=self.patches,
-            config=config,
-            seconds_per_grid=seconds_per_grid,
+            video=vision_marks(chat, pad=config.video_token_id),
+            timing=Timing(times_per_second=config.vision_config.tokens_per_second, seconds_per_grid=seconds_per_grid),
         )
         unused = () if options.frames else ("visual",)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
-    def media(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+    def media(self, inputs: Inputs) -> dict[str, Any]:
         """Name the pictures."""
         return self.patches.media(inputs)
 
@@ -127,11 +78,11 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
         picture = self.patches.tokens_of_clip(frames.count, self.preparer.clip.resize) if frames else 0
         return {"picture": picture}
 
-    def idle_media(self, inputs: dict[str, Tensor]) -> Tensor | None:
+    def idle_media(self, inputs: Inputs) -> Tensor | None:
         """Look at one black token where the batch has no pictures."""
         if self.body.visual is None or "patches_NP" in inputs:
             return None
-        return self.patches.black_token(self.body, inputs["input_ids_BT"].device)
+        return self.patches.black_token(self.body, inputs["text_BT"].device)
 
     def parts(self) -> tuple[Part, ...]:
         """Vision tower, its merger, language model, LM head."""

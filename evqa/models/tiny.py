@@ -7,7 +7,7 @@ It exists so that every head, modality and command works on a laptop CPU; it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -18,74 +18,43 @@ from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
 from evqa.media.resize import Resize
 from evqa.models.base import BuildOptions, Cost, Model, Preparer
-from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Clip, Output, Part, Prepared, Record
+from evqa.models.padded import PaddedOutput
+from evqa.models.splice import Spliced, collate_texts, prepare_text, splice, texts_of
+from evqa.models.tiny_text import END, PAD, VOCABULARY, ByteChat, decode, word_id
+from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
 
-PAD, END = 256, 257
-# Words that are single tokens, so that the head `levels` works; user text is always bytes.
-WORDS = (" high", " good", " fair", " poor", " low", " excellent", " bad")
-VOCABULARY = 258 + len(WORDS)
 ROWS_PER_TOKEN = 16  # filter-bank rows (10 ms each) behind one audio token
 
 
-def encode(text: str) -> list[int]:
-    """UTF-8 bytes; no text, however odd, becomes a special token."""
-    return list(text.encode())
-
-
-def decode(tokens: Sequence[int]) -> str:
-    """Inverse of `encode` up to the first end token; word tokens are spelled out."""
-    text = b""
-    for token in tokens:
-        if token == END:
-            break
-        text += WORDS[token - 258].encode() if token >= 258 else bytes([token]) if token < 256 else b""
-    return text.decode(errors="replace")
-
-
-def word_id(word: str) -> int:
-    """Look up a word that is one token of the tiny vocabulary."""
-    if word not in WORDS:
-        raise ConfigError([f"head.words: {word!r} is not a single token of the tiny model. It has: {list(WORDS)}"])
-    return 258 + WORDS.index(word)
-
-
 class TinyPreparer(Preparer):
-    """Bytes of the prompt beside the clip's frames and filter bank."""
+    """Bytes of the conversation beside the files' frames and filter banks; every file is one stream."""
 
-    def __init__(self, clip: ClipSpec, *, prompt: Prompt, max_bytes: int) -> None:
-        self.clip, self.prompt, self.max_bytes = clip, prompt, max_bytes
+    def __init__(self, clip: ClipSpec, *, max_bytes: int) -> None:
+        self.clip, self.chat = clip, ByteChat(max_bytes=max_bytes)
 
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
+    def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
         """Keep only what is there: no frames or no sound means no tokens."""
-        question = encode(self.prompt.text(record))[: self.max_bytes] + encode("\n" + answer.prefix)
-        target = [] if answer.target is None else [*encode(answer.target), END]
-        has_sound = clip.fbank_RM is not None and len(clip.fbank_RM) >= ROWS_PER_TOKEN
-        return {
-            "frames_FHWC": clip.frames_FHWC,
-            "fbank_RM": clip.fbank_RM if has_sound else None,
-            "text_T": torch.tensor(question + target),
-            "num_targets": len(target),
+        return prepare_text(self.chat.encode(turns, num_media=len(clips))) | {
+            "frames": [clip.frames_FHWC for clip in clips],
+            "fbanks": [clip.fbank_RM if _has_token(clip.fbank_RM) else None for clip in clips],
         }
 
-    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
-        """Concatenate what exists, with the sample's number beside each piece; pad text on the right."""
-        if not items:
-            raise ValueError("cannot collate an empty list of samples")
-        frames = [item["frames_FHWC"] for item in items if item["frames_FHWC"] is not None]
-        fbanks = [item["fbank_RM"] for item in items if item["fbank_RM"] is not None]
-        batch = {
-            "text_BT": nn.utils.rnn.pad_sequence([i["text_T"] for i in items], batch_first=True, padding_value=PAD),
-            "num_text_B": torch.tensor([len(item["text_T"]) for item in items]),
-            "num_targets_B": torch.tensor([item["num_targets"] for item in items]),
-            "num_frames_B": torch.tensor([0 if i["frames_FHWC"] is None else len(i["frames_FHWC"]) for i in items]),
-            "num_rows_B": torch.tensor([0 if item["fbank_RM"] is None else len(item["fbank_RM"]) for item in items]),
-        }
+    def collate(self, items: Sequence[Prepared]) -> Inputs:
+        """Concatenate what exists; pad text and sound on the right. Counts are those of all files in a row."""
+        inputs = collate_texts(items, pad=PAD)
+        every = {name: [one for item in items for one in item[name]] for name in ("frames", "fbanks")}
+        frames, fbanks = ([one for one in every[name] if one is not None] for name in ("frames", "fbanks"))
+        tensors = dict(inputs.tensors)
         if frames:
-            batch["frames_NHWC"] = torch.cat(frames)
+            tensors["frames_NHWC"] = torch.cat(frames)
         if fbanks:
-            batch["fbank_NRM"] = nn.utils.rnn.pad_sequence(fbanks, batch_first=True)
-        return batch
+            tensors["fbank_NRM"] = nn.utils.rnn.pad_sequence(fbanks, batch_first=True)
+        counts = {f"num_{name}": tuple(0 if one is None else len(one) for one in every[name]) for name in every}
+        return Inputs(tensors=tensors, host=inputs.host | counts)
+
+
+def _has_token(fbank_RM: Tensor | None) -> bool:
+    return fbank_RM is not None and len(fbank_RM) >= ROWS_PER_TOKEN
 
 
 class FrameEncoder(nn.Module):
@@ -193,6 +162,8 @@ class Tiny(Model):
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
     generates: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 2e-3
+    reads_questions: ClassVar[bool] = False
+    max_files: ClassVar[int] = 8
 
     def __init__(
         self,
@@ -205,7 +176,6 @@ class Tiny(Model):
         max_bytes: Annotated[int, "1 <= max_bytes"] = 1024,
         image_size: Annotated[int, "4 <= image_size <= 4096"] = 64,
         resize: Literal["square", "pad"] = "pad",
-        prompt: Prompt | None = None,
     ) -> None:
         super().__init__()
         if width % num_heads:
@@ -218,7 +188,7 @@ class Tiny(Model):
             resize=Resize(mode=resize, size=image_size),
             audio_as="fbank",
         )
-        self.preparer = TinyPreparer(spec, prompt=prompt or options.prompt, max_bytes=max_bytes)
+        self.preparer = TinyPreparer(spec, max_bytes=max_bytes)
         self.vision = FrameEncoder(width) if options.frames else None
         self.audio = AudioEncoder(width) if options.audio else None
         self.text = Text(width)
@@ -250,26 +220,40 @@ class Tiny(Model):
         }
         return Cost(tokens=tokens, num_layers=len(self.trunk.layers), width=self.width, mlp_width=4 * self.width)
 
-    def forward(self, inputs: dict[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         """Encode, join, run the trunk."""
-        media = self._media_tokens(inputs)
-        embeds_BTD, mask_BT = self._join(media, inputs["text_BT"], inputs["num_text_B"])
-        num_media_B = torch.tensor([len(tokens) for tokens in media], device=mask_BT.device)
-        answer_B = num_media_B + inputs["num_text_B"] - inputs["num_targets_B"] - 1
-        return Output(
-            hidden_BTD=self.trunk(embeds_BTD),
-            mask_BT=mask_BT,
-            answer_B=answer_B,
-            logits_at=self._logits,
-            word_id=word_id,
-            generate=lambda max_new_tokens: self._generate(media, inputs, max_new_tokens),
-            target_BT=self._targets(inputs, answer_B, mask_BT) if int(inputs["num_targets_B"].sum()) else None,
+        spliced = self._spliced(inputs)
+        return PaddedOutput(
+            hidden_BTD=self.trunk(spliced.embeds_BTD),
+            mask_BT=spliced.mask_BT,
+            answer_B=spliced.answer_B,
+            target_BT=spliced.target_BT,
+            to_logits=self._logits,
+            to_id=word_id,
         )
 
-    def _media_tokens(self, inputs: dict[str, Tensor]) -> list[Tensor]:
-        """Return for every sample its frame tokens followed by its audio tokens, [N, D]."""
-        frame_counts = inputs["num_frames_B"].tolist()
-        token_counts = (inputs["num_rows_B"] // ROWS_PER_TOKEN).tolist()
+    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
+        """Continue one sample at a time, so that an answer never depends on its neighbours."""
+        spliced = self._spliced(inputs)
+        answers = []
+        for row, answer in enumerate(spliced.answer_B.tolist()):
+            prompt_TD, new_tokens = spliced.embeds_BTD[row, : answer + 1], list[int]()
+            while len(new_tokens) < decoding.max_new_tokens and END not in new_tokens:
+                text = list(inputs["text_BT"][row, : inputs.host["answers"][row] + 1]) + new_tokens
+                words_TD = self.text(torch.tensor([text], device=prompt_TD.device))[0, len(text) - len(new_tokens) :]
+                hidden_TD = self.trunk(torch.cat([prompt_TD, words_TD])[None])[0]
+                new_tokens.append(int(self._logits(hidden_TD[-1:]).argmax()))
+            answers.append(decode(new_tokens))
+        yield answers
+
+    def _spliced(self, inputs: Inputs) -> Spliced:
+        texts, media = texts_of(inputs), iter(self._media_tokens(inputs))
+        files = [[next(media) for _ in places] for places in texts.places]
+        return splice(self.text(texts.ids_BT), texts, files)
+
+    def _media_tokens(self, inputs: Inputs) -> list[Tensor]:
+        """Return for every file its frame tokens followed by its audio tokens, [N, D]."""
+        frame_counts, row_counts = inputs.host["num_frames"], inputs.host["num_fbanks"]
         nothing = self.trunk.position.weight[:0]
         frames = (
             self.vision(inputs["frames_NHWC"]).split([count for count in frame_counts if count])
@@ -279,47 +263,14 @@ class Tiny(Model):
         sounds = list(self.audio(inputs["fbank_NRM"])) if self.audio is not None and "fbank_NRM" in inputs else []
         next_frames, next_sounds = iter(frames), iter(sounds)
         media = []
-        for num_frames, num_tokens in zip(frame_counts, token_counts, strict=True):
-            seen = next(next_frames) if num_frames and frames else nothing
-            heard = next(next_sounds)[:num_tokens] if num_tokens and sounds else nothing
-            media.append(torch.cat([seen, heard]))
+        for num_frames, num_rows in zip(frame_counts, row_counts, strict=True):
+            frame_tokens = next(next_frames) if num_frames and frames else nothing
+            audio_tokens = next(next_sounds)[: num_rows // ROWS_PER_TOKEN] if num_rows and sounds else nothing
+            media.append(torch.cat([frame_tokens, audio_tokens]))
         return media
-
-    def _join(self, media: list[Tensor], text_BT: Tensor, num_text_B: Tensor) -> tuple[Tensor, Tensor]:
-        text_BTD = self.text(text_BT)
-        rows = [
-            torch.cat([tokens, words[:count]])
-            for tokens, words, count in zip(media, text_BTD, num_text_B.tolist(), strict=True)
-        ]
-        lengths_B = torch.tensor([len(row) for row in rows], device=text_BT.device)
-        embeds_BTD = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        mask_BT = torch.arange(embeds_BTD.shape[1], device=text_BT.device) < lengths_B.unsqueeze(1)
-        return embeds_BTD, mask_BT
 
     def _logits(self, hidden_ND: Tensor) -> Tensor:
         if self.lm_head is None:
-            raise RuntimeError("the model was built without its LM head, but a head asked for logits")
+            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
         logits_NV: Tensor = self.lm_head(hidden_ND)
         return logits_NV
-
-    @staticmethod
-    def _targets(inputs: dict[str, Tensor], answer_B: Tensor, mask_BT: Tensor) -> Tensor:
-        target_BT = torch.full(mask_BT.shape, -100, dtype=torch.long, device=mask_BT.device)
-        pieces = zip(inputs["text_BT"], inputs["num_text_B"].tolist(), inputs["num_targets_B"].tolist(), strict=True)
-        for row, (text_T, num_text, num_targets) in enumerate(pieces):
-            start = int(answer_B[row])
-            target_BT[row, start : start + num_targets] = text_T[num_text - num_targets : num_text]
-        return target_BT
-
-    def _generate(self, media: list[Tensor], inputs: dict[str, Tensor], max_new_tokens: int) -> list[str]:
-        """Greedy, one sample at a time, so that an answer never depends on its neighbours."""
-        kept = (inputs["num_text_B"] - inputs["num_targets_B"]).tolist()
-        answers = []
-        for row, (tokens, count) in enumerate(zip(media, kept, strict=True)):
-            text_T, new_tokens = inputs["text_BT"][row, :count], list[int]()
-            while len(new_tokens) < max_new_tokens and END not in new_tokens:
-                hidden_TD = self.trunk(torch.cat([tokens, self.text(text_T[None])[0]])[None])[0]
-                new_tokens.append(int(self._logits(hidden_TD[-1:]).argmax()))
-                text_T = torch.cat([text_T, text_T.new_tensor(new_tokens[-1:])])
-            answers.append(decode(new_tokens))
-        return answers

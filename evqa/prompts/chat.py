@@ -1,49 +1,92 @@
-"""A conversation in Qwen's chat format as token ids; what a user wrote stays plain text.
+"""Conversations in Qwen's chat format as token ids; what came from outside stays plain text.
 
-# B batch, T tokens
+# T tokens
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+from tokenizers import Tokenizer
 
-from evqa.errors import CheckpointError, ConfigError
-from evqa.types import Answer, Prepared
+from evqa.errors import CheckpointError, ConfigError, PromptError
+from evqa.types import MEDIA, Turn
 
 IGNORED = -100
+START, END = "<|im_start|>", "<|im_end|>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One conversation.
+
+    ids: of length T, media included. targets: of length T, shifted: what position t is to predict, -100 elsewhere.
+    answer: position whose logits predict the first word of the last answer. notes: sentences on what was cut.
+    """
+
+    ids: tuple[int, ...]
+    targets: tuple[int, ...]
+    answer: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class _Piece:
+    """Ids that belong together. is_read: an answer may be read behind them; is_question: they may be cut."""
+
+    ids: list[int]
+    is_learned: bool = False
+    is_read: bool = False
+    is_question: bool = False
+    is_media: bool = False
 
 
 class Chat:
-    """Writes one question and the start of its answer: system, user (media, then text), assistant.
+    """Encodes any list of turns: `<|im_start|>role`, a line break, the text, `<|im_end|>`, a line break.
 
-    special_text: `plain` keeps a `<|im_end|>` in a title a piece of text; `parsed` lets it end the user's turn, as the
-        original code does. `name` is the checkpoint's, for messages.
+    tokenizer: of the `tokenizers` library. name: the checkpoint's, for messages. pad: id that fills rows up. system:
+        the prompt of conversations that bring none; None for none at all. special_text: `plain` keeps a
+        `<|im_end|>` in a title a piece of text; `parsed` lets it end the user's turn, as the original codes do.
+    after_media: text that stands behind every place of media. closes: whether the last turn is closed too; otherwise a
+        conversation ends with the last token that something is read from. max_text_tokens: longest text, each media
+        place counting as one token; the question is cut at its end. cuts_tail: cut everything at its end instead.
     """
 
     def __init__(
-        self, tokenizer: Any, *, name: str, system: str | None, special_text: Literal["plain", "parsed"] = "plain"
+        self,
+        tokenizer: Tokenizer,
+        *,
+        name: str,
+        pad: int | None = None,
+        system: str | None,
+        special_text: Literal["plain", "parsed"] = "plain",
+        after_media: str = "",
+        closes: bool = False,
+        max_text_tokens: int | None = None,
+        cuts_tail: bool = False,
     ) -> None:
-        self.tokenizer, self.name, self.special_text = tokenizer, name, special_text
-        self._plain, self._marked = _encoder(tokenizer, special=False), _encoder(tokenizer, special=True)
-        self._vocabulary = frozenset(tokenizer.get_added_vocab())
-        opening = "" if system is None else f"<|im_start|>system\n{system}<|im_end|>\n"
-        self.end = self.token("<|im_end|>")
-        self.pad = self.end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-        self._opening = self._markup(f"{opening}<|im_start|>user\n")
-        self._turn = self._markup("<|im_end|>\n<|im_start|>assistant\n")
-        self._word_ids: dict[str, int] = {}
+        self.tokenizer, self.name, self.system = tokenizer, name, system
+        self.special_text, self.after_media, self.closes = special_text, after_media, closes
+        self.max_text_tokens, self.cuts_tail = max_text_tokens, cuts_tail
+        self._make_encoders()
+        self.start, self.end = self.token(START), self.token(END)
+        self.pad = self.end if pad is None else pad
+        self._line = self.plain("\n")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_plain", "_marked")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_plain", "_parsed")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._plain, self._marked = _encoder(self.tokenizer, special=False), _encoder(self.tokenizer, special=True)
+        self._make_encoders()
+
+    def _make_encoders(self) -> None:
+        self._plain, self._parsed = (_encoder(self.tokenizer, special=special) for special in (False, True))
+
+    # ---- words
 
     def token(self, text: str, *, configured: int | None = None) -> int:
         """Look up a special token; `configured` is the id that the model itself looks for.
@@ -51,79 +94,134 @@ class Chat:
         Raises:
             CheckpointError: the tokenizer has no such token, or the model expects another id.
         """
-        if text not in self._vocabulary:
+        token = self.tokenizer.token_to_id(text)
+        if token is None:
             raise CheckpointError(f"model.checkpoint={self.name}: the tokenizer has no special token {text}.")
-        token = int(self.tokenizer.convert_tokens_to_ids(text))
         if configured is not None and configured != token:
             raise CheckpointError(
                 f"model.checkpoint={self.name}: {text} is token {token} in the tokenizer, {configured} in config.json."
             )
-        return token
-
-    def write(self, media: Sequence[int], question: str, answer: Answer) -> Prepared:
-        """Return `input_ids_T` and `target_T`; the targets end with the end token, which is learned but no input."""
-        words = self._markup(question) if self.special_text == "parsed" else self.plain(question)
-        ids = [*self._opening, *media, *words, *self._turn, *self.plain(answer.prefix)]
-        target = [] if answer.target is None else [*self.plain(answer.target), self.end]
-        return {"input_ids_T": torch.tensor(ids + target[:-1]), "target_T": torch.tensor(target, dtype=torch.long)}
+        return int(token)
 
     def plain(self, text: str) -> list[int]:
         """Tokenise text in which nothing is a special token."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
-        return ids
+        return list(self._plain.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn generated ids into text, up to the end of the turn."""
-        stops = {self.end, self.pad, self.tokenizer.eos_token_id}
-        length = next((index for index, token in enumerate(ids) if token in stops), len(ids))
-        text: str = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
-        return text
+        length = next((index for index, token in enumerate(ids) if token in (self.end, self.pad)), len(ids))
+        return str(self.tokenizer.decode(list(ids[:length]), skip_special_tokens=True))
 
     def word_id(self, word: str) -> int:
         """Look up a word that is one token. Raises ConfigError, naming the word's tokens, where it is not."""
-        if word not in self._word_ids:
-            ids = self.plain(word)
-            if len(ids) != 1:
-                pieces = self.tokenizer.convert_ids_to_tokens(ids)
-                raise ConfigError(
-                    [
-                        f"head.words: {word!r} is {len(ids)} tokens for {self.name}, not one: {pieces}. "
-                        "Choose another word; most need the space before them (' good')."
-                    ]
+        ids = self.plain(word)
+        if len(ids) != 1:
+            pieces = [self.tokenizer.id_to_token(token) for token in ids]
+            raise ConfigError(
+                [
+                    f"head.words: {word!r} is {len(ids)} tokens for {self.name}, not one: {pieces}. Choose another "
+                    "word; most need the space before them (' good')."
+                ]
+            )
+        return ids[0]
+
+    # ---- conversations
+
+    def encode(self, turns: Sequence[Turn], media: Sequence[Sequence[int]]) -> Encoded:
+        """Write a conversation; `media` are the ids that stand for each stream, in the order of the places.
+
+        Raises:
+            PromptError: another number of places than of streams, or `max_text_tokens` leaves no room for a question.
+        """
+        places = sum(turn.text.count(MEDIA) for turn in turns)
+        if places != len(media):
+            raise PromptError(
+                f"the conversation has {places} places for media (<media>), and this record has {len(media)} streams. "
+                "Change prompt.question, or the record's turns."
+            )
+        pieces = list(self._pieces(turns, iter(media)))
+        notes = () if self.cuts_tail else self._cut_question(pieces)
+        ids = [token for piece in pieces for token in piece.ids]
+        learned = [piece.is_learned for piece in pieces for _ in piece.ids]
+        last_read = max(index for index, piece in enumerate(pieces) if piece.is_read)
+        answer = sum(len(piece.ids) for piece in pieces[: last_read + 1]) - 1
+        if self.cuts_tail and self.max_text_tokens is not None and len(ids) > self.max_text_tokens:
+            self._check_media_kept(pieces)
+            notes = (f"the conversation was cut at its end, from {len(ids)} to {self.max_text_tokens} tokens",)
+            ids, learned = ids[: self.max_text_tokens], learned[: self.max_text_tokens]
+        targets = [token if learn else IGNORED for token, learn in zip(ids[1:], learned[1:], strict=True)]
+        if self.closes or not learned[-1]:
+            targets.append(IGNORED)
+        else:
+            ids.pop()  # nothing is predicted from the last target
+        return Encoded(ids=tuple(ids), targets=tuple(targets), answer=min(answer, len(ids) - 1), notes=notes)
+
+    def _pieces(self, turns: Sequence[Turn], media: Iterator[Sequence[int]]) -> Iterator[_Piece]:
+        if self.system is not None and not any(turn.role == "system" for turn in turns):
+            turns = (Turn(role="system", text=self.system), *turns)
+        messages = [list(group) for _, group in groupby(turns, key=lambda turn: turn.role)]
+        if messages[-1][0].role != "assistant":
+            messages.append([Turn(role="assistant", text="")])
+        for message in messages:
+            yield from self._message(message, media)
+            is_last, is_learned = message is messages[-1], message[-1].learn
+            if is_learned or self.closes or not is_last:
+                yield _Piece(ids=[self.end], is_learned=is_learned)
+            if self.closes or not is_last:
+                yield _Piece(ids=list(self._line))
+
+    def _message(self, message: Sequence[Turn], media: Iterator[Sequence[int]]) -> Iterator[_Piece]:
+        """The role's name is tokenised with the words behind it, as the template's whole text would be."""
+        role, opening = message[0].role, f"{message[0].role}\n"
+        yield _Piece(ids=[self.start])
+        for turn in message:
+            if turn.learn and opening:
+                yield _Piece(ids=self.plain(opening), is_read=True)
+                opening = ""
+            for place, text in enumerate(turn.text.split(MEDIA)):
+                if place:
+                    yield _Piece(ids=list(next(media)), is_media=True)
+                ids = self._words(opening + (self.after_media if place else "") + text, role)
+                opening = ""
+                yield _Piece(
+                    ids=ids, is_learned=turn.learn, is_read=not turn.learn, is_question=role == "user" and bool(text)
                 )
-            self._word_ids[word] = ids[0]
-        return self._word_ids[word]
 
-    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
-        """Pad on the right: `input_ids_BT`, `mask_BT`, `answer_B`, and `target_BT` where anything is to be learned."""
-        lengths_B = torch.tensor([len(item["input_ids_T"]) for item in items])
-        learned_B = torch.tensor([max(len(item["target_T"]) - 1, 0) for item in items])
-        ids_BT = pad_sequence([item["input_ids_T"] for item in items], batch_first=True, padding_value=self.pad)
-        batch = {
-            "input_ids_BT": ids_BT,
-            "mask_BT": torch.arange(ids_BT.shape[1]) < lengths_B.unsqueeze(1),
-            "answer_B": lengths_B - learned_B - 1,
-        }
-        if any(len(item["target_T"]) for item in items):
-            target_BT = torch.full_like(ids_BT, IGNORED)
-            for row, (item, start) in enumerate(zip(items, batch["answer_B"].tolist(), strict=True)):
-                target_BT[row, start : start + len(item["target_T"])] = item["target_T"]
-            batch["target_BT"] = target_BT
-        return batch
+    def _check_media_kept(self, pieces: Sequence[_Piece]) -> None:
+        ends = list(accumulate(len(piece.ids) for piece in pieces))
+        last = max((end for end, piece in zip(ends, pieces, strict=True) if piece.is_media), default=0)
+        if self.max_text_tokens is not None and last > self.max_text_tokens:
+            raise PromptError(
+                f"model.max_text_tokens={self.max_text_tokens} is too small: the last place for media stands at token "
+                f"{last}. Raise it."
+            )
 
-    def _markup(self, text: str) -> list[int]:
-        ids: list[int] = self._marked.encode(text, add_special_tokens=False).ids
-        return ids
+    def _words(self, text: str, role: str) -> list[int]:
+        encoder = self._parsed if role == "user" and self.special_text == "parsed" else self._plain
+        return list(encoder.encode(text, add_special_tokens=False).ids)
+
+    def _cut_question(self, pieces: Sequence[_Piece]) -> tuple[str, ...]:
+        """Shorten the last question at its end until everything fits, so that the answer's place stays."""
+        if self.max_text_tokens is None:
+            return ()
+        excess = sum(len(piece.ids) for piece in pieces) - self.max_text_tokens
+        if excess <= 0:
+            return ()
+        question = next((piece for piece in reversed(pieces) if piece.is_question), None)
+        num_tokens = 0 if question is None else len(question.ids)
+        if question is None or num_tokens <= excess:
+            rest = self.max_text_tokens + excess - num_tokens
+            raise PromptError(
+                f"model.max_text_tokens={self.max_text_tokens} is too small: the conversation without its question has "
+                f"{rest} tokens already. Raise it, or shorten prompt.answer."
+            )
+        del question.ids[num_tokens - excess :]
+        return (f"the question was cut at its end, from {num_tokens} to {num_tokens - excess} tokens",)
 
 
-def _encoder(tokenizer: Any, *, special: bool) -> Any:
-    """Copy the tokenizer's engine, with special tokens read or kept as text.
-
-    The wrapper in transformers switches one shared engine back and forth, which threads would do to each other.
-    """
-    from tokenizers import Tokenizer
-
-    encoder = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+def _encoder(tokenizer: Tokenizer, *, special: bool) -> Tokenizer:
+    """Copy a tokenizer, with special tokens read or kept as text."""
+    encoder = Tokenizer.from_str(tokenizer.to_str())
     encoder.no_truncation()
     encoder.no_padding()
     encoder.encode_special_tokens = not special

@@ -1,40 +1,141 @@
-"""The question that a model is asked about a video."""
+"""The question that a model is asked about a record's media."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import string
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from evqa.types import Record
+from evqa.errors import ConfigError
+from evqa.prompts.defaults import default_prompt
+from evqa.types import MEDIA, Clip, LabelScale, Record, Turn
 
-ENGAGEMENT_QUESTION = (
-    "How would you judge the engagement continuation rate of the given content, where engagement continuation rate "
-    "represents the probability of watch time exceeding 5 seconds. The title of the video is {title}, and the "
-    "description of the video is {description}"
-)
-ENGAGEMENT_ANSWER = "The engagement continuation rate of the video."
+PLACE = "<media>"  # in a template: where the record's media go
+OF_CLIP = ("seconds", "num_frames")
+OF_LABEL = ("quantity", "Quantity")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A question with the places `{title}` and `{description}`, and the answer sentence that belongs to the input.
+    """A question about media and texts, and the answer sentence that belongs to the input.
 
-    The default wording is LMM-EVQA's for VideoLLaMA2 (Sun et al., ICCV workshops 2025). answer: the assistant's words
-    that a regression head pools over; heads that read an answer bring their own. missing: the word for an absent
-    title or description.
+    question: a template. `<media>` is the place of the record's media (one a stream); `{title}` or any other text of
+        the record, `{seconds}` (length of the first file) and `{num_frames}` (frames shown of it) are filled in
+        literally, with a format where one is given (`{seconds:.1f}`); `{quantity}` is what the label measures; `{{` is
+        a brace. null: the question follows the label.
+    answer: the assistant's words that a regression head pools over, also a template; null: as the question.
+    missing: the word for a text that a record lacks; null: as the question.
+    quantity: what the label measures; null: what the label says (`data.label`).
     """
 
-    question: str = ENGAGEMENT_QUESTION
-    answer: str = ENGAGEMENT_ANSWER
-    missing: str = "None"
+    question: str | None = None
+    answer: str | None = None
+    missing: str | None = None
+    quantity: str | None = None
 
-    def text(self, record: Record) -> str:
-        """Fill in title and description literally (braces in a title stay braces)."""
-        words = {"title": record.title, "description": record.description}
-        text = self.question
-        pieces = []
-        while "{" in text:
-            before, _, rest = text.partition("{")
-            name, _, text = rest.partition("}")
-            word = words[name]
-            pieces += [before, self.missing if word is None else word]
-        return "".join([*pieces, text])
+    def __post_init__(self) -> None:
+        problems = [*_problems("prompt.question", self.question), *_problems("prompt.answer", self.answer)]
+        if self.question is not None and PLACE not in self.question:
+            problems.append(f"prompt.question has no place for the media: write {PLACE} where they go.")
+        if self.answer is not None and PLACE in self.answer:
+            problems.append(f"prompt.answer: {PLACE} belongs into prompt.question.")
+        elif not problems and self.answer is not None:
+            check_words("prompt.answer", self.answer)
+        if problems:
+            raise ConfigError(problems)
+
+    def fitted(self, scale: LabelScale, *, short: bool = False) -> Prompt:
+        """Fill in what was left to the label; short: for models that cannot read a question."""
+        quantity = self.quantity or scale.measures
+        default = default_prompt(quantity, short=short)
+        answer = default.answer if self.answer is None else self.answer
+        return replace(
+            self,
+            question=default.question if self.question is None else self.question,
+            answer=filled(answer, _words_of(quantity)),
+            missing=default.missing if self.missing is None else self.missing,
+            quantity=quantity,
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the record's texts that the question asks for."""
+        own = (*OF_CLIP, *OF_LABEL)
+        return tuple(dict.fromkeys(name for name in _names(self.question or "") if name not in own))
+
+    def check_texts(self, known: Collection[str]) -> None:
+        """Raise ConfigError where the question asks for a text that no record has."""
+        if unknown := [name for name in self.texts if name not in known]:
+            there = ", ".join([*sorted(known), *OF_CLIP, OF_LABEL[0]])
+            listed = ", ".join(f"{{{name}}}" for name in unknown)
+            raise ConfigError([f"prompt.question: there is no {listed}. A question may name: {there}."])
+
+    def turns(self, record: Record, clips: Sequence[Clip]) -> tuple[Turn, ...]:
+        """Write the user's side for a record; call it on a fitted prompt."""
+        assert self.question is not None
+        assert self.quantity is not None
+        texts = {name: record.texts.get(name, self.missing or "") for name in self.texts}
+        values: dict[str, object] = texts | _words_of(self.quantity) | _of_clip(clips)
+        return (Turn(role="user", text=filled(self.question, values)),)
+
+
+def filled(template: str, values: dict[str, object]) -> str:
+    """Fill a template; braces and places in a value stay plain text."""
+    text = ""
+    for literal, name, form, _ in string.Formatter().parse(template):
+        text += literal.replace(PLACE, MEDIA)
+        if name is not None:
+            text += format(values[name], form or "").replace(MEDIA, "\N{REPLACEMENT CHARACTER}")
+    return text
+
+
+def about(template: str, prompt: Prompt) -> str:
+    """Fill a head's words: only `{quantity}` may stand in them."""
+    return filled(template, _words_of(prompt.quantity or ""))
+
+
+def check_words(key: str, template: str) -> None:
+    """Raise ConfigError where a head's words hold another name than `{quantity}`, or a stray brace."""
+    problems = list(_problems(key, template))
+    if not problems and (others := [name for name in _names(template) if name not in OF_LABEL]):
+        problems = [f"{key}: there is no {{{others[0]}}}; only {{quantity}}, what the label measures, is known here."]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _words_of(quantity: str) -> dict[str, object]:
+    return {"quantity": quantity, "Quantity": quantity[:1].upper() + quantity[1:]}
+
+
+def _of_clip(clips: Sequence[Clip]) -> dict[str, object]:
+    clip = clips[0] if clips else Clip()
+    num_frames = 0 if clip.frames_FHWC is None else len(clip.frames_FHWC)
+    return {"seconds": getattr(clip, "seconds", None) or 0.0, "num_frames": num_frames}
+
+
+def _names(template: str) -> Iterator[str]:
+    return (name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
+
+
+def _problems(key: str, template: str | None) -> Iterator[str]:
+    if template is None:
+        return
+    try:
+        parsed = list(string.Formatter().parse(template))
+    except ValueError as error:
+        yield f"{key}={template!r}: a brace that belongs to no name ({error}); write {{{{ or }}}} for a brace."
+        return
+    for _, name, form, conversion in parsed:
+        if name is None:
+            continue
+        if not name or conversion:
+            yield f"{key}={template!r}: write a name between braces, as in {{title}}; {{{{ for a brace."
+        elif form and (name not in OF_CLIP or not _is_format(form, whole=name == "num_frames")):
+            yield f"{key}={template!r}: {{{name}:{form}}} is no format of it; {{seconds:.1f}} is one."
+
+
+def _is_format(form: str, *, whole: bool) -> bool:
+    try:
+        return bool(format(8 if whole else 8.0, form)) and len(form) < 8
+    except ValueError:
+        return False

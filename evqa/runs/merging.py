@@ -34,7 +34,7 @@ from evqa.training.tuning import merge_adapters, save_adapter
 SETTINGS_FILE = "evqa.json"
 VERSIONED = ("torch", "transformers", "peft", "safetensors")
 EXAMPLE_SECONDS, EXAMPLE_FPS = (60, 5), 30
-EXPORTED_NODES = ("model", "modal", "frames", "audio", "head", "lora")  # of config.yaml; data and places stay at home
+EXPORTED_NODES = ("model", "modal", "frames", "audio", "prompt", "head", "lora")
 
 
 def export_run(

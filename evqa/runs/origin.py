@@ -41,9 +41,9 @@ def digest(records: Records) -> Split:
     return {
         **_of_column("ids", [record.id for record in ordered]),
         **_of_column("labels", [repr(record.label) for record in ordered]),
-        **_of_column("texts", [[record.title, record.description] for record in ordered]),
+        **_of_column("texts", [[record.texts.get("title"), record.texts.get("description")] for record in ordered]),
         **_of_column("groups", _partition(ordered)),
-        **_of_column("file sizes", [_size(record.path) for record in ordered]),
+        **_of_column("file sizes", [_size(path) for record in ordered for path in record.paths]),
         **_of_column(ORDER, [record.id for record in records]),
     }
 

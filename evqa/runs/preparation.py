@@ -85,7 +85,7 @@ def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
     if settings.folder is None or "model" not in config:
         return ()
     reader = CachedReader(settings, build_scorer(config, load=False).model.preparer.clip)
-    paths, workers = [record.path for record in records], build_batch_settings(config).num_workers()
+    paths, workers = [path for record in records for path in record.paths], build_batch_settings(config).num_workers()
     with manifest.progress_bar() as progress:
         bar = progress.add_task("Decoding", total=len(paths))
         filled = fill(
@@ -96,7 +96,9 @@ def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
         )
     console.print(f"Cache: {filled.num_stored} clips decoded, {filled.num_found} were there: {settings.folder}")
     reasons = {failure.path: failure.reason for failure in filled.failures}
-    return tuple(Failure(id=record.id, reason=reasons[record.path]) for record in records if record.path in reasons)
+    return tuple(
+        Failure(id=record.id, reason=reasons[path]) for record in records for path in record.paths if path in reasons
+    )
 
 
 def write_rejects(dataset: Dataset, failures: Sequence[Failure]) -> None:

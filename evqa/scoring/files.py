@@ -74,8 +74,8 @@ def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, Fi
             repr(record.label),
             facts[record.id].duration if record.id in facts else "",
             str(bool(facts[record.id].audio_codec)).lower() if record.id in facts else "",
-            len(record.title or ""),
-            len(record.description or ""),
+            len(record.texts.get("title", "")),
+            len(record.texts.get("description", "")),
         )
         for record in records
         if record.label is not None

@@ -152,12 +152,11 @@ def find_inputs(request: Request) -> Inputs:
             reasons |= {path: reason} if (reason := why_unreadable(path)) else {}
     ids = distinct_ids((folder, file) for file, folder in files.items())
     named = dict(zip(files, ids, strict=True))
-    title, description = (text and from_system(text) for text in (request.title, request.description))
+    given = {"title": request.title, "description": request.description}
+    texts = {name: from_system(text) for name, text in given.items() if text}
     return Inputs(
         records=tuple(
-            Record(id=name, path=file, title=title, description=description)
-            for file, name in named.items()
-            if file not in reasons
+            Record(id=name, paths=(file,), texts=texts) for file, name in named.items() if file not in reasons
         ),
         failures=tuple(Failure(id=named.get(path, str(path)), reason=reason) for path, reason in reasons.items()),
         ids=tuple(ids),

@@ -22,7 +22,7 @@ from evqa.heads.base import Wording
 from evqa.machine.isolated import stop_calls
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
-from evqa.types import SAMPLE_RATE_HZ, Batch, Clip, Failure, LabelScale, Prepared, Record
+from evqa.types import SAMPLE_RATE_HZ, Batch, Clip, Failure, Inputs, LabelScale, Prepared, Record
 
 Place = tuple[int, int]  # (epoch, index of the record)
 
@@ -72,18 +72,27 @@ class Samples(Dataset[Sample]):
         label = float("nan") if record.label is None else record.label
         unit = self.scale.to_unit(label)
         try:
-            clip = self.read(record.path)
+            clips = [self._read(path, record) for path in record.paths]
         except MediaError as error:
             return Sample(id=record.id, failure=Failure(id=record.id, reason=error.reason))
+        if self.modal_dropout:
+            draw = random.Random(seed_of("modal", self.seed, epoch, record.id))
+            clips = [self._drop_modality(clip, draw) for clip in clips]
+        turns = record.turns or self.prompt.turns(record, clips)
+        inputs = self.preparer.prepare((*turns, *self.wording.turns(unit if self.learn else None, self.prompt)), clips)
+        missing = (*(note for clip in clips for note in clip.missing), *inputs.get("notes", ()))
+        return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=missing)
+
+    def _read(self, path: Path, record: Record) -> Clip:
+        """Read one file. Raises MediaError, naming the file where the record has several."""
+        try:
+            clip = self.read(path)
+        except MediaError as error:
+            raise MediaError(path, _named(path, error.reason, record)) from error
         if clip.frames_FHWC is None and not has_sound(clip):
             lacks = "; ".join(clip.missing) or "neither picture nor sound"
-            reason = f"holds nothing of what was asked for ({lacks})"
-            return Sample(id=record.id, failure=Failure(id=record.id, reason=reason))
-        if self.modal_dropout:
-            clip = self._drop_modality(clip, random.Random(seed_of("modal", self.seed, epoch, record.id)))
-        answer = self.wording.answer(unit if self.learn else None, self.prompt)
-        inputs = self.preparer.prepare(record, clip, answer)
-        return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=clip.missing)
+            raise MediaError(path, _named(path, f"holds nothing of what was asked for ({lacks})", record))
+        return clip
 
     def _drop_modality(self, clip: Clip, draw: random.Random) -> Clip:
         has_both = clip.frames_FHWC is not None and has_sound(clip)
@@ -92,6 +101,10 @@ class Samples(Dataset[Sample]):
         if draw.random() < 0.5:
             return replace(clip, frames_FHWC=None, seconds_F=None)
         return replace(clip, waveform_S=None, fbank_RM=None)
+
+
+def _named(path: Path, reason: str, record: Record) -> str:
+    return reason if len(record.paths) == 1 else f"{path.name}: {reason}"
 
 
 def has_sound(clip: Clip) -> bool:
@@ -112,7 +125,7 @@ class Collate:
         good = [sample for sample in samples if sample.inputs is not None]
         return Batch(
             ids=tuple(sample.id for sample in good),
-            inputs=self.preparer.collate([s.inputs for s in good if s.inputs is not None]) if good else {},
+            inputs=self.preparer.collate([s.inputs for s in good if s.inputs is not None]) if good else Inputs(),
             label_B=torch.tensor([sample.unit for sample in good], dtype=torch.float32),
             labels=tuple(sample.label for sample in good),
             missing=tuple(sample.missing for sample in good),

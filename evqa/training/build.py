@@ -88,7 +88,8 @@ def _build_scorer(config: DictConfig, *, load: bool) -> Scorer:
     model.preparer.clip = dataclasses.replace(model.preparer.clip, **_reading_settings(config))
     if load and isinstance(head, RegressionHead) and (state := model.head_state()):
         head.load_published(state)
-    return Scorer(model, head, getattr(model.preparer, "prompt", options.prompt))
+    prompt: Prompt = build(config.prompt).fitted(build(config.data.label), short=not model.reads_questions)
+    return Scorer(model, head, prompt)
 
 
 def _reading_settings(config: DictConfig) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def check_settings(config: DictConfig) -> None:
     Raises:
         ConfigError: every such problem.
     """
-    settings = ("loss", "optimizer", "schedule", "lora", "trainer", "logger")
+    settings = ("prompt", "loss", "optimizer", "schedule", "lora", "trainer", "logger")
     builds = [partial(build_dataset, config), partial(build_batch_settings, config)]
     problems: list[str] = []
     for make in (*builds, *(partial(build, config[name]) for name in settings)):

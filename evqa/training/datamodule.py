@@ -124,4 +124,5 @@ def text_length(record: Record) -> float:
     Pictures and sound of a recipe have nearly the same number of tokens in every video. Bytes stand for tokens better
     than characters do: an English token has about four of them, a Chinese one three or more.
     """
-    return float(sum(len(text.encode(errors="replace")) for text in (record.title, record.description) if text))
+    texts = (record.texts.get(name, "") for name in ("title", "description"))
+    return float(sum(len(text.encode(errors="replace")) for text in texts))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -96,7 +96,7 @@ class ScoreModule(lightning.LightningModule):
                 f"{', '.join(batch.ids)}. Lower optimizer.learning_rate, or look at these items; the last checkpoint "
                 "is from before."
             )
-        return self._window.add(loss, self.head.count(output, batch.label_B), output.mask_BT)
+        return self._window.add(loss, self.head.count(output, batch.label_B), output.num_padded())
 
     def on_train_start(self) -> None:
         """Begin to count; a checkpoint is only ever saved between two windows."""
@@ -178,7 +178,7 @@ class ScoreModule(lightning.LightningModule):
         """Score one batch in the labels' own scale."""
         if not len(batch):
             return Scored(failures=batch.failures)
-        reading = self.head.read(self.model(batch.inputs))
+        reading = self.head.score(self.model, batch.inputs)
         units = reading.score_B.float().tolist()
         kept = [index for index in range(len(batch)) if index not in reading.reasons]
         unread = tuple(Failure(id=batch.ids[index], reason=reason) for index, reason in reading.reasons.items())
@@ -220,8 +220,7 @@ class ScoreModule(lightning.LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the tensors of a batch; uint8 frames travel as they are and are normalised on the device."""
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
-        return replace(batch, inputs=inputs, label_B=batch.label_B.to(device, non_blocking=True))
+        return batch.to(device)
 
     def kept(self) -> dict[str, Tensor]:
         """Name what a checkpoint holds: what was trained, buffers, and frozen weights that no published base has.

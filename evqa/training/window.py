@@ -35,9 +35,10 @@ class Window:
         self.unit, self.num_batches = unit, num_batches
         self.sum_S = torch.zeros(4, device=device)
 
-    def add(self, loss: Tensor, count: Tensor, mask_BT: Tensor) -> Tensor:
-        """Note a micro-batch; returns its loss as it is to be summed."""
-        held = [loss.detach() * count, count, (~mask_BT).sum(), torch.tensor(mask_BT.numel(), device=count.device)]
+    def add(self, loss: Tensor, count: Tensor, num_padded: tuple[Tensor, int]) -> Tensor:
+        """Note a micro-batch; returns its loss as it is to be summed. num_padded: see `Output`."""
+        padded, positions = num_padded
+        held = [loss.detach() * count, count, padded, torch.tensor(positions, device=count.device)]
         self.sum_S += torch.stack([value.to(self.sum_S.dtype) for value in held])
         return loss * (count / self.unit) * self.num_batches
 

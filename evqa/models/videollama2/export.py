@@ -234,7 +234,7 @@ def run_settings(model: Videollama2) -> dict[str, Any]:
     clip = model.preparer.clip
     seen: dict[str, Any] = {"image_aspect_ratio": "pad" if clip.resize.mode == "pad" else "square"}
     seen |= {} if clip.frames is None else {"num_frames": clip.frames.count}
-    return seen | {"tokenizer_model_max_length": model.preparer.max_text_tokens}
+    return seen | {"tokenizer_model_max_length": model.chat.max_text_tokens}
 
 
 def _write_tokenizer(model: Videollama2, folder: Path) -> None:
@@ -248,7 +248,7 @@ def _write_tokenizer(model: Videollama2, folder: Path) -> None:
     model.chat.tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
                 "additional_special_tokens": [START, END], "chat_template": CHAT_TEMPLATE,
-                "model_max_length": model.preparer.max_text_tokens, "padding_side": "right"}  # fmt: skip
+                "model_max_length": model.chat.max_text_tokens, "padding_side": "right"}  # fmt: skip
     _write_json(folder / "tokenizer_config.json", settings)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from evqa.models.videollama2.splice import Spliced
+from evqa.models.splice import Spliced
 
 if TYPE_CHECKING:
     from transformers import Qwen2Model

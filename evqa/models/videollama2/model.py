@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -24,18 +24,22 @@ from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions, Cost, Model
+from evqa.models.padded import PaddedOutput
+from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
 from evqa.models.videollama2 import build, encoders
 from evqa.models.videollama2.beats import Beats, Encoder
+from evqa.models.videollama2.chat import PAD, SYSTEM
 from evqa.models.videollama2.checkpoint import CheckpointFolder
 from evqa.models.videollama2.connector import Connector, RegStage
 from evqa.models.videollama2.generate import generate
 from evqa.models.videollama2.layout import published_name
 from evqa.models.videollama2.preparer import Videollama2Preparer
 from evqa.models.videollama2.source import find_source
-from evqa.models.videollama2.splice import Spliced, splice
 from evqa.models.videollama2.towers import VisionTower, make_rotary_buffers
-from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Output, Part, Record
+from evqa.prompts.chat import Chat
+from evqa.prompts.defaults import ENGAGEMENT
+from evqa.prompts.prompt import PLACE
+from evqa.types import MEDIA, Decoding, Inputs, Output, Part, Turn
 
 if TYPE_CHECKING:
     from transformers import Qwen2Model
@@ -54,7 +58,7 @@ class Videollama2(Model):
         are plain text, and an odd last frame is repeated.
     resize: how frames become square; LMM-EVQA squashes them, VideoLLaMA2 itself was trained with grey bars (pad).
     max_text_tokens: longest text before the media tokens are put in; null takes the checkpoint's.
-    init_seed: of random weights, which depend on nothing else. prompt replaces the run's own.
+    init_seed: of random weights, which depend on nothing else.
     gradient_checkpointing: recompute layers of language model, audio tower and connector in the backward pass.
     """
 
@@ -83,11 +87,10 @@ class Videollama2(Model):
         exact: bool = False,
         resize: Literal["square", "pad"] = "square",
         max_text_tokens: Annotated[int, "1 <= max_text_tokens"] | None = None,
-        prompt: Prompt | None = None,
     ) -> None:
         super().__init__()
         self.source = find_source(checkpoint, revision, size, load=options.load)
-        self.dims, self.chat = self.source.dims, self.source.chat
+        self.dims = self.source.dims
         self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
         self.width = self.dims.language.hidden_size
         parts = build.build_parts(self.dims, attention=attention)
@@ -102,6 +105,17 @@ class Videollama2(Model):
         if gradient_checkpointing:
             self._checkpoint_activations()
         self._check_frames(options.frames)
+        self.chat = Chat(
+            self.source.tokenizer,
+            name=self.source.name,
+            pad=self.source.tokenizer.token_to_id(PAD),
+            system=SYSTEM,
+            special_text="parsed" if exact else "plain",
+            after_media="\n",
+            closes=True,
+            max_text_tokens=max_text_tokens or self.dims.max_text_tokens,
+            cuts_tail=exact,
+        )
         spec = ClipSpec(
             frames=options.frames,
             audio=options.audio,
@@ -111,8 +125,6 @@ class Videollama2(Model):
         self.preparer = Videollama2Preparer(
             spec,
             chat=self.chat,
-            prompt=prompt or options.prompt,
-            max_text_tokens=max_text_tokens or self.dims.max_text_tokens,
             row_step=self.dims.beats.input_patch_size,
             needs_pairs=self.dims.connector_padding == 0,
             exact=exact,
@@ -211,12 +223,13 @@ class Videollama2(Model):
     def tokens_per_sample(self) -> dict[str, int]:
         """Count the tokens of a sample with full-length picture and sound, by modality.
 
-        Text is counted without title and description.
+        Text is that of the engagement question, without title and description.
         """
         preparer, patch = self.preparer, self.dims.beats.input_patch_size
-        question = preparer.prompt.text(Record(id="", path=Path()))
-        words = self.chat.words(question, Answer(prefix=preparer.prompt.answer))
-        counts = {"text": (len(words.ids()) - 1) // self.source.bytes_per_token}
+        question = ENGAGEMENT.question.replace(PLACE, MEDIA)
+        turns = (Turn(role="user", text=question), Turn(role="assistant", text=ENGAGEMENT.answer))
+        words = self.chat.encode(turns, [[PLACEHOLDER]])
+        counts = {"text": (len(words.ids) - 1) // self.source.bytes_per_token}
         if preparer.clip.frames is not None and self.mm_projector is not None:
             num_frames = preparer.num_frames(preparer.clip.frames.count)
             counts["picture"] = self.mm_projector.num_tokens(num_frames, self.dims.vision.num_patches)
@@ -237,28 +250,34 @@ class Videollama2(Model):
 
     # ---- running
 
-    def forward(self, inputs: dict[str, Tensor]) -> Output:
+    def forward(self, inputs: Inputs) -> Output:
         """Encode picture and sound, splice them into the text, run the language model."""
         spliced = self.sequence(inputs)
-        hidden_BTD = self.read(spliced)
-        answer_B = inputs["answer_B"] + spliced.shift_B
-        return Output(
-            hidden_BTD=hidden_BTD,
+        return PaddedOutput(
+            hidden_BTD=self.read(spliced),
             mask_BT=spliced.mask_BT,
-            answer_B=answer_B,
-            logits_at=self._logits,
-            word_id=self.chat.word_id,
-            generate=lambda max_new_tokens: self._generate(spliced, answer_B, max_new_tokens),
-            target_BT=_targets(inputs, spliced.mask_BT, answer_B),
+            answer_B=spliced.answer_B,
+            target_BT=spliced.target_BT,
+            to_logits=self._logits,
+            to_id=self.chat.word_id,
         )
 
-    def sequence(self, inputs: dict[str, Tensor]) -> Spliced:
-        """Embed whole samples: text, with picture tokens before sound tokens at the placeholder."""
-        seen = self._pictures(inputs)
-        heard = self._sounds(inputs)
-        media = [torch.cat([tokens for tokens in pair if tokens is not None] or [self._no_tokens()])
-                 for pair in zip(seen, heard, strict=True)]  # fmt: skip
-        return splice(self.language.embed_tokens, inputs["text_BT"], inputs["text_mask_BT"], media)
+    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
+        """Continue every conversation with a key-value cache."""
+        spliced = self.sequence(inputs)
+        max_new_tokens = decoding.max_new_tokens
+        ids = generate(self.language, self._logits, spliced, spliced.answer_B, max_new_tokens, end_id=self.chat.end)
+        yield [self.chat.decode(row) for row in ids]
+
+    def sequence(self, inputs: Inputs) -> Spliced:
+        """Embed whole samples: text, with the picture tokens and then the sound tokens of a file in its place."""
+        texts = texts_of(inputs)
+        files = iter(zip(self._pictures(inputs), self._sounds(inputs), strict=True))
+        media = [[self._joined(*next(files)) for _ in places] for places in texts.places]
+        return splice(self.language.embed_tokens(texts.ids_BT), texts, media)
+
+    def _joined(self, *tokens: Tensor | None) -> Tensor:
+        return torch.cat([one for one in tokens if one is not None] or [self._no_tokens()])
 
     def read(self, spliced: Spliced) -> Tensor:
         """Run the language model over spliced sequences; padding is on the right, positions count from 0."""
@@ -280,8 +299,8 @@ class Videollama2(Model):
         assert self.mm_projector_a is not None
         return encoders.encode_audio(self.audio_tower, self.mm_projector_a, fbank_NRM, num_rows)
 
-    def _pictures(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
-        counts = inputs["num_frames_B"].tolist()
+    def _pictures(self, inputs: Inputs) -> list[Tensor | None]:
+        counts = inputs.host["num_frames"]
         if self.vision_tower is None:
             return [None] * len(counts)
         if "frames_NHWC" in inputs:
@@ -291,8 +310,8 @@ class Videollama2(Model):
             self._idle(self.encode_frames, (2, vision.num_channels, vision.image_size, vision.image_size), 2)
         ] * len(counts)
 
-    def _sounds(self, inputs: dict[str, Tensor]) -> list[Tensor | None]:
-        counts = inputs["num_rows_B"].tolist()
+    def _sounds(self, inputs: Inputs) -> list[Tensor | None]:
+        counts = inputs.host["num_rows"]
         if self.audio_tower is None:
             return [None] * len(counts)
         if "fbank_NRM" in inputs:
@@ -311,23 +330,6 @@ class Videollama2(Model):
 
     def _logits(self, hidden_ND: Tensor) -> Tensor:
         if self.lm_head is None:
-            raise RuntimeError("the model was built without its LM head, but a head asked for logits")
+            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
         logits_NV: Tensor = self.lm_head(hidden_ND.to(self.lm_head.weight.dtype))
         return logits_NV
-
-    def _generate(self, spliced: Spliced, answer_B: Tensor, max_new_tokens: int) -> list[str]:
-        ids = generate(self.language, self._logits, spliced, answer_B, max_new_tokens, end_id=self.chat.end_id)
-        return [self.chat.decode(row) for row in ids]
-
-
-def _targets(inputs: dict[str, Tensor], mask_BT: Tensor, answer_B: Tensor) -> Tensor | None:
-    """Place the answer's tokens where they are to be predicted; None where the batch has none."""
-    counts = inputs["num_targets_B"].tolist()
-    if not any(counts):
-        return None
-    target_BT = torch.full(mask_BT.shape, -100, dtype=torch.long, device=mask_BT.device)
-    places = zip(answer_B.tolist(), inputs["answer_B"].tolist(), counts, strict=True)
-    for row, (place, text_place, count) in enumerate(places):
-        words = inputs["text_BT"][row, text_place + 1 : text_place + 1 + count]
-        target_BT[row, place : place + len(words)] = words
-    return target_BT

@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 from evqa.media.clip import ClipSpec
 from evqa.media.fbank import MEL_BINS, SHIFT, SILENCE, WINDOW, sound_fbank
 from evqa.models.base import Preparer
-from evqa.models.videollama2.chat import Chat
-from evqa.prompts.prompt import Prompt
-from evqa.types import SAMPLE_RATE_HZ, Answer, Clip, Prepared, Record
+from evqa.models.splice import PLACEHOLDER, collate_texts, prepare_text
+from evqa.prompts.chat import Chat
+from evqa.types import SAMPLE_RATE_HZ, Clip, Inputs, Prepared, Turn
 
 EXACT_SECONDS = 30.0  # the original pads all sound to this length
 
@@ -35,8 +35,8 @@ def pad_rows(fbank_RM: Tensor, rows: int) -> Tensor:
 class Videollama2Preparer(Preparer):
     """Frames stay uint8; sound becomes a log-mel filter bank; text becomes Qwen2 chat ids with one placeholder.
 
-    exact: as the original: 30 s of filter bank rounded to bfloat16, silence where there is no sound, control tokens
-        in titles parsed, text cut at its end (answer included), an odd last frame kept for the connector to drop.
+    exact: as the original: 30 s of filter bank rounded to bfloat16, silence where there is no sound, an odd last frame
+        kept for the connector to drop.
     needs_pairs: whether the connector drops an odd last frame; otherwise the last frame is repeated.
     row_step: rows of one step of the audio encoder.
     """
@@ -46,25 +46,18 @@ class Videollama2Preparer(Preparer):
         clip: ClipSpec,
         *,
         chat: Chat,
-        prompt: Prompt,
-        max_text_tokens: int,
         row_step: int,
         needs_pairs: bool,
         exact: bool,
     ) -> None:
-        self.clip, self.chat, self.prompt, self.max_text_tokens = clip, chat, prompt, max_text_tokens
+        self.clip, self.chat = clip, chat
         self.row_step, self.needs_pairs, self.exact = row_step, needs_pairs, exact
 
-    def prepare(self, record: Record, clip: Clip, answer: Answer) -> Prepared:
+    def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
         """Prepare one sample. A missing picture or sound yields no tokens (exact: missing sound is 30 s of zeros)."""
-        words = self.chat.words(self.prompt.text(record), answer, parse=self.exact)
-        words = words if self.exact else words.cut(self.max_text_tokens)
-        return {
-            "frames_FHWC": self._frames(clip),
-            "fbank_RM": self._fbank(clip) if self.clip.audio else None,
-            "text_T": torch.tensor(words.ids()[: self.max_text_tokens]),
-            "num_targets": len(words.target),
-            "num_closing": len(words.closing),
+        return prepare_text(self.chat.encode(turns, [[PLACEHOLDER]] * len(clips))) | {
+            "frames": [self._frames(clip) for clip in clips],
+            "fbanks": [self._fbank(clip) if self.clip.audio else None for clip in clips],
         }
 
     def num_frames(self, count: int) -> int:
@@ -98,27 +91,18 @@ class Videollama2Preparer(Preparer):
         # Sound that is too short for one step is filled up; otherwise rows that do not fill a step are left out.
         return pad_rows(fbank_RM, max(self.row_step, len(fbank_RM) // self.row_step * self.row_step))
 
-    def collate(self, items: Sequence[Prepared]) -> dict[str, Tensor]:
-        """Join frames end to end, pad sound and text on the right."""
-        if not items:
-            raise ValueError("an empty list cannot be collated")
-        lengths_B = torch.tensor([len(item["text_T"]) for item in items])
-        text_BT = pad_sequence([i["text_T"] for i in items], batch_first=True, padding_value=self.chat.pad_id)
-        num_targets_B = torch.tensor([item["num_targets"] for item in items])
-        after_B = num_targets_B + torch.tensor([item["num_closing"] for item in items])
-        frames = [item["frames_FHWC"] for item in items]
-        fbanks = [item["fbank_RM"] for item in items]
-        batch = {
-            "text_BT": text_BT,
-            "text_mask_BT": torch.arange(text_BT.shape[1]) < lengths_B.unsqueeze(1),
-            "answer_B": (lengths_B - after_B - 1).clamp_min(0),
-            "num_targets_B": num_targets_B,
-            "num_frames_B": torch.tensor([0 if frame is None else len(frame) for frame in frames]),
-            "num_rows_B": torch.tensor([0 if fbank is None else len(fbank) for fbank in fbanks]),
+    def collate(self, items: Sequence[Prepared]) -> Inputs:
+        """Join frames end to end, pad sound and text on the right; counts are those of all files in a row."""
+        inputs = collate_texts(items, pad=self.chat.pad)
+        frames = [frames_FHWC for item in items for frames_FHWC in item["frames"]]
+        fbanks = [fbank_RM for item in items for fbank_RM in item["fbanks"]]
+        tensors = dict(inputs.tensors)
+        if shown := [frames_FHWC for frames_FHWC in frames if frames_FHWC is not None]:
+            tensors["frames_NHWC"] = torch.cat(shown)
+        if sounds := [fbank_RM for fbank_RM in fbanks if fbank_RM is not None]:
+            tensors["fbank_NRM"] = pad_sequence(sounds, batch_first=True)
+        host = {
+            "num_frames": tuple(0 if one is None else len(one) for one in frames),
+            "num_rows": tuple(0 if one is None else len(one) for one in fbanks),
         }
-        seen, heard = [f for f in frames if f is not None], [f for f in fbanks if f is not None]
-        if seen:
-            batch["frames_NHWC"] = torch.cat(seen)
-        if heard:
-            batch["fbank_NRM"] = pad_sequence(heard, batch_first=True)
-        return batch
+        return Inputs(tensors=tensors, host=inputs.host | host)

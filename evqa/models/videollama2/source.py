@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tokenizers import Tokenizer
+
 from evqa.errors import ConfigError
 from evqa.models.safety import about, mention_code
-from evqa.models.videollama2.chat import Chat, embedded_chat, load_chat
+from evqa.models.videollama2.chat import embedded_tokenizer, load_tokenizer
 from evqa.models.videollama2.checkpoint import CheckpointFolder, locate
 from evqa.models.videollama2.dims import PUBLISHED, TINY, Dims, read_dims
 
@@ -22,7 +24,7 @@ class Source:
 
     name: str
     dims: Dims
-    chat: Chat
+    tokenizer: Tokenizer
     folder: Path | None = None
     bytes_per_token: int = 1
 
@@ -41,13 +43,13 @@ def find_source(
         rule = "give one of them, a folder or hub id of VideoLLaMA2.1-7B-AV, or published/tiny for random weights"
         raise ConfigError([given + rule])
     if checkpoint is None:
-        return Source("random weights", TINY if size == "tiny" else PUBLISHED, embedded_chat())
+        return Source("random weights", TINY if size == "tiny" else PUBLISHED, embedded_tokenizer())
     is_local = Path(checkpoint).expanduser().is_dir()
     name = checkpoint if revision is None or is_local else f"{checkpoint}@{revision}"
     if not load and not is_local:
-        return Source(name, PUBLISHED, embedded_chat(), bytes_per_token=4)
+        return Source(name, PUBLISHED, embedded_tokenizer(), bytes_per_token=4)
     folder = locate(checkpoint, revision=revision)
     dims = read_dims(folder, num_tensors=CheckpointFolder(folder).num_tensors() if load else None)
     with about():
         mention_code(folder, name=checkpoint, kind="VideoLLaMA2")
-    return Source(name, dims, load_chat(folder, vocab_size=dims.language.vocab_size), folder)
+    return Source(name, dims, load_tokenizer(folder, vocab_size=dims.language.vocab_size), folder)

@@ -2,12 +2,12 @@ import pickle
 
 import pytest
 import torch
+from evqa.models.videollama2.splice import PLACEHOLDER
 
 from evqa.errors import CheckpointError, ConfigError
 from evqa.media.clip import ClipSpec
 from evqa.models.videollama2.chat import TOKENIZER_FILES, embedded_chat, load_chat
 from evqa.models.videollama2.preparer import Videollama2Preparer
-from evqa.models.videollama2.splice import PLACEHOLDER
 from evqa.prompts.prompt import ENGAGEMENT_ANSWER, Prompt
 from evqa.types import Answer, Clip, Record
 from tests.models.videollama2 import reference

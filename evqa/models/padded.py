@@ -1,0 +1,66 @@
+"""What heads read of right-padded rows.
+
+# B batch, T positions, D width, N chosen positions, V vocabulary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from evqa.types import Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddedOutput(Output):
+    """hidden_BTD: after the final norm. mask_BT: true at real positions. answer_B: see `Output.answer_BD`.
+
+    target_BT: ids to be predicted at each position, negative elsewhere; None where the batch has none. to_logits:
+    (hidden [N, D]) -> logits [N, V]. to_id: looks a word up.
+    """
+
+    hidden_BTD: Tensor
+    mask_BT: Tensor
+    answer_B: Tensor
+    to_logits: Callable[[Tensor], Tensor]
+    to_id: Callable[[str], int]
+    target_BT: Tensor | None = None
+
+    def mean_BD(self) -> Tensor:
+        """Mean over the real positions, float32."""
+        weight_BT1 = self.mask_BT.unsqueeze(-1).float()
+        return (self.hidden_BTD.float() * weight_BT1).sum(1) / weight_BT1.sum(1).clamp_min(1.0)
+
+    def padded_mean_BD(self) -> Tensor:
+        """Mean over all positions of the row."""
+        return self.hidden_BTD.mean(1)
+
+    def answer_BD(self) -> Tensor:
+        """Hidden state at the answer's place."""
+        index_B1D = self.answer_B.view(-1, 1, 1).expand(-1, 1, self.hidden_BTD.shape[-1])
+        return self.hidden_BTD.gather(1, index_B1D)[:, 0]
+
+    def learned(self) -> tuple[Tensor, Tensor]:
+        """Positions with a target, row by row."""
+        if self.target_BT is None:
+            return self.hidden_BTD[0, :0], self.answer_B[:0]
+        learned_BT = self.target_BT >= 0
+        return self.hidden_BTD[learned_BT], self.target_BT[learned_BT]
+
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        """Apply the LM head."""
+        return self.to_logits(hidden_ND)
+
+    def word_id(self, word: str) -> int:
+        """Look a word up in the model's vocabulary."""
+        return self.to_id(word)
+
+    def num_padded(self) -> tuple[Tensor, int]:
+        """Count false positions of the mask, and all."""
+        return (~self.mask_BT).sum(), self.mask_BT.numel()
+
+    def zero(self) -> Tensor:
+        """Sum of all hidden states, times zero."""
+        return self.hidden_BTD.sum() * 0.0

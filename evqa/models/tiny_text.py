@@ -1,0 +1,94 @@
+"""The embedded model's text: a vocabulary of bytes and a few words, and conversations in it.
+
+# T tokens
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from evqa.errors import ConfigError, PromptError
+from evqa.models.splice import PLACEHOLDER
+from evqa.prompts.chat import IGNORED, Encoded
+from evqa.types import MEDIA, Turn
+
+PAD, END = 256, 257
+# Words that are single tokens, so that the head `levels` works; user text is always bytes.
+WORDS = (" high", " good", " fair", " poor", " low", " excellent", " bad")
+VOCABULARY = 258 + len(WORDS)
+
+
+def encode(text: str) -> list[int]:
+    """UTF-8 bytes; no text, however odd, becomes a special token."""
+    return list(text.encode())
+
+
+def decode(tokens: Sequence[int]) -> str:
+    """Inverse of `encode` up to the first end token; word tokens are spelled out."""
+    text = b""
+    for token in tokens:
+        if token == END:
+            break
+        text += WORDS[token - 258].encode() if token >= 258 else bytes([token]) if token < 256 else b""
+    return text.decode(errors="replace")
+
+
+def word_id(word: str) -> int:
+    """Look up a word that is one token of the tiny vocabulary."""
+    if word not in WORDS:
+        raise ConfigError([f"head.words: {word!r} is not a single token of the tiny model. It has: {list(WORDS)}"])
+    return 258 + WORDS.index(word)
+
+
+class ByteChat:
+    """A conversation as bytes: messages are divided by a line break, learned words end with the end token.
+
+    max_bytes: longest text of one user's turn.
+    """
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+
+    def encode(self, turns: Sequence[Turn], *, num_media: int) -> Encoded:
+        """Write a conversation with a placeholder for each stream.
+
+        Raises:
+            PromptError: another number of places than of streams.
+        """
+        places = sum(turn.text.count(MEDIA) for turn in turns)
+        if places != num_media:
+            raise PromptError(
+                f"the conversation has {places} places for media (<media>), and this record has {num_media} streams. "
+                "Change prompt.question, or the record's turns."
+            )
+        ids, learned, notes = list[int](), list[bool](), list[str]()
+        answer = -1
+        for number, turn in enumerate(turns):
+            if number and turn.role != turns[number - 1].role:
+                ids += encode("\n")
+                learned.append(False)
+            answer = len(ids) - 1  # of the last turn, if that is learned
+            words = _learned_words(turn.text) if turn.learn else self._words(turn, notes)
+            ids += words
+            learned += [turn.learn] * len(words)
+        answer = answer if turns[-1].learn else len(ids) - 1
+        targets = [token if learn else IGNORED for token, learn in zip(ids[1:], learned[1:], strict=True)]
+        return Encoded(ids=tuple(ids), targets=(*targets, IGNORED), answer=answer, notes=tuple(notes))
+
+    def _words(self, turn: Turn, notes: list[str]) -> list[int]:
+        *texts, last = (encode(text) for text in turn.text.split(MEDIA))
+        excess = sum(map(len, texts)) + len(last) - self.max_bytes if turn.role == "user" else 0
+        if excess > len(last):
+            raise PromptError(f"model.max_bytes={self.max_bytes} is too small: the text before the media is longer.")
+        if excess > 0:
+            notes.append(f"the question was cut at its end, from {self.max_bytes + excess} to {self.max_bytes} bytes")
+            last = last[: len(last) - excess]
+        return [token for text in texts for token in (*text, PLACEHOLDER)] + last
+
+
+def _learned_words(text: str) -> list[int]:
+    """Level words are learned as the single tokens that they are read as."""
+    pieces = re.split("(" + "|".join(map(re.escape, WORDS)) + ")", text)
+    ids = [token for piece in pieces for token in ([word_id(piece)] if piece in WORDS else encode(piece))]
+    return [*ids, END]
