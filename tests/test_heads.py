@@ -1,15 +1,16 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
 from evqa.errors import CheckpointError, ConfigError
 from evqa.heads.levels import LevelsHead
-from evqa.heads.regression import RegressionHead, masked_mean
+from evqa.heads.regression import RegressionHead
 from evqa.heads.text import NumberWording, TextHead
+from evqa.models.padded import PaddedOutput
 from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Output, Record
+from evqa.types import Decoding, Inputs, LabelScale
+from tests.asking import PROMPT
 
 WIDTH, VOCABULARY = 8, 11
 WORD_IDS = {" high": 1, " good": 2, " fair": 3, " poor": 4, " low": 5}
@@ -19,17 +20,39 @@ def squared(score_B, label_B):
     return (score_B - label_B).square().mean()
 
 
-def output(hidden_BTD, mask_BT, *, answers=(), target_BT=None):
+def output(hidden_BTD, mask_BT, *, target_BT=None):
     projection = torch.linspace(-1, 1, VOCABULARY * WIDTH).view(VOCABULARY, WIDTH)
-    return Output(
+    return PaddedOutput(
         hidden_BTD=hidden_BTD,
         mask_BT=mask_BT,
         answer_B=mask_BT.sum(1) - 1,
-        logits_at=lambda hidden_ND: hidden_ND @ projection.T,
-        word_id=WORD_IDS.__getitem__,
-        generate=lambda max_new_tokens: list(answers),
+        to_logits=lambda hidden_ND: hidden_ND @ projection.T,
+        to_id=WORD_IDS.__getitem__,
         target_BT=target_BT,
     )
+
+
+class Model:
+    """Gives one output, and writes given answers."""
+
+    def __init__(self, output=None, answers=()):
+        self.output, self.answers, self.asked = output, answers, []
+
+    def __call__(self, inputs):
+        return self.output
+
+    def generate(self, inputs, decoding):
+        self.asked.append(decoding)
+        yield [answer[:1] for answer in self.answers]
+        yield [answer[1:] for answer in self.answers]
+
+
+def scores(head, out):
+    return head.score(Model(out), Inputs()).score_B
+
+
+def words(head, label, prompt=PROMPT):
+    return [(turn.text, turn.learn) for turn in head.wording.turns(label, prompt)]
 
 
 @pytest.fixture
@@ -42,9 +65,9 @@ def padded():
 def test_masked_mean_is_the_mean_of_real_positions(padded):
     hidden_BTD, mask_BT = padded
     expected = torch.stack([hidden_BTD[0].mean(0), hidden_BTD[1, :3].mean(0)])
-    torch.testing.assert_close(masked_mean(hidden_BTD, mask_BT), expected)
+    torch.testing.assert_close(output(hidden_BTD, mask_BT).mean_BD(), expected)
     first_BT = torch.tensor([[True] + [False] * 4, [False] * 5])
-    assert torch.equal(masked_mean(hidden_BTD, first_BT), torch.stack([hidden_BTD[0, 0], torch.zeros(WIDTH)]))
+    assert torch.equal(output(hidden_BTD, first_BT).mean_BD(), torch.stack([hidden_BTD[0, 0], torch.zeros(WIDTH)]))
 
 
 def test_masked_pooling_ignores_padding_and_original_pooling_does_not(padded):
@@ -53,8 +76,8 @@ def test_masked_pooling_ignores_padding_and_original_pooling_does_not(padded):
     changed[1, 3:] += 10.0
     for pooling, same in (("masked", True), ("original", False)):
         head = RegressionHead(WIDTH, pooling=pooling).eval()
-        scores = [head.read(output(hidden, mask_BT)).score_B for hidden in (hidden_BTD, changed)]
-        assert torch.equal(*scores) is same
+        pair = [scores(head, output(hidden, mask_BT)) for hidden in (hidden_BTD, changed)]
+        assert torch.equal(*pair) is same
 
 
 def test_a_head_on_another_scale_compares_on_that_scale_and_scores_in_0_1(padded):
@@ -62,7 +85,7 @@ def test_a_head_on_another_scale_compares_on_that_scale_and_scores_in_0_1(padded
     head = RegressionHead(WIDTH, scale=100.0, initial_score=0.5).eval()
     out = output(hidden_BTD, mask_BT)
     assert head(out).mean().item() == pytest.approx(50.0, abs=1.0)
-    assert head.read(out).score_B.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert scores(head, out).mean().item() == pytest.approx(0.5, abs=0.01)
     loss = head.loss(out, torch.tensor([0.1, 0.9]), squared)
     assert loss.item() == pytest.approx(((head(out) - torch.tensor([10.0, 90.0])) ** 2).mean().item())
 
@@ -71,9 +94,9 @@ def test_levels_are_a_softmax_over_five_words_at_the_last_prefix_token(padded):
     hidden_BTD, mask_BT = padded
     out = output(hidden_BTD, mask_BT)
     at_answer_BD = torch.stack([hidden_BTD[0, 4], hidden_BTD[1, 2]])
-    probabilities = out.logits_at(at_answer_BD)[:, [1, 2, 3, 4, 5]].softmax(-1)
+    probabilities = out.logits(at_answer_BD)[:, [1, 2, 3, 4, 5]].softmax(-1)
     expected = probabilities @ torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0])
-    torch.testing.assert_close(LevelsHead(WIDTH).read(out).score_B, expected)
+    torch.testing.assert_close(scores(LevelsHead(WIDTH), out), expected)
 
 
 def test_defaults_of_a_head_are_the_documented_ones():
@@ -84,19 +107,31 @@ def test_defaults_of_a_head_are_the_documented_ones():
     assert head.fc1.bias.tolist() == [0.0] * 200
     assert head.fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert head.fc2.weight.shape == (1, 200)
-    assert LevelsHead(WIDTH).wording.answer(0.3, Prompt()).prefix == "The engagement of the video is"
+    assert words(LevelsHead(WIDTH), 0.3) == [("The engagement of the video is", False)]
     text = TextHead(WIDTH)
-    assert text.wording.answer(0.567, Prompt()) == Answer(prefix="The engagement of the video is ", target="57")
+    assert words(text, 0.567) == [("The engagement of the video is ", False), ("57", True)]
     assert text.max_new_tokens == 12
 
 
 def test_what_a_head_words_is_the_prompts_sentence_its_prefix_or_its_number():
-    prompt = Prompt()
-    assert RegressionHead(WIDTH).wording.answer(0.5, prompt) == Answer(prefix=prompt.answer)
-    assert LevelsHead(WIDTH, prefix="It is").wording.answer(0.5, prompt) == Answer(prefix="It is")
-    number = TextHead(WIDTH, prefix="P ", scale=10.0, decimals=1, ending=".").wording
-    assert number.answer(0.5, prompt) == Answer(prefix="P ", target="5.0.")
-    assert number.answer(None, prompt) == Answer(prefix="P ", target=None)
+    assert words(RegressionHead(WIDTH), 0.5) == [(PROMPT.answer, False)]
+    assert words(LevelsHead(WIDTH, prefix="It is"), 0.5) == [("It is", False)]
+    text = TextHead(WIDTH, prefix="P ", scale=10.0, decimals=1, ending=".")
+    assert words(text, 0.5) == [("P ", False), ("5.0.", True)]
+    assert words(text, None) == words(text, math.nan) == [("P ", False)]
+
+
+def test_a_heads_words_speak_of_what_the_label_measures():
+    quality = Prompt().fitted(LabelScale(name="MOS", range=(1, 5)))
+    assert words(LevelsHead(WIDTH), None, quality) == [("The quality of the video is", False)]
+    assert words(TextHead(WIDTH), None, quality) == [("The quality of the video is ", False)]
+    assert words(RegressionHead(WIDTH), None, quality) == [("The quality of the video.", False)]
+
+
+@pytest.mark.parametrize("head", [LevelsHead, TextHead])
+def test_an_unknown_name_in_a_heads_words_is_refused(head):
+    with pytest.raises(ConfigError, match=r"head\.prefix: there is no \{title\}; only \{quantity\}"):
+        head(WIDTH, prefix="{title} is")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -122,7 +157,7 @@ def test_levels_compare_their_weighted_sum_and_keep_no_weights_in_checkpoints(pa
     assert head.loss(out, label_B, lambda score_B, label_B: (score_B - 2 * label_B).sum()) == pytest.approx(
         (head(out) - 2 * label_B).sum().item()
     )
-    assert head.read(out).reasons == RegressionHead(WIDTH).read(out).reasons == {}
+    assert head.score(Model(out), Inputs()).reasons == {}
     assert head.state_dict() == {}
 
 
@@ -159,14 +194,12 @@ def test_only_a_number_in_the_taught_format_is_read(text, value):
 
 def test_a_number_is_worded_as_it_is_read():
     number = NumberWording("Score: ", 1.0, 2, ".")
-    answer = number.answer(0.567, Prompt())
-    assert (answer.prefix, answer.target) == ("Score: ", "0.57.")
-    assert number.parse(answer.target) == 0.57
-    assert number.answer(math.nan, Prompt()).target is None
+    assert [turn.text for turn in number.turns(0.567, PROMPT)] == ["Score: ", "0.57."]
+    assert number.parse("0.57.") == 0.57
 
 
-def test_an_unreadable_answer_is_a_failure_and_no_guess(padded):
-    reading = TextHead(WIDTH).read(output(*padded, answers=["42", "very engaging"]))
+def test_an_unreadable_answer_is_a_failure_and_no_guess():
+    reading = TextHead(WIDTH).score(Model(answers=["42", "very engaging"]), Inputs())
     assert reading.score_B[0].item() == pytest.approx(0.42)
     assert math.isnan(reading.score_B[1].item())
     assert reading.reasons == {
@@ -174,11 +207,10 @@ def test_an_unreadable_answer_is_a_failure_and_no_guess(padded):
     }
 
 
-def test_only_the_first_sixty_characters_of_an_answer_are_shown_and_the_limit_of_tokens_is_kept(padded):
-    asked = []
-    out = replace(output(*padded), generate=lambda max_new_tokens: asked.append(max_new_tokens) or ["x" * 61, "7"])
-    reading = TextHead(WIDTH, max_new_tokens=5).read(out)
-    assert asked == [5]
+def test_only_the_first_sixty_characters_of_an_answer_are_shown_and_the_limit_of_tokens_is_kept():
+    model = Model(answers=["x" * 61, "7"])
+    reading = TextHead(WIDTH, max_new_tokens=5).score(model, Inputs())
+    assert model.asked == [Decoding(max_new_tokens=5)]
     assert list(reading.reasons) == [0]
     assert f"the model answered '{'x' * 60}', which" in reading.reasons[0]
 
@@ -198,7 +230,7 @@ def test_the_first_token_of_the_vocabulary_is_learned_like_any_other(padded):
     target_BT = torch.full((2, 5), -100)
     target_BT[0, 3] = 0
     out = output(hidden_BTD, mask_BT, target_BT=target_BT)
-    expected = torch.nn.functional.cross_entropy(out.logits_at(hidden_BTD[0, 3:4]), torch.tensor([0]))
+    expected = torch.nn.functional.cross_entropy(out.logits(hidden_BTD[0, 3:4]), torch.tensor([0]))
     assert expected > 0
     torch.testing.assert_close(TextHead(WIDTH).loss(out, torch.zeros(2), squared), expected)
 
@@ -208,14 +240,9 @@ def test_text_loss_is_the_cross_entropy_of_the_targets(padded):
     target_BT = torch.full((2, 5), -100)
     target_BT[0, 3], target_BT[1, 2] = 4, 7
     out = output(hidden_BTD, mask_BT, target_BT=target_BT)
-    logits = out.logits_at(torch.stack([hidden_BTD[0, 3], hidden_BTD[1, 2]]))
+    logits = out.logits(torch.stack([hidden_BTD[0, 3], hidden_BTD[1, 2]]))
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor([4, 7]))
     torch.testing.assert_close(TextHead(WIDTH).loss(out, torch.zeros(2), squared), expected)
-
-
-def test_braces_and_missing_texts_in_a_prompt(tmp_path):
-    record = Record(id="x", path=tmp_path, title="{title} {0} %s", description=None)
-    assert Prompt(question="T {title} D {description}.").text(record) == "T {title} {0} %s D None."
 
 
 def test_a_published_head_keeps_its_scores_on_any_scale(padded):
@@ -225,7 +252,7 @@ def test_a_published_head_keeps_its_scores_on_any_scale(padded):
         head = RegressionHead(WIDTH, scale=scale).eval()
         head.load_published(published.state_dict())
         torch.testing.assert_close(
-            head.read(output(hidden_BTD, mask_BT)).score_B, published.read(output(hidden_BTD, mask_BT)).score_B
+            scores(head, output(hidden_BTD, mask_BT)), scores(published, output(hidden_BTD, mask_BT))
         )
         assert torch.equal(head.fc1.weight, published.fc1.weight)
     with pytest.raises(CheckpointError, match=r"another size \(\(4, 8\) there, \(3, 8\) here\)"):

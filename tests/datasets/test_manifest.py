@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def records(folder: Path, *names: str) -> tuple[Record, ...]:
-    return tuple(Record(id=name, path=folder / f"{name}.mp4") for name in names)
+    return tuple(Record(id=name, paths=(folder / f"{name}.mp4",)) for name in names)
 
 
 def test_files_are_described_and_failures_have_reasons(folder: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_facts_survive_the_file_to_the_last_digit(folder: Path, tmp_path: Path) 
 def test_broken_and_hostile_files_give_sentences_and_do_no_harm(tmp_path: Path) -> None:
     with (MEDIA / "bad" / "manifest.csv").open(newline="", encoding="utf-8") as file:
         expected = {row["file"]: row["expect"] for row in csv.DictReader(file)}
-    files = tuple(Record(id=name, path=MEDIA / "bad" / name) for name in expected)
+    files = tuple(Record(id=name, paths=(MEDIA / "bad" / name,)) for name in expected)
     checked = check_files({"train": files}, manifest=tmp_path / "manifest.csv", needs_picture=True)
     reasons = {failure.id: failure.reason for failure in checked.failures}
     must_fail = {name for name, expect in expected.items() if expect in ("reject", "reject (no video stream)")}

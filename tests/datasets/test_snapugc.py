@@ -78,9 +78,9 @@ def test_every_bad_row_of_an_awkward_table_is_a_sentence(tmp_path: Path, videos:
     annotations = SnapUGC(csv=write(tmp_path / "awkward.csv", AWKWARD), videos=str(videos)).read()
     assert reasons(annotations) == {row: reason.format(videos=videos) for row, reason in EXPECTED.items()}
     assert [record.id for record in annotations.records] == ["a", "f", "m"]
-    assert annotations.records[0].title is None
-    assert annotations.records[2].title == "None"
-    assert annotations.records[2].description == "null"
+    assert annotations.records[0].texts.get("title") is None
+    assert annotations.records[2].texts["title"] == "None"
+    assert annotations.records[2].texts["description"] == "null"
     assert str(annotations.rejects[1]) == "awkward.csv row 3, Id c: ECR is nan, not a finite number"
 
 
@@ -101,7 +101,7 @@ def test_the_shared_tables_are_read_to_the_letter() -> None:
         rows = list(csv.DictReader(file))
     assert not annotations.rejects
     for record, row in zip(annotations.records, rows, strict=True):
-        assert (record.id, record.title or "", record.description or "") == (
+        assert (record.id, record.texts.get("title", ""), record.texts.get("description", "")) == (
             row["Id"],
             row["Title"],
             row["Description"],
@@ -127,7 +127,7 @@ def test_ranks_of_the_older_release_are_normalised(tmp_path: Path, videos: Path,
     path = write(tmp_path / "train_out.txt", header + rows)
     annotations = SnapUGC(csv=path, videos=str(videos), format="tsv_ranks", rank_1_is=end).read()  # type: ignore[arg-type]
     assert [record.label for record in annotations.records] == pytest.approx(labels)
-    assert annotations.records[0].title == '"open'
+    assert annotations.records[0].texts["title"] == '"open'
     assert reasons(annotations) == {
         3: "order of ECR is empty",
         4: "order of ECR is 2.5, not a whole number in 1..10",
@@ -236,7 +236,7 @@ def test_a_table_with_other_columns_and_a_mos_range(tmp_path: Path, videos: Path
         label=LabelScale(name="mos", range=(1, 5)),
     )
     annotations = data.read()
-    assert [(r.id, r.path, r.label, r.group) for r in annotations.records] == [
+    assert [(r.id, *r.paths, r.label, r.group) for r in annotations.records] == [
         ("01", videos / "a.mp4", 4.5, "u"),
         ("2", videos / "sub" / "clip.webm", 1.0, None),
     ]

@@ -15,7 +15,7 @@ def make_records(number: int, *, groups: int | None = None) -> tuple[Record, ...
     return tuple(
         Record(
             id=f"v{at}",
-            path=Path(f"v{at}.mp4"),
+            paths=(Path(f"v{at}.mp4"),),
             label=at / number,
             group=f"g{at * 7 % groups}" if groups else None,
         )
@@ -147,7 +147,7 @@ def test_records_without_labels_count_as_labels_of_zero() -> None:
 def test_groups_are_placed_by_their_mean_label() -> None:
     # Four groups of means 0, 1, 2, 3 in two blocks: one of {0, 1} and one of {2, 3} lie in each fold.
     records = tuple(
-        Record(id=f"{group}{at}", path=Path(f"{group}{at}"), label=group + shift, group=str(group))
+        Record(id=f"{group}{at}", paths=(Path(f"{group}{at}"),), label=group + shift, group=str(group))
         for group in range(4)
         for at, shift in enumerate((-5.0, 5.0))
     )
@@ -163,7 +163,7 @@ def test_folds_of_unequal_groups_are_balanced_by_giving_the_largest_to_the_light
     # Two blocks of two groups: sizes (6, 1) and (5, 2). Largest to lightest: 6 + 2 and 1 + 5.
     sizes = {"a": 6, "b": 1, "c": 5, "d": 2}
     records = tuple(
-        Record(id=f"{name}{at}", path=Path(f"{name}{at}"), label=float(place), group=name)
+        Record(id=f"{name}{at}", paths=(Path(f"{name}{at}"),), label=float(place), group=name)
         for place, (name, size) in enumerate(sizes.items())
         for at in range(size)
     )
@@ -183,7 +183,7 @@ def test_folds_differ_with_the_seed_but_not_with_the_order_of_rows() -> None:
 def test_the_smallest_group_is_held_out_where_every_group_is_too_large() -> None:
     sizes = {"a": 30, "b": 20, "c": 40}
     records = tuple(
-        Record(id=f"{name}{at}", path=Path(f"{name}{at}"), label=0.5, group=name)
+        Record(id=f"{name}{at}", paths=(Path(f"{name}{at}"),), label=0.5, group=name)
         for name, size in sizes.items()
         for at in range(size)
     )
@@ -196,7 +196,7 @@ def test_divisions_stay_what_they_were_in_earlier_versions() -> None:
     """Another division would compare runs on other items; whoever changes one on purpose changes these numbers."""
     plain, sizes = make_records(12), (9, 1, 4, 2, 7, 3, 5, 1, 6, 2)
     grouped = tuple(
-        Record(id=f"{n}-{at}", path=Path(f"{n}-{at}"), label=float(n * 7 % 10) + at / 10, group=f"u{n}")
+        Record(id=f"{n}-{at}", paths=(Path(f"{n}-{at}"),), label=float(n * 7 % 10) + at / 10, group=f"u{n}")
         for n, size in enumerate(sizes)
         for at in range(size)
     )
@@ -224,28 +224,28 @@ def test_a_group_and_an_id_of_the_same_name_are_two_things() -> None:
 def test_groups_join_in_chains_and_keep_their_other_facts() -> None:
     records = tuple(replace(record, group=group) for record, group in zip(make_records(5), "pqrst", strict=True))
     # 0 and 1 share a file, 1's creator has another file with 2, and so on: one chain; 4 stands alone.
-    chain = (*records, *(replace(records[at], id=f"w{at}", path=Path(f"w{at}")) for at in (1, 2)))
-    contents = {records[0].path: "x", records[1].path: "x", chain[5].path: "y", records[2].path: "y"}
-    contents |= {chain[6].path: "z", records[3].path: "z"}
+    chain = (*records, *(replace(records[at], id=f"w{at}", paths=(Path(f"w{at}"),)) for at in (1, 2)))
+    contents = {records[0].paths[0]: "x", records[1].paths[0]: "x", chain[5].paths[0]: "y", records[2].paths[0]: "y"}
+    contents |= {chain[6].paths[0]: "z", records[3].paths[0]: "z"}
     joined = join_groups(chain, contents)
     assert len({record.group for record in (*joined[:4], *joined[5:])}) == 1
     assert joined[4] == records[4]
     assert [replace(record, group=None) for record in joined] == [replace(record, group=None) for record in chain]
     alone = replace(records[0], group=None)
-    assert join_groups((alone,), {alone.path: "x"})[0].group == "content:x"
+    assert join_groups((alone,), {alone.paths[0]: "x"})[0].group == "content:x"
     assert join_groups((alone,), {}) == (alone,)
 
 
 def test_pairs_that_share_nothing_stay_two_groups() -> None:
     records = tuple(replace(record, group=group) for record, group in zip(make_records(4), "pqrs", strict=True))
-    contents = dict(zip((record.path for record in records), ("x", "x", "y", "y"), strict=True))
+    contents = dict(zip((record.paths[0] for record in records), ("x", "x", "y", "y"), strict=True))
     first, second, third, fourth = (record.group for record in join_groups(records, contents))
     assert first == second != third == fourth
 
 
 def test_groups_join_over_creators_and_contents() -> None:
     a, b, c, d = (replace(record, group=group) for record, group in zip(make_records(4), "xxyz", strict=True))
-    joined = join_groups((a, b, c, d), {b.path: "hash", c.path: "hash"})
+    joined = join_groups((a, b, c, d), {b.paths[0]: "hash", c.paths[0]: "hash"})
     assert joined[0].group == joined[1].group == joined[2].group
     assert joined[3].group == "z"
     assert join_groups(make_records(2), {}) == make_records(2)
@@ -253,8 +253,8 @@ def test_groups_join_over_creators_and_contents() -> None:
 
 def test_leaks_are_found_by_id_and_by_content() -> None:
     a, b, c = make_records(3)
-    twin = replace(c, id="twin", path=Path("twin.mp4"))
-    leaks = find_leaks({"val": (a, c), "train": (a, b, twin)}, {c.path: "hash", twin.path: "hash"})
+    twin = replace(c, id="twin", paths=(Path("twin.mp4"),))
+    leaks = find_leaks({"val": (a, c), "train": (a, b, twin)}, {c.paths[0]: "hash", twin.paths[0]: "hash"})
     assert [(split, record.id, reason) for split, record, reason in leaks] == [
         ("train", "v0", "the Id is in the val table too"),
         ("train", "twin", "its file is the same as that of v2 in the val table"),
@@ -263,14 +263,14 @@ def test_leaks_are_found_by_id_and_by_content() -> None:
 
 def test_leaks_are_found_over_three_splits_and_without_digests_by_the_path() -> None:
     a, b, c, d = make_records(4)
-    same_path, same_id = replace(b, id="other"), replace(a, path=Path("elsewhere.mp4"))
-    splits = {"test": (a, b), "val": (c,), "train": (d, same_path, same_id, replace(c, path=Path("third.mp4")))}
+    same_path, same_id = replace(b, id="other"), replace(a, paths=(Path("elsewhere.mp4"),))
+    splits = {"test": (a, b), "val": (c,), "train": (d, same_path, same_id, replace(c, paths=(Path("third.mp4"),)))}
     assert [(split, record.id, reason) for split, record, reason in find_leaks(splits, {})] == [
         ("train", "other", "its file is the same as that of v1 in the test table"),
         ("train", "v0", "the Id is in the test table too"),
         ("train", "v2", "the Id is in the val table too"),
     ]
-    assert list(find_leaks({"test": (a, same_path), "train": (b,)}, {a.path: "h"})) == [
+    assert list(find_leaks({"test": (a, same_path), "train": (b,)}, {a.paths[0]: "h"})) == [
         ("train", b, "its file is the same as that of other in the test table")
     ]
 

@@ -83,7 +83,7 @@ def test_the_clips_have_picture_and_sound(data: Synthetic) -> None:
     spec = ClipSpec(
         frames=FrameSampling(policy="uniform", count=4), audio=AudioWindow(policy="whole"), resize=Resize(size=64)
     )
-    clip = read_clip(data.load().splits["train"][0].path, spec)
+    clip = read_clip(data.load().splits["train"][0].paths[0], spec)
     assert clip.frames_FHWC is not None
     assert clip.frames_FHWC.shape == (4, 64, 64, 3)
     assert clip.waveform_S is not None

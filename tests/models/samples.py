@@ -1,16 +1,16 @@
 """Random clips, and the questions that the tests of the pretrained models ask of every one of them."""
 
 import itertools
-from pathlib import Path
 
 import torch
 
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
-from evqa.types import Answer, Clip, Record
+from evqa.types import Clip
+from tests.asking import Answer, a_record, prepare
 
-RECORD = Record(id="a", path=Path("a.mp4"), title="My dog", description="rolls over #dog")
+RECORD = a_record(name="a", path="a.mp4", title="My dog", description="rolls over #dog")
 ANSWER = Answer(prefix="The engagement of the video is", target=" good")
 
 
@@ -34,8 +34,8 @@ def clip(modal: str, *, num_frames: int = 5, width: int = 84, seconds: float = 1
 
 
 def prepared(model, clip: Clip, *, answer: Answer = ANSWER, title: str = "My dog"):
-    record = Record(id="a", path=Path("a.mp4"), title=title, description="rolls over #dog")
-    return model.preparer.prepare(record, clip, answer)
+    record = a_record(name="a", path="a.mp4", title=title, description="rolls over #dog")
+    return prepare(model.preparer, record, clip, answer)
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def trained_without_gradient(model, items) -> list[str]:
     output = model(model.preparer.collate(items))
     loss = output.hidden_BTD.float().pow(2).sum()
     if model.lm_head is not None:
-        loss = loss + output.logits_at(output.hidden_BTD[:, -1]).pow(2).sum()
+        loss = loss + output.logits(output.hidden_BTD[:, -1]).pow(2).sum()
     loss.backward()
     prefixes = tuple(f"{prefix}" for part in model.parts() for prefix in part.prefixes)
     return [

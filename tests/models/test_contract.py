@@ -82,11 +82,12 @@ def groups(module, names):
 
 @torch.no_grad()
 def check_invariance(module, items):
-    collate, read = module.model.preparer.collate, module.head.read
-    together = read(module.model(collate(items)))
-    turned = read(module.model(collate(items[::-1])))
+    def score(of):
+        return module.head.score(module.model, module.model.preparer.collate(of))
+
+    together, turned = score(items), score(items[::-1])
     for index, item in enumerate(items):
-        alone = read(module.model(collate([item])))
+        alone = score([item])
         expected, reason = alone.score_B[0].item(), alone.reasons.get(0)
         for reading, row in ((together, index), (turned, len(items) - 1 - index)):
             assert reading.reasons.get(row) == reason

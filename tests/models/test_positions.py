@@ -30,7 +30,7 @@ V = -1  # the video token
 def test_text_behind_a_video_starts_after_its_largest_position(grids, seconds, per_second, text_starts_at):
     ids = [7, 7] + [V] * sum(t * h * w for t, h, w in grids) + [7, 7, 7]
     positions = rotary_positions(
-        torch.tensor(ids), video=V, grids=grids, seconds_per_step=seconds, times_per_second=per_second
+        torch.tensor(ids), video=V, grids=grids, seconds_per_step=[seconds] * len(grids), times_per_second=per_second
     )
     assert positions.shape == (len(ids), 3)
     assert positions[:3].tolist() == [[0] * 3, [1] * 3, [2] * 3]
@@ -39,7 +39,7 @@ def test_text_behind_a_video_starts_after_its_largest_position(grids, seconds, p
 
 
 def test_text_alone_counts_by_one():
-    assert rotary_positions(torch.tensor([7, 7]), video=V, grids=[]).tolist() == [[0] * 3, [1] * 3]
+    assert rotary_positions(torch.tensor([7, 7]), video=V, grids=[], seconds_per_step=[]).tolist() == [[0] * 3, [1] * 3]
 
 
 @pytest.mark.parametrize("sampling", [{"policy": "uniform"}, {}])
@@ -57,7 +57,7 @@ def test_every_model_numbers_a_long_clip_by_that_rule(twin, name, kind, token, p
     seconds = torch.tensor([(i + 0.5) * 60 / 8 if sampling else float(i) for i in range(8)])
     clip = Clip(frames_FHWC=torch.zeros(8, 84, 56, 3, dtype=torch.uint8), seconds_F=seconds.double())
     item = samples.prepared(model, clip)
-    ids, video = item["input_ids_T"], model.chat.token(token)
+    ids, video = item["ids_T"], model.chat.token(token)
     grids = [(1, 3, 2)] * 4 if name == "qwen3_vl" else [(4, 3, 2)]
     step = 2 * float(seconds[1] - seconds[0])
     assert torch.equal(item["position_T3"], samples.naive_positions(ids, video, grids, per_step=step * per_second))
@@ -66,4 +66,4 @@ def test_every_model_numbers_a_long_clip_by_that_rule(twin, name, kind, token, p
     assert int(text.min()) == int(seen.max()) + 1
     batch = model.preparer.collate([item, samples.prepared(model, Clip())])
     assert torch.equal(batch["position_3BT"][:, 0], item["position_T3"].T)
-    assert batch["position_3BT"].shape == (3, *batch["input_ids_BT"].shape)
+    assert batch["position_3BT"].shape == (3, *batch["text_BT"].shape)

@@ -8,9 +8,9 @@ from transformers import AutoTokenizer, Qwen2_5OmniThinkerForConditionalGenerati
 
 from evqa.models.patches import CLIP_MEAN, CLIP_STD
 from evqa.models.qwen2_5_omni import LogMel, Qwen2_5Omni, num_audio_tokens
-from evqa.prompts.prompt import Prompt
 from evqa.training.tuning import Tuning, apply_tuning, merge_adapters
-from evqa.types import Answer, Clip
+from evqa.types import Clip
+from tests.asking import Answer, answers, question
 from tests.models import samples
 from tests.models.twins.qwen2_5_omni import write
 
@@ -54,7 +54,7 @@ def by_hand(folder, clip, *, prefix):
         inputs["input_features"], inputs["feature_attention_mask"] = sound["input_features"], sound["attention_mask"]
     text = (
         f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{media}"
-        f"{Prompt().text(samples.RECORD)}<|im_end|>\n<|im_start|>assistant\n{prefix}"
+        f"{question(samples.RECORD)}<|im_end|>\n<|im_start|>assistant\n{prefix}"
     )
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
     return inputs | {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_audio_in_video": False}
@@ -73,10 +73,11 @@ def test_hidden_states_and_answers_are_those_of_transformers_own_thinker(twin, m
 
     model = Qwen2_5Omni(samples.setting(modal, logits=True), **twin).eval()
     answer = Answer(prefix="The engagement of the video is", target=None)
-    output = model(model.preparer.collate([samples.prepared(model, clip, answer=answer)]))
+    batch = model.preparer.collate([samples.prepared(model, clip, answer=answer)])
+    output = model(batch)
     torch.testing.assert_close(output.hidden_BTD, expected, atol=1e-5, rtol=0)
     new = original.generate(**inputs, do_sample=False, max_new_tokens=6, eos_token_id=model.chat.end, pad_token_id=0)
-    assert output.generate(6) == [model.chat.decode(new[0, inputs["input_ids"].shape[1] :].tolist())]
+    assert answers(model, batch, 6) == [model.chat.decode(new[0, inputs["input_ids"].shape[1] :].tolist())]
 
 
 def test_a_sample_keeps_its_hidden_states_and_its_answer_among_other_modalities(model):
@@ -89,14 +90,14 @@ def test_a_sample_keeps_its_hidden_states_and_its_answer_among_other_modalities(
     items = [samples.prepared(model, clip) for clip in clips]
     assert samples.largest_difference_to_alone(model, items) < 1e-5
     assert samples.largest_difference_to_alone(model, items[::-1]) < 1e-5
-    together = model(model.preparer.collate(items)).generate(5)
-    assert together == [model(model.preparer.collate([item])).generate(5)[0] for item in items]
+    together = answers(model, model.preparer.collate(items), 5)
+    assert together == [answers(model, model.preparer.collate([item]), 5)[0] for item in items]
 
 
 def test_a_batch_without_pictures_ignores_the_positions_of_the_batch_before(model):
     heard = model.preparer.collate([samples.prepared(model, samples.clip("a"))])
     before = model(heard).hidden_BTD
-    model(model.preparer.collate([samples.prepared(model, samples.clip("av"))])).generate(3)
+    answers(model, model.preparer.collate([samples.prepared(model, samples.clip("av"))]), 3)
     assert torch.equal(model(heard).hidden_BTD, before)
 
 
@@ -119,7 +120,7 @@ def test_only_the_towers_of_the_modality_are_built_and_all_their_weights_are_tra
 def test_a_sound_too_short_for_one_token_yields_none(model):
     assert [num_audio_tokens(rows) for rows in (1, 2, 3, 100)] == [0, 0, 1, 25]
     short = Clip(waveform_S=torch.ones(300))
-    assert "mel_RM" not in samples.prepared(model, short)
+    assert samples.prepared(model, short)["sounds"] == []
 
 
 def test_the_thinker_of_a_full_checkpoint_is_read_and_its_voice_is_not(twin, model, tmp_path):

@@ -1,7 +1,6 @@
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +13,13 @@ from evqa.errors import CheckpointError, ConfigError
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.sampling import FrameSampling
 from evqa.models.patches import CLIP_MEAN, CLIP_STD, Patches
-from evqa.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLPreparer
+from evqa.models.pretrained import vision_marks
+from evqa.models.qwen2_5_vl import Qwen2_5_VL
+from evqa.models.qwen_preparer import QwenPreparer, Timing
 from evqa.prompts.chat import Chat
 from evqa.prompts.prompt import Prompt
-from evqa.types import Answer, Clip, Record
+from evqa.types import Clip, LabelScale
+from tests.asking import Answer, a_record, answers, prepare, question
 from tests.models import samples
 from tests.models.twins.qwen2_5_vl import write
 
@@ -36,27 +38,33 @@ def model(twin):
     return Qwen2_5_VL(samples.setting("v", logits=True), **twin).eval()
 
 
+RECIPE = yaml.safe_load((ROOT / "experiments/paper_qwen2_5_vl.yaml").read_text())
+PAPER_PROMPT = Prompt(**RECIPE["prompt"]).fitted(LabelScale())
+
+
 @pytest.fixture(scope="module")
 def paper():
     """The preparer of the recipe experiments/paper_qwen2_5_vl.yaml, with the reference tokenizer."""
-    recipe = yaml.safe_load((ROOT / "experiments/paper_qwen2_5_vl.yaml").read_text())
-    node, words = recipe["model"], recipe["model"]["prompt"]
+    node = RECIPE["model"]
     patches = Patches(size=14, merge=2, temporal=2)
-    frames = FrameSampling(**{key: value for key, value in recipe["frames"].items() if key != "_target_"})
+    frames = FrameSampling(**{key: value for key, value in RECIPE["frames"].items() if key != "_target_"})
     tokenizer = AutoTokenizer.from_pretrained(GOLDEN / "prompt/tokenizer_qwen2_5_vl")
-    chat = Chat(tokenizer, name="golden", system="You are a helpful assistant.", special_text=node["special_text"])
-    return Qwen2_5_VLPreparer(
+    chat = Chat(
+        tokenizer.backend_tokenizer,
+        name="golden",
+        pad=tokenizer.pad_token_id,
+        system="You are a helpful assistant.",
+        special_text=node["special_text"],
+    )
+    return QwenPreparer(
         ClipSpec(
             frames=frames,
             resize=patches.resize(node["min_pixels"], node["max_pixels"], exact=node["exact_pixels"]),
         ),
         chat=chat,
-        prompt=Prompt(question=words["question"], missing=words["missing"]),
         patches=patches,
-        config=SimpleNamespace(
-            video_token_id=chat.token("<|video_pad|>"), vision_config=SimpleNamespace(tokens_per_second=2)
-        ),
-        seconds_per_grid=node["seconds_per_grid"],
+        video=vision_marks(chat, pad=chat.token("<|video_pad|>")),
+        timing=Timing(times_per_second=2, seconds_per_grid=node["seconds_per_grid"]),
     )
 
 
@@ -69,15 +77,15 @@ def texts(name):
     entry = next(e for e in json.loads((GOLDEN / "prompt/prompts.json").read_text())["prompts"] if e["name"] == name)
     words = [entry[field] for field in ("title", "description")]
     title, description = (None if w["kind"] in ("none", "nan") else str(w["value"]) for w in words)
-    return Record(id=name, path=Path(name), title=title, description=description)
+    return a_record(name=name, path=name, title=title, description=description)
 
 
 @needs_golden
 def test_the_paper_recipe_writes_the_original_prompts_token_for_token(paper, golden):
     assert golden["prompts"]
     for entry in golden["prompts"]:
-        media = [paper._start, paper._video, paper._end]
-        ids = paper.chat.write(media, paper.prompt.text(texts(entry["name"])), Answer())["input_ids_T"].tolist()
+        turns = (*PAPER_PROMPT.turns(texts(entry["name"]), []), *Answer().turns())
+        ids = list(paper.chat.encode(turns, [paper.video.around(1)]).ids)
         assert ids == entry["input_ids_before_video_expansion"], entry["name"]
 
 
@@ -89,17 +97,17 @@ def test_the_paper_recipe_sees_the_original_frames_grids_and_pixels(paper, golde
     for path in videos:
         expected = golden["videos"][path.name]
         clip = read_clip(path, paper.clip)
-        inputs = paper.prepare(texts(expected["prompt"]), clip, Answer())
+        inputs = prepare(paper, texts(expected["prompt"]), clip, Answer(), PAPER_PROMPT)
         batch = paper.collate([inputs])
         rows = paper.patches.normalise(batch["patches_NP"])
         wanted = torch.from_numpy(pixels[f"{path.stem}.pixel_values_videos_rows_every_37th"])
         assert len(clip.frames_FHWC) == len(expected["frame_indices"])
         assert batch["grid_G3"].tolist() == expected["video_grid_thw"]
-        assert [inputs["seconds_per_grid"]] == expected["second_per_grid_ts"]
-        assert batch["input_ids_BT"].shape[1] == expected["input_ids_length"]
+        assert [video["seconds_per_grid"] for video in inputs["videos"]] == expected["second_per_grid_ts"]
+        assert batch["text_BT"].shape[1] == expected["input_ids_length"]
         assert list(rows.shape) == expected["pixel_values_videos_shape"]
         torch.testing.assert_close(rows[::37][: len(wanted)], wanted, atol=1e-5, rtol=0)
-        assert batch["input_ids_BT"][0].tolist() == expected.get("input_ids", batch["input_ids_BT"][0].tolist())
+        assert batch["text_BT"][0].tolist() == expected.get("input_ids", batch["text_BT"][0].tolist())
 
 
 def by_hand(folder, clip, *, prefix, target=""):
@@ -110,7 +118,7 @@ def by_hand(folder, clip, *, prefix, target=""):
     text = (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>"
         + "<|video_pad|>" * (len(patches) // 4)
-        + f"<|vision_end|>{Prompt().text(samples.RECORD)}<|im_end|>\n<|im_start|>assistant\n{prefix}{target}"
+        + f"<|vision_end|>{question(samples.RECORD)}<|im_end|>\n<|im_start|>assistant\n{prefix}{target}"
     )
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
     video = tokenizer.convert_tokens_to_ids("<|video_pad|>")
@@ -132,14 +140,15 @@ def test_hidden_states_and_answers_are_those_of_transformers_own_model(twin, mod
     answer = samples.ANSWER
     inputs = by_hand(twin["checkpoint"], clip, prefix=answer.prefix, target=answer.target)
     expected = original.model(**inputs)
-    output = model(model.preparer.collate([samples.prepared(model, clip)]))
+    batch = model.preparer.collate([samples.prepared(model, clip)])
+    output = model(batch)
     torch.testing.assert_close(output.hidden_BTD, expected.last_hidden_state, atol=1e-5, rtol=0)
-    torch.testing.assert_close(output.logits_at(output.hidden_BTD), original(**inputs).logits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(output.logits(output.hidden_BTD), original(**inputs).logits, atol=1e-4, rtol=0)
 
     start = by_hand(twin["checkpoint"], clip, prefix=answer.prefix)
     greedy = GenerationConfig(do_sample=False, max_new_tokens=6, eos_token_id=model.chat.end, pad_token_id=0)
     new = original.generate(**start, generation_config=greedy)[0, start["input_ids"].shape[1] :]
-    assert output.generate(6) == [model.chat.decode(new.tolist())]
+    assert answers(model, batch, 6) == [model.chat.decode(new.tolist())]
 
 
 def test_targets_are_learned_from_the_end_of_the_prefix_to_the_end_token(model):
@@ -148,7 +157,7 @@ def test_targets_are_learned_from_the_end_of_the_prefix_to_the_end_token(model):
     output = model(batch)
     place = int(output.answer_B[0])
     assert output.target_BT[0, place : place + 2].tolist() == [model.chat.word_id(" good"), model.chat.end]
-    assert batch["input_ids_BT"][0, place + 1] == model.chat.word_id(" good")
+    assert batch["text_BT"][0, place + 1] == model.chat.word_id(" good")
     assert (output.target_BT >= 0).sum() == 2
     assert output.answer_B[1] == output.mask_BT[1].sum() - 1
 
@@ -160,8 +169,8 @@ def test_a_sample_keeps_its_hidden_states_and_its_answer_among_longer_neighbours
         samples.prepared(model, samples.clip("v", num_frames=8, seed=1), title="A long title " * 20),
     ]
     assert samples.largest_difference_to_alone(model, items) < 1e-5
-    together = model(model.preparer.collate(items)).generate(5)
-    assert together == [model(model.preparer.collate([item])).generate(5)[0] for item in items]
+    together = answers(model, model.preparer.collate(items), 5)
+    assert together == [answers(model, model.preparer.collate([item]), 5)[0] for item in items]
 
 
 def test_every_weight_of_every_part_is_trained(twin):

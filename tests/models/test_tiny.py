@@ -1,15 +1,16 @@
-from pathlib import Path
-
 import pytest
 import torch
 
+from evqa.errors import ConfigError
 from evqa.heads.levels import LevelsHead
 from evqa.heads.text import TextHead
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
-from evqa.models.tiny import END, WORDS, Tiny, decode, encode, word_id
-from evqa.types import Answer, Clip, Record
+from evqa.models.tiny import Tiny
+from evqa.models.tiny_text import END, WORDS, decode, encode, word_id
+from evqa.types import Clip
+from tests.asking import Answer, a_record, answers, prepare
 
 SENTENCE = Answer(prefix="Engagement:")
 
@@ -30,8 +31,8 @@ def item(model, number, *, answer=SENTENCE, picture=True, sound=True, num_rows=9
         frames_FHWC=torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8, generator=draw) if picture else None,
         fbank_RM=torch.randn(num_rows, 128, generator=draw) if sound else None,
     )
-    record = Record(id=str(number), path=Path("x"), title="t" * (number + 1), description=None)
-    return model.preparer.prepare(record, clip, answer)
+    record = a_record(name=str(number), path="x", title="t" * (number + 1))
+    return prepare(model.preparer, record, clip, answer)
 
 
 def pooled(model, items):
@@ -83,9 +84,9 @@ def test_generation_follows_the_largest_logits_and_ignores_neighbours():
     items = [item(model, number, answer=Answer(prefix="It is ")) for number in (3, 9)]
     with torch.no_grad():
         output = model(model.preparer.collate(items))
-        first = output.logits_at(output.hidden_BTD[torch.arange(2), output.answer_B]).argmax(-1).tolist()
-        together = output.generate(4)
-        alone = [model(model.preparer.collate([one])).generate(4)[0] for one in items]
+        first = output.logits(output.answer_BD()).argmax(-1).tolist()
+        together = answers(model, model.preparer.collate(items), 4)
+        alone = [answers(model, model.preparer.collate([one]), 4)[0] for one in items]
     assert together == alone
     assert [text[:1] for text in together] == [decode([token])[:1] for token in first]
 
@@ -99,5 +100,5 @@ def test_no_user_text_becomes_a_special_token():
 def test_a_model_without_its_lm_head_says_so(head):
     model = build(logits=False)
     output = model(model.preparer.collate([item(model, 1)]))
-    with pytest.raises(RuntimeError, match="built without its LM head"):
-        output.logits_at(output.hidden_BTD[:, 0])
+    with pytest.raises(ConfigError, match="built without its LM head"):
+        output.logits(output.hidden_BTD[:, 0])

@@ -1,14 +1,13 @@
 """Every model at toy size, found by listing conf/model: configurations, samples, and weights that make a difference."""
 
-from pathlib import Path
-
 import torch
 from omegaconf import OmegaConf
 
 from evqa.config.compose import open_configuration
 from evqa.config.paths import conf_folder, group_folders, group_options
 from evqa.config.signature import read_schema
-from evqa.types import Clip, Record
+from evqa.types import Clip
+from tests.asking import a_record
 
 COMPOSER = open_configuration("train")
 
@@ -57,9 +56,10 @@ def samples(scorer, modal, *, learn):
         if spec.audio_as == "fbank":
             heard["fbank_RM"] = torch.randn(int(seconds * 100), 128, generator=generator) * 3 + 12
         clip = Clip(**(seen if "v" in modal and frames else {}), **(heard if "a" in modal and frames else {}))
-        record = Record(id=str(index), path=Path("x.mp4"), title="A dog" * (index + 1), description="rolls")
-        answer = scorer.head.wording.answer(0.2 + 0.2 * index if learn else None, scorer.prompt)
-        items.append(scorer.model.preparer.prepare(record, clip, answer))
+        record = a_record(name=str(index), path="x.mp4", title="A dog" * (index + 1), description="rolls")
+        label = 0.2 + 0.2 * index if learn else None
+        turns = (*scorer.prompt.turns(record, [clip]), *scorer.head.wording.turns(label, scorer.prompt))
+        items.append(scorer.model.preparer.prepare(turns, [clip]))
     return items
 
 

@@ -37,7 +37,7 @@ def toy_run(twin, name, modal, *, head="regression", lora="r8"):
 @torch.no_grad()
 def scores(scorer, items):
     scorer.model.eval()
-    return scorer.head.eval().read(scorer.model(scorer.model.preparer.collate(items))).score_B
+    return scorer.head.eval().score(scorer.model, scorer.model.preparer.collate(items)).score_B
 
 
 def test_a_finished_run_becomes_a_folder_with_weights_head_and_card(finished, tmp_path):

@@ -15,22 +15,23 @@ from evqa.media.clip import ClipSpec
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import BatchLoader, Collate, Order, Samples
-from evqa.types import Clip, LabelScale, Record
+from evqa.types import MEDIA, Clip, Inputs, LabelScale, Record
 from tests.media import deadly
 
 
 class Echo(Preparer):
     """Gives back what it was given, as tensors."""
 
-    def prepare(self, record, clip, answer):
+    def prepare(self, turns, clips):
+        (clip,) = clips
         return {
-            "number": torch.tensor(int(record.id)),
-            "seen": torch.tensor(clip.frames_FHWC is not None),
-            "heard": torch.tensor(clip.waveform_S is not None),
+            "number": torch.tensor(int(turns[0].text.removesuffix(MEDIA))),
+            "frames": torch.tensor(clip.frames_FHWC is not None),
+            "sound": torch.tensor(clip.waveform_S is not None),
         }
 
     def collate(self, items):
-        return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+        return Inputs(tensors={name: torch.stack([item[name] for item in items]) for name in items[0]})
 
 
 def read(path: Path) -> Clip:
@@ -40,13 +41,16 @@ def read(path: Path) -> Clip:
 
 
 def samples(num_records=20, **more):
-    records = tuple(Record(id=str(i), path=Path(f"{i}.mp4"), label=20.0 + i) for i in range(num_records))
+    records = tuple(
+        Record(id=str(i), paths=(Path(f"{i}.mp4"),), texts={"title": str(i)}, label=20.0 + i)
+        for i in range(num_records)
+    )
     return Samples(
         records=records,
         read=read,
         preparer=Echo(),
         wording=NumberWording("", 100.0, 0, ""),
-        prompt=Prompt(),
+        prompt=Prompt(question="{title}<media>").fitted(LabelScale()),
         scale=LabelScale(name="MOS", range=(20.0, 40.0)),
         **more,
     )
@@ -168,8 +172,8 @@ def test_modal_dropout_follows_the_place_and_never_leaves_nothing():
     data = samples(modal_dropout=0.5)
     drawn = [data[(epoch, i)].inputs for epoch in range(10) for i in range(7)]
     again = [data[(epoch, i)].inputs for epoch in range(10) for i in range(7)]
-    seen_heard = [(bool(d["seen"]), bool(d["heard"])) for d in drawn]
-    assert seen_heard == [(bool(d["seen"]), bool(d["heard"])) for d in again]
+    seen_heard = [(bool(d["frames"]), bool(d["sound"])) for d in drawn]
+    assert seen_heard == [(bool(d["frames"]), bool(d["sound"])) for d in again]
     assert set(seen_heard) == {(True, True), (True, False), (False, True)}
     assert 20 < sum(pair != (True, True) for pair in seen_heard) < 50
 
@@ -178,7 +182,7 @@ def test_leaving_an_epoch_early_does_not_wait_for_a_file_that_hangs(tmp_path, mo
     monkeypatch.setattr(decoding, "_decode", deadly.deadly_decode)
     for name in ("a", "hang"):
         (tmp_path / f"{name}.mp4").write_bytes(name.encode())
-    records = tuple(Record(id=str(at), path=tmp_path / f"{name}.mp4") for at, name in enumerate(["a", "hang"] * 2))
+    records = tuple(Record(id=str(at), paths=(tmp_path / f"{name}.mp4",)) for at, name in enumerate(["a", "hang"] * 2))
     data = dataclasses.replace(samples(), records=records, read=CachedReader(CacheSettings(folder=None), ClipSpec()))
     order = Order(num_records=4, batch_size=1, shuffle=False)
     stream = iter(BatchLoader(data, order, Collate(data.preparer), workers=1))

@@ -14,9 +14,9 @@ import torch
 from evqa.errors import MediaError
 from evqa.heads.text import NumberWording
 from evqa.models.base import Preparer
-from evqa.prompts.prompt import Prompt
 from evqa.training.batches import BatchLoader, Collate, Order, Sample, Samples, seed_of
-from evqa.types import Answer, Clip, Failure, LabelScale, Record
+from evqa.types import Clip, Failure, Inputs, LabelScale, Record, Turn
+from tests.asking import PROMPT
 
 FRAMES, SECONDS, WAVEFORM, FBANK = (
     torch.zeros(1, 2, 2, 3, dtype=torch.uint8),
@@ -27,14 +27,17 @@ FRAMES, SECONDS, WAVEFORM, FBANK = (
 WHOLE = Clip(frames_FHWC=FRAMES, seconds_F=SECONDS, waveform_S=WAVEFORM, fbank_RM=FBANK, missing=("title",))
 
 
+NOTES = ("title", "a title was cut")
+
+
 class Given(Preparer):
     """Hands on what it was given."""
 
-    def prepare(self, record, clip, answer):
-        return {"record": record, "clip": clip, "answer": answer}
+    def prepare(self, turns, clips):
+        return {"turns": turns, "clip": clips[0], "notes": ("a title was cut",)}
 
     def collate(self, items):
-        return {"clips": tuple(item["clip"] for item in items)}
+        return Inputs(streams={"clips": tuple(item["clip"] for item in items)})
 
 
 def samples(clip=WHOLE, *, labels=(3.0,), **more):
@@ -44,9 +47,9 @@ def samples(clip=WHOLE, *, labels=(3.0,), **more):
         return clip
 
     records = tuple(
-        Record(id=f"v{at}", path=Path("broken.mp4" if label == "broken" else f"{at}.mp4"), label=None)
+        Record(id=f"v{at}", paths=(Path("broken.mp4" if label == "broken" else f"{at}.mp4"),), label=None)
         if label in ("broken", None)
-        else Record(id=f"v{at}", path=Path(f"{at}.mp4"), label=label)
+        else Record(id=f"v{at}", paths=(Path(f"{at}.mp4"),), label=label)
         for at, label in enumerate(labels)
     )
     fields = {
@@ -54,7 +57,7 @@ def samples(clip=WHOLE, *, labels=(3.0,), **more):
         "read": read,
         "preparer": Given(),
         "wording": NumberWording("P ", 100.0, 0, ""),
-        "prompt": Prompt(),
+        "prompt": PROMPT,
         "scale": LabelScale(name="MOS", range=(1.0, 5.0)),
     }
     return Samples(**{**fields, **more})
@@ -71,8 +74,8 @@ def test_a_sample_has_its_label_in_both_scales_and_what_its_file_lacks():
     data = samples(labels=(3.0, None, 5.0))
     assert len(data) == 3
     sample = data[(0, 0)]
-    assert (sample.id, sample.label, sample.unit, sample.missing, sample.failure) == ("v0", 3.0, 0.5, ("title",), None)
-    assert sample.inputs["record"] == data.records[0]
+    assert (sample.id, sample.label, sample.unit, sample.missing, sample.failure) == ("v0", 3.0, 0.5, NOTES, None)
+    assert sample.inputs["turns"][0] == PROMPT.turns(data.records[0], [])[0]
     assert data[(7, 2)].unit == 1.0
     unlabelled = data[(0, 1)]
     assert math.isnan(unlabelled.label)
@@ -81,7 +84,9 @@ def test_a_sample_has_its_label_in_both_scales_and_what_its_file_lacks():
 
 @pytest.mark.parametrize(("learn", "target"), [(True, "50"), (False, None)])
 def test_the_answer_is_part_of_the_input_where_it_is_learned(learn, target):
-    assert samples(learn=learn)[(0, 0)].inputs["answer"] == Answer(prefix="P ", target=target)
+    _, prefix, *targets = samples(learn=learn)[(0, 0)].inputs["turns"]
+    assert prefix == Turn(role="assistant", text="P ")
+    assert targets == ([] if target is None else [Turn(role="assistant", text=target, learn=True)])
 
 
 def test_a_file_that_cannot_be_read_is_a_sample_with_its_reason():
@@ -137,13 +142,13 @@ def test_dropout_is_drawn_from_seed_epoch_and_id():
 def test_a_batch_holds_what_could_be_read_and_every_failure():
     data = samples(labels=(3.0, "broken", 5.0))
     batch = Collate(data.preparer)([data[(0, index)] for index in range(3)])
-    assert (batch.ids, batch.labels, batch.missing) == (("v0", "v2"), (3.0, 5.0), (("title",), ("title",)))
+    assert (batch.ids, batch.labels, batch.missing) == (("v0", "v2"), (3.0, 5.0), (NOTES, NOTES))
     assert batch.label_B.tolist() == [0.5, 1.0]
     assert batch.label_B.dtype == torch.float32
     assert batch.failures == (Failure(id="v1", reason="is empty"),)
-    assert len(batch.inputs["clips"]) == 2
+    assert len(batch.inputs.streams["clips"]) == 2
     nothing = Collate(data.preparer)([data[(0, 1)]])
-    assert (nothing.ids, nothing.inputs, len(nothing.failures)) == ((), {}, 1)
+    assert (nothing.ids, nothing.inputs, len(nothing.failures)) == ((), Inputs(), 1)
 
 
 def flat(batches):

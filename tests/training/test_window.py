@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from evqa.config.compose import compose
 from evqa.runs.settings import quiet_lightning
 from evqa.training.build import build_module, build_scorer
-from evqa.types import Batch, Failure, LabelScale
+from evqa.types import Batch, Failure, Inputs, LabelScale
 from tests.models.toys import configure, options, samples
 
 LABELS = [0.1, 0.9, 0.3, 0.6, 0.75, 0.2, 0.5]
@@ -47,7 +47,7 @@ def batch_of(module, items, numbers):
     """Collate some items; fewer than four stand beside failures."""
     failures = tuple(Failure(id=f"bad{n}", reason="is empty") for n in range(4 - len(numbers)))
     if not numbers:
-        return Batch(ids=(), inputs={}, label_B=torch.zeros(0), failures=failures)
+        return Batch(ids=(), inputs=Inputs(), label_B=torch.zeros(0), failures=failures)
     inputs = module.model.preparer.collate([items[number] for number in numbers])
     labels = torch.tensor([LABELS[number] for number in numbers])
     return Batch(ids=tuple(map(str, numbers)), inputs=inputs, label_B=labels, failures=failures)

@@ -12,7 +12,10 @@ from evqa.heads.regression import RegressionHead
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
+from evqa.models.splice import collate_texts, prepare_text
 from evqa.models.videollama2.model import Videollama2
+from evqa.prompts.chat import Encoded
+from evqa.types import Inputs
 
 TESTS = Path(__file__).parents[2]
 RELATIVE = 2e-5  # activations; tolerances as stated in the README of the reference numbers
@@ -79,25 +82,25 @@ def original_head(model) -> RegressionHead:
     return head.eval()
 
 
-def case_inputs(case: dict[str, torch.Tensor], kinds: list[str]) -> dict[str, torch.Tensor]:
+def case_inputs(case: dict[str, torch.Tensor], kinds: list[str]) -> Inputs:
     """A batch of the reference inputs; frames are pixel values already (tests replace `normalise`)."""
-    inputs, num = read_tensors("inputs"), len(kinds)
+    inputs = read_tensors("inputs")
     pixels, fbank = inputs["pixel_values"], inputs["fbank"]
-    seen = [pixels[index] for index, kind in enumerate(kinds) if "v" in kind]
-    heard = [fbank[index] for index, kind in enumerate(kinds) if "a" in kind]
-    batch = {
-        "text_BT": case["in.input_ids"],
-        "text_mask_BT": case["in.attention_mask"],
-        "answer_B": torch.zeros(num, dtype=torch.long),
-        "num_targets_B": torch.zeros(num, dtype=torch.long),
-        "num_frames_B": torch.tensor([pixels.shape[1] if "v" in kind else 0 for kind in kinds]),
-        "num_rows_B": torch.tensor([fbank.shape[1] if "a" in kind else 0 for kind in kinds]),
-    }
-    return (
-        batch
-        | ({"frames_NHWC": torch.cat(seen)} if seen else {})
-        | ({"fbank_NRM": torch.stack(heard)} if heard else {})
+    shown = [pixels[index] for index, kind in enumerate(kinds) if "v" in kind]
+    sounds = [fbank[index] for index, kind in enumerate(kinds) if "a" in kind]
+    texts = collate_texts(
+        [
+            prepare_text(Encoded(ids=tuple(ids[mask].tolist()), targets=(-100,) * int(mask.sum()), answer=0))
+            for ids, mask in zip(case["in.input_ids"], case["in.attention_mask"], strict=True)
+        ],
+        pad=int(case["in.input_ids"][~case["in.attention_mask"]][0]) if not case["in.attention_mask"].all() else 0,
     )
+    host = {
+        "num_frames": tuple(pixels.shape[1] if "v" in kind else 0 for kind in kinds),
+        "num_rows": tuple(fbank.shape[1] if "a" in kind else 0 for kind in kinds),
+    }
+    tensors = texts.tensors | ({"frames_NHWC": torch.cat(shown)} if shown else {})
+    return Inputs(tensors=tensors | ({"fbank_NRM": torch.stack(sounds)} if sounds else {}), host=texts.host | host)
 
 
 def case_names() -> list[str]:

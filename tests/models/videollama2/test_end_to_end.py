@@ -9,8 +9,9 @@ import torch
 
 from evqa.media.clip import read_clip
 from evqa.models.videollama2.encoders import normalise
-from evqa.prompts.prompt import ENGAGEMENT_ANSWER
-from evqa.types import Answer, Clip, Record
+from evqa.prompts.defaults import ENGAGEMENT
+from evqa.types import Clip
+from tests.asking import Answer, a_record, prepare
 from tests.models.videollama2 import reference
 
 OTHER_DECODER = 5e-3  # as in the README of the reference numbers, for a decoder that differs by one last bit
@@ -52,10 +53,10 @@ def read(model, name, policy):
     return read_clip(find(name), replace(model.preparer.clip, frames=frames))
 
 
-def prepare(model, name, clip):
+def prepared(model, name, clip):
     words = SCORES["prompt"]
-    record = Record(id=name, path=find(name), title=words["title"], description=words["description"])
-    return model.preparer.prepare(record, clip, Answer(prefix=ENGAGEMENT_ANSWER))
+    record = a_record(name=name, path=find(name), title=words["title"], description=words["description"])
+    return prepare(model.preparer, record, clip, Answer(prefix=ENGAGEMENT.answer))
 
 
 @torch.no_grad()
@@ -63,7 +64,7 @@ def prepare(model, name, clip):
 @pytest.mark.parametrize("policy", ["uniform", "first_n_seconds"])
 def test_a_video_gets_the_original_score(models, name, policy):
     clip, expected = read(models["av"], name, policy), SCORES["videos"][name][f"float32_{policy}"]
-    scores = {modal: reference.original_head(model)(model(model.preparer.collate([prepare(model, name, clip)])))
+    scores = {modal: reference.original_head(model)(model(model.preparer.collate([prepared(model, name, clip)])))
               for modal, model in models.items()}  # fmt: skip
     assert {modal: score.item() for modal, score in scores.items()} == pytest.approx(expected, abs=OTHER_DECODER)
 
@@ -76,7 +77,7 @@ def test_the_filter_bank_of_a_waveform_is_the_originals(twin, path):
     if "waveform_int16" not in given:
         pytest.skip("the whole waveform is not part of the reference numbers")
     waveform_S = twin.preparer.clip.audio.cut(given["waveform_int16"]).float() / 32768
-    fbank = twin.preparer.prepare(Record(id="a", path=path), Clip(waveform_S=waveform_S), Answer())["fbank_RM"]
+    (fbank,) = prepare(twin.preparer, a_record(path=path), Clip(waveform_S=waveform_S), Answer())["fbanks"]
     assert fbank.dtype == torch.bfloat16
     key = "fbank_bf16_as_float32"
     ours, expected = (fbank, given[key]) if key in given else (fbank[::8], given[f"{key}_every_8th_row"])
@@ -90,7 +91,7 @@ def test_missing_sound_is_thirty_seconds_of_zeros_as_in_the_original(models):
     name = next((name for name in AT_HAND if not VIDEOS[name]["has_audio_track"]), None)
     if name is None:
         pytest.skip("every video at hand has sound")
-    fbank = prepare(models["av"], name, read(models["av"], name, "uniform"))["fbank_RM"]
+    (fbank,) = prepared(models["av"], name, read(models["av"], name, "uniform"))["fbanks"]
     audio = VIDEOS[name]["audio"]
     assert list(fbank.shape) == audio["fbank_shape"]
     assert (fbank == torch.tensor(audio["silence_value"]).bfloat16()).all()
@@ -99,5 +100,6 @@ def test_missing_sound_is_thirty_seconds_of_zeros_as_in_the_original(models):
 @pytest.mark.parametrize("name", [name for name in AT_HAND if pixel_file(name).is_file()])
 def test_pixels_of_a_video_are_the_originals(models, name):
     expected = load(pixel_file(name).stem)["pixel_values_none_small_uniform_8"]
-    pixels = normalise(prepare(models["v"], name, read(models["av"], name, "uniform"))["frames_FHWC"])
+    (frames,) = prepared(models["v"], name, read(models["av"], name, "uniform"))["frames"]
+    pixels = normalise(frames)
     torch.testing.assert_close(pixels, expected, atol=1e-6, rtol=0)

@@ -1,7 +1,5 @@
 """The default mode: a score depends on the video alone, not on neighbours, padding or order."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -9,7 +7,8 @@ from evqa.media.fbank import SILENCE
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
 from evqa.models.videollama2.model import Videollama2
-from evqa.types import Answer, Clip, Record
+from evqa.types import Clip
+from tests.asking import Answer, a_record, answers, prepare
 from tests.models.videollama2 import reference
 
 ALIKE = 1e-5
@@ -36,7 +35,7 @@ def clip(*, frames=8, rows=0, seed=0, size=56):
 
 
 def item(model, clip, *, title="My dog", answer=ANSWER):
-    return model.preparer.prepare(Record(id="a", path=Path("a.mp4"), title=title), clip, answer)
+    return prepare(model.preparer, a_record(name="a", path="a.mp4", title=title), clip, answer)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def test_a_score_is_the_same_alone_with_longer_neighbours_and_in_any_order(model
 @torch.no_grad()
 @pytest.mark.parametrize("filling", [SILENCE, 0.0, 20.0])
 def test_padding_of_the_sound_never_changes_a_token(model, items, filling):
-    fbank = items[0]["fbank_RM"]
+    (fbank,) = items[0]["fbanks"]
     longer = torch.cat([fbank, torch.full((400, 128), filling)])
     alone, padded = (model.encode_audio(value[None], [len(fbank)])[0] for value in (fbank, longer))
     assert len(alone) == len(fbank) // 16 * 8 == len(padded)
@@ -71,8 +70,8 @@ def test_padding_of_the_sound_never_changes_a_token(model, items, filling):
 
 
 @torch.no_grad()
-def test_the_layers_of_the_ears_see_real_tokens_only(model, items):
-    fbank = items[1]["fbank_RM"]
+def test_the_audio_layers_attend_to_real_tokens_only(model, items):
+    (fbank,) = items[1]["fbanks"]
     tokens = model.audio_tower(torch.nn.functional.pad(fbank, (0, 0, 0, 640))[None], torch.tensor([len(fbank) // 16]))[
         0
     ]
@@ -83,7 +82,7 @@ def test_the_layers_of_the_ears_see_real_tokens_only(model, items):
 def test_tokens_stand_for_what_is_there(model, items):
     with torch.no_grad():
         outputs = [model(model.preparer.collate([item])) for item in items]
-    words = [int(item["text_T"].numel()) - 1 for item in items]
+    words = [len(item["ids_T"]) for item in items]
     per_pair = model.mm_projector.num_tokens(2, model.dims.vision.num_patches)
     media = [output.mask_BT.sum().item() - count for output, count in zip(outputs, words, strict=True)]
     assert media == [
@@ -125,13 +124,12 @@ def test_the_older_connector_needs_no_pairs(recwarn):
 
 
 def test_answers_do_not_depend_on_neighbours_or_targets(model, items):
-    output = model(model.preparer.collate(items))
-    together = output.generate(6)
-    assert together == [model(model.preparer.collate([item])).generate(6)[0] for item in items]
+    together = answers(model, model.preparer.collate(items), 6)
+    assert together == [answers(model, model.preparer.collate([item]), 6)[0] for item in items]
     size = model.dims.vision.image_size
     asked = Answer(prefix=ANSWER.prefix, target=" good")
     learned = item(model, clip(frames=8, rows=103, seed=111, size=size), answer=asked)
-    assert model(model.preparer.collate([learned])).generate(6) == together[:1]
+    assert answers(model, model.preparer.collate([learned]), 6) == together[:1]
 
 
 @torch.no_grad()
@@ -142,10 +140,10 @@ def test_greedy_answers_follow_the_logits_step_by_step(model, items):
     embeds, ids = spliced.embeds_BTD[:, : output.answer_B[0] + 1], []
     for _ in range(5):
         hidden = model.language(inputs_embeds=embeds).last_hidden_state
-        ids.append(int(output.logits_at(hidden[:, -1]).argmax()))
+        ids.append(int(output.logits(hidden[:, -1]).argmax()))
         embeds = torch.cat([embeds, model.language.embed_tokens(torch.tensor([ids[-1:]]))], dim=1)
-    ids = ids[: ids.index(model.chat.end_id)] if model.chat.end_id in ids else ids
-    assert output.generate(5) == [model.chat.decode(ids)]
+    ids = ids[: ids.index(model.chat.end)] if model.chat.end in ids else ids
+    assert answers(model, batch, 5) == [model.chat.decode(ids)]
 
 
 def test_targets_stand_where_their_logits_are(model, items):
@@ -154,7 +152,7 @@ def test_targets_stand_where_their_logits_are(model, items):
     learned = item(model, shown, answer=Answer(prefix=ANSWER.prefix, target=" good"))
     output = model(model.preparer.collate([learned, items[1]]))
     place = int(output.answer_B[0])
-    wanted = [*model.chat.encode(" good"), model.chat.end_id]
+    wanted = [*model.chat.plain(" good"), model.chat.end]
     assert output.target_BT[0, place : place + len(wanted)].tolist() == wanted
     assert (output.target_BT >= 0).sum() == len(wanted)
     assert model(model.preparer.collate([items[0]])).target_BT is None

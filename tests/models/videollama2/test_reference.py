@@ -46,7 +46,7 @@ def batch_of(name):
 
 
 @torch.no_grad()
-def test_eyes_and_ears_give_the_original_intermediate_values(twin, kept):
+def test_vision_and_audio_encoders_give_the_original_intermediate_values(twin, kept):
     inputs = reference.read_tensors("inputs")
     pixels, fbank = inputs["pixel_values"], inputs["fbank"]
     twin.encode_frames(pixels.flatten(0, 1), [pixels.shape[1]] * len(pixels))
@@ -121,8 +121,9 @@ def test_eager_attention_gives_the_original_scores(folder, pixels_given):
 @pytest.mark.parametrize("kind", ["fbank_bf16", "pixel_half", "fbank_bf16_then_half_and_pixel_half"])
 def test_rounded_inputs_move_the_scores_as_in_the_original(twin, pixels_given, kind):
     _, batch = batch_of("av_b3")
-    batch["fbank_NRM"] = batch["fbank_NRM"].bfloat16() if "fbank" in kind else batch["fbank_NRM"]
-    batch["frames_NHWC"] = batch["frames_NHWC"].half().float() if "pixel" in kind else batch["frames_NHWC"]
+    given = batch.tensors
+    given["fbank_NRM"] = given["fbank_NRM"].bfloat16() if "fbank" in kind else given["fbank_NRM"]
+    given["frames_NHWC"] = given["frames_NHWC"].half().float() if "pixel" in kind else given["frames_NHWC"]
     expected = reference.read_json("model/summary.json")["input_cast_sensitivity"]["av"][kind]
     score = reference.original_head(twin)(twin(batch))
     torch.testing.assert_close(score, torch.tensor(expected), atol=reference.SCORE, rtol=0)

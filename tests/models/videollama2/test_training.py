@@ -1,18 +1,18 @@
 """What training does to the model: what gets gradients, what is recomputed, what is dropped."""
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
 
-from evqa.errors import MissingDependencyError
+from evqa.errors import ConfigError, MissingDependencyError
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
 from evqa.models.videollama2.model import Videollama2
 from evqa.training.tuning import Tuning, apply_tuning, is_adapter, part_of
-from evqa.types import Answer, Clip, Record
+from evqa.types import Clip
+from tests.asking import Answer, a_record, answers, prepare
 
 
 def build(modal="av", **more):
@@ -31,7 +31,7 @@ def batch_of(model, *, modal="av", num=2):
         frames = torch.randint(0, 256, (4, 56, 56, 3), dtype=torch.uint8, generator=generator)
         sound = torch.randn(50 + 16 * index, 128, generator=generator)
         clip = Clip(frames_FHWC=frames if "v" in modal else None, fbank_RM=sound if "a" in modal else None)
-        items.append(model.preparer.prepare(Record(id="a", path=Path("a")), clip, Answer(prefix="The", target=" good")))
+        items.append(prepare(model.preparer, a_record(name="a", path="a"), clip, Answer(prefix="The", target=" good")))
     return model.preparer.collate(items)
 
 
@@ -69,7 +69,7 @@ def test_recomputed_activations_give_the_same_gradients():
     assert saving.cost_per_sample().checkpointed
 
 
-def test_layers_of_the_ears_are_dropped_in_training_only_and_by_torchs_generator():
+def test_audio_layers_are_dropped_in_training_only_and_by_torchs_generator():
     model = build("a")
     dims = model.audio_tower.encoder.dims
     assert dims.encoder_layerdrop == 0.05
@@ -128,8 +128,8 @@ def test_half_precision_trains_and_scores(logits):
     output = model.eval()(batch)
     assert output.hidden_BTD.dtype == torch.bfloat16
     if logits:
-        assert output.logits_at(output.hidden_BTD[:, -1]).shape == (2, model.dims.language.vocab_size)
-        assert len(output.generate(3)) == 2
+        assert output.logits(output.hidden_BTD[:, -1]).shape == (2, model.dims.language.vocab_size)
+        assert len(answers(model, batch, 3)) == 2
 
 
 def test_trained_parts_may_be_kept_in_float32_beside_a_frozen_half():
@@ -181,5 +181,5 @@ def test_attention_that_is_not_installed_says_what_to_install():
 def test_logits_without_an_lm_head_are_refused():
     model = build("a")
     output = model(batch_of(model, modal="a"))
-    with pytest.raises(RuntimeError, match="built without its LM head"):
-        output.logits_at(output.hidden_BTD[:, -1])
+    with pytest.raises(ConfigError, match="built without its LM head"):
+        output.logits(output.hidden_BTD[:, -1])
