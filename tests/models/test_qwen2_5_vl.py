@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from evqa.errors import CheckpointError, ConfigError
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.sampling import FrameSampling
 from evqa.models.patches import CLIP_MEAN, CLIP_STD, Patches
 from evqa.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLPreparer
@@ -47,8 +47,10 @@ def paper():
     chat = Chat(tokenizer, name="golden", system="You are a helpful assistant.", special_text=node["special_text"])
     return Qwen2_5_VLPreparer(
         ClipSpec(
-            frames=frames,
-            resize=patches.resize(node["min_pixels"], node["max_pixels"], exact=node["exact_pixels"]),
+            frames=FrameStream(
+                sampling=frames,
+                resize=patches.resize(node["min_pixels"], node["max_pixels"], exact=node["exact_pixels"]),
+            )
         ),
         chat=chat,
         prompt=Prompt(question=words["question"], missing=words["missing"]),
@@ -272,7 +274,7 @@ def test_the_structure_is_built_without_weights_for_a_cost_card(twin):
     assert all(parameter.is_meta for parameter in model.parameters())
     load = model.cost_per_sample()
     assert (load.num_layers, load.width, load.mlp_width) == (2, 32, 48)
-    height, width = model.preparer.clip.resize.target_hw(854, 480)
+    height, width = model.preparer.clip.frames.resize.target_hw(854, 480)
     assert load.tokens["picture"] == 4 * (height // 28) * (width // 28)
 
 
