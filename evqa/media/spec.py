@@ -10,6 +10,8 @@ from evqa.media.limits import Limits
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 
+_LATER = ("whole_seconds", "stride", "multiple_of", "at_most")  # of a sampling: added after the first release
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStream:
@@ -52,6 +54,13 @@ def described(spec: ClipSpec) -> dict[str, Any]:
     """
     frames = spec.frames
     return asdict(spec) | {
-        "frames": frames and asdict(frames.sampling),
+        "frames": frames and _described_sampling(frames.sampling),
         "resize": frames and asdict(frames.resize),
     }
+
+
+def _described_sampling(sampling: FrameSampling) -> dict[str, Any]:
+    """Leave out what came after the first release and is at its default."""
+    values = asdict(sampling)
+    defaults = asdict(FrameSampling())
+    return {name: value for name, value in values.items() if name not in _LATER or value != defaults[name]}

@@ -133,7 +133,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip; a window without an end counts as its `seconds`."""
         frames = self.preparer.clip.frames
-        picture = self.patches.tokens_of_clip(frames.sampling.count, frames.resize) if frames else 0
+        picture = self.patches.tokens_of_clip(frames.sampling.usual_count, frames.resize) if frames else 0
         audio = self.preparer.clip.audio
         return {"picture": picture, "sound": num_audio_tokens(int(audio.seconds * 100)) if audio else 0}
 

@@ -79,7 +79,7 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""
         frames = self.preparer.clip.frames
-        picture = self.patches.tokens_of_clip(frames.sampling.count, frames.resize) if frames else 0
+        picture = self.patches.tokens_of_clip(frames.sampling.usual_count, frames.resize) if frames else 0
         return {"picture": picture}
 
     def idle_media(self, inputs: Inputs) -> Tensor | None:

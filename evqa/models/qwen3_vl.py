@@ -72,14 +72,14 @@ class Qwen3VL(PretrainedModel):
         if not settings or self.preparer.clip.frames is None:
             return {}
         del settings["min_pixels"], settings["max_pixels"]
-        frames = self.preparer.clip.frames.sampling.count
+        frames = self.preparer.clip.frames.sampling.usual_count
         size = {edge: pixels * frames for edge, pixels in settings["size"].items()}
         return settings | {"video_processor_type": "Qwen3VLVideoProcessor", "size": size}
 
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""
         frames = self.preparer.clip.frames
-        picture = self.patches.tokens_of_clip(frames.sampling.count, frames.resize) if frames else 0
+        picture = self.patches.tokens_of_clip(frames.sampling.usual_count, frames.resize) if frames else 0
         return {"picture": picture}
 
     def idle_media(self, inputs: Inputs) -> Tensor | None:

@@ -214,7 +214,7 @@ class Tiny(Model):
         frames, audio = self.options.frames, self.options.audio
         tokens = {
             "text": 100,
-            "picture": frames.count if frames else 0,
+            "picture": frames.usual_count if frames else 0,
             "sound": int(audio.seconds * 100 / ROWS_PER_TOKEN) if audio else 0,
         }
         return Cost(tokens=tokens, num_layers=len(self.trunk.layers), width=self.width, mlp_width=4 * self.width)

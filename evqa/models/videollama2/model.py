@@ -232,7 +232,7 @@ class Videollama2(Model):
         words = self.chat.encode(turns, [[PLACEHOLDER]])
         counts = {"text": (len(words.ids) - 1) // self.source.bytes_per_token}
         if preparer.clip.frames is not None and self.mm_projector is not None:
-            num_frames = preparer.num_frames(preparer.clip.frames.sampling.count)
+            num_frames = preparer.num_frames(preparer.clip.frames.sampling.usual_count)
             counts["picture"] = self.mm_projector.num_tokens(num_frames, self.dims.vision.num_patches)
         if preparer.clip.audio is not None:
             counts["sound"] = preparer.longest_rows() // patch * (MEL_BINS // patch)
