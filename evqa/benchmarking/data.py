@@ -22,13 +22,15 @@ from evqa.benchmarking.stages import read_in_stages
 from evqa.benchmarking.workers import Kind, Speed, compare_workers
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheSettings
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.decoding import as_arrays
 from evqa.media.filling import fill
 from evqa.media.sampling import FrameSampling
 
 # What the published recipe reads, so that the reference path does the same work.
-PUBLISHED = ClipSpec(frames=FrameSampling(exact=True), audio=AudioWindow(policy="clips_8x2"), audio_as="fbank")
+PUBLISHED = ClipSpec(
+    frames=FrameStream(sampling=FrameSampling(exact=True)), audio=AudioWindow(policy="clips_8x2"), audio_as="fbank"
+)
 PACKAGES = ("av", "decord", "torch", "pillow", "numpy")
 REFERENCE, UNCACHED, STAGED, EXACT = "reference", "uncached", "uncached in stages", "uncached, exact resize"
 CODECS: dict[str, Literal["raw", "jpeg"]] = {"cached raw": "raw", "cached jpeg": "jpeg"}
@@ -77,8 +79,8 @@ def _variants(
     variants: dict[str, Variant] = {REFERENCE: read_reference} if reference else {}
     variants[UNCACHED] = lambda path, _: read_clip(path, spec)
     variants[STAGED] = lambda path, clock: read_in_stages(path, spec, clock)
-    if spec.resize.mode in ("square", "pad") and not spec.resize.exact:
-        exact = replace(spec, resize=replace(spec.resize, exact=True))
+    if spec.frames is not None and spec.frames.resize.mode in ("square", "pad") and not spec.frames.resize.exact:
+        exact = replace(spec, frames=spec.frames.exactly())
         variants[EXACT] = lambda path, _: read_clip(path, exact)
     return variants | {name: IntoBatch(reader, len(paths)) for name, reader in cached.items()}
 

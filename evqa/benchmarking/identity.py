@@ -49,7 +49,8 @@ class Identity:
 
 def compare(paths: Sequence[Path], spec: ClipSpec) -> Identity:
     """Read every clip in the published way and in ours."""
-    exact = replace(spec, audio=None, resize=replace(spec.resize, exact=True))
+    assert spec.frames is not None
+    exact = replace(spec, audio=None, frames=spec.frames.exactly())
     other, pixels, pixels_exact, sounds = [], [], [], []
     for path in paths:
         theirs, ours = read_reference(path, StageClock()), read_in_stages(path, spec, StageClock())

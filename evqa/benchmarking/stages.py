@@ -37,7 +37,7 @@ def read_in_stages(path: Path, spec: ClipSpec, clock: Clock) -> StagedClip:
         with clock("open"):
             container = stack.enter_context(open_container(budget))
             if spec.frames is not None and (stream := choose_video(container)) is not None:
-                video = Track(stream, horizon_seconds=spec.frames.horizon_seconds)
+                video = Track(stream, horizon_seconds=spec.frames.sampling.horizon_seconds)
             if spec.audio is not None:
                 sounds = audio_tracks(container, spec.audio)
             demux(container, [*([] if video is None else [video]), *sounds], budget)
@@ -51,7 +51,7 @@ def _pictures(track: Track, spec: ClipSpec, budget: Budget, clock: Clock) -> tup
     with clock("open"):
         reader = PacketFrames(track, budget)
         end, fps = reader.end_seconds, reader.average_fps
-        numbers = spec.frames.choose(reader.seconds_N, end_seconds=end, average_fps=fps)
+        numbers = spec.frames.sampling.choose(reader.seconds_N, end_seconds=end, average_fps=fps)
         numbers = [min(number, len(reader.seconds_N) - 1) for number in numbers]
     resized: dict[int, Tensor] = {}
     shots = iter(reader.frames(sorted(set(numbers))))
@@ -61,7 +61,7 @@ def _pictures(track: Track, spec: ClipSpec, budget: Budget, clock: Clock) -> tup
         if shot is None:
             break
         with clock("resize"):
-            resized[shot.number] = spec.resize.apply(torch.from_numpy(shot.rgb_HWC))
+            resized[shot.number] = spec.frames.resize.apply(torch.from_numpy(shot.rgb_HWC))
     with clock("resize"):
         return numbers, torch.stack([resized[number] for number in numbers])
 

@@ -28,12 +28,12 @@ _BAND_BYTES = 2
 def look_of(path: Path, limits: Limits) -> str:
     """Return the look of a video, 216 bits as hexadecimal text, or NO_LOOK. Raises MediaError."""
     # Here, because torch takes seconds to import and most processes that look into files do not need it.
-    from evqa.media.clip import ClipSpec, read_clip
+    from evqa.media.clip import ClipSpec, FrameStream, read_clip
     from evqa.media.resize import Resize
     from evqa.media.sampling import FrameSampling
 
-    frames, resize = FrameSampling(policy="uniform", count=3), Resize(mode="square", size=9)
-    frames_FHWC = read_clip(path, ClipSpec(frames=frames, resize=resize, limits=limits)).frames_FHWC
+    stream = FrameStream(sampling=FrameSampling(policy="uniform", count=3), resize=Resize(mode="square", size=9))
+    frames_FHWC = read_clip(path, ClipSpec(frames=stream, limits=limits)).frames_FHWC
     assert frames_FHWC is not None
     grey_FHW = frames_FHWC.float().mean(-1)
     contrasts_F = grey_FHW.amax((1, 2)) - grey_FHW.amin((1, 2))

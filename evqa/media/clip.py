@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from av.container import InputContainer
 from torch import Tensor
@@ -23,32 +22,14 @@ from evqa.media.limits import Budget, Limits
 from evqa.media.packets import PacketFrames, open_codec
 from evqa.media.pictures import Pictures, take_pictures
 from evqa.media.reader import UnreadableError
-from evqa.media.resize import Resize
-from evqa.media.sampling import FrameSampling
 from evqa.media.sound import Sound
+from evqa.media.spec import ClipSpec, FrameStream, described
 from evqa.types import SAMPLE_RATE_HZ, Clip
 
-__all__ = ["ClipSpec", "Limits", "read_clip"]
+__all__ = ["ClipSpec", "FrameStream", "Limits", "described", "read_clip"]
 
 _NOTICEABLE_SECONDS = 0.1  # a shorter lack of sound is not worth a sentence
 _NOTICEABLE_SHIFT_SECONDS = 0.25
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipSpec:
-    """What to read from a media file. Everything but `limits` changes pixels or samples.
-
-    frames / audio: None reads no picture / no sound.
-    audio_as: the sound as samples, or as filter bank (then the Clip carries no samples).
-    reader: packets (exact and fast), or decord with packets where decord fails.
-    """
-
-    frames: FrameSampling | None = None
-    audio: AudioWindow | None = None
-    resize: Resize = field(default_factory=Resize)
-    audio_as: Literal["waveform", "fbank"] = "waveform"
-    reader: Literal["packets", "decord"] = "packets"
-    limits: Limits = field(default_factory=Limits)
 
 
 def read_clip(path: Path, spec: ClipSpec) -> Clip:
@@ -85,7 +66,7 @@ def _read_container(container: InputContainer, budget: Budget, spec: ClipSpec) -
     damage = demux(container, tracks, budget) if tracks else None
     clip = Clip(missing=(damage,) if damage else ())
     if spec.frames is not None and video is not None:
-        pictures = pictures or take_pictures(PacketFrames(video, budget), spec.frames, spec.resize, budget)
+        pictures = pictures or take_pictures(PacketFrames(video, budget), spec.frames, budget)
         clip = _with_pictures(clip, pictures)
     if spec.audio is None:
         return clip
@@ -101,7 +82,7 @@ def _video_track(container: InputContainer, budget: Budget, spec: ClipSpec) -> T
     stream = choose_video(container)
     if stream is None:
         budget.refuse("has no video track; give a video, or use modal=a")
-    return Track(stream, horizon_seconds=spec.frames.horizon_seconds)
+    return Track(stream, horizon_seconds=spec.frames.sampling.horizon_seconds)
 
 
 def audio_tracks(container: InputContainer, window: AudioWindow) -> list[Track]:
@@ -130,7 +111,7 @@ def _decord_pictures(video: Track | None, budget: Budget, spec: ClipSpec) -> Pic
         return None
     open_codec(video.stream, budget)  # for its checks of the declared size
     try:
-        return take_pictures(DecordFrames(budget), spec.frames, spec.resize, budget)
+        return take_pictures(DecordFrames(budget), spec.frames, budget)
     except UnreadableError:
         return None
 

@@ -15,6 +15,7 @@ from evqa.media.limits import Budget
 from evqa.media.reader import FrameReader, Shot, UnfitVideoError
 from evqa.media.resize import Resize, bicubic
 from evqa.media.sampling import FrameSampling
+from evqa.media.spec import FrameStream
 
 _NOTICEABLE_SECONDS = 0.1  # a shorter lack is not worth a sentence
 
@@ -33,7 +34,7 @@ class Pictures:
     notes: tuple[str, ...]
 
 
-def take_pictures(reader: FrameReader, sampling: FrameSampling, resize: Resize, budget: Budget) -> Pictures:
+def take_pictures(reader: FrameReader, stream: FrameStream, budget: Budget) -> Pictures:
     """Choose, decode and resize; every frame is resized as it comes, so that one native frame is held at a time.
 
     Raises:
@@ -42,8 +43,8 @@ def take_pictures(reader: FrameReader, sampling: FrameSampling, resize: Resize, 
     if not reader.seconds_N:
         budget.refuse("has a video track without a single picture; it is cut off or damaged")
     try:
-        numbers = _choose(reader, sampling)
-        shots = {shot.number: _resized(shot, resize) for shot in reader.frames(sorted(set(numbers)))}
+        numbers = _choose(reader, stream.sampling)
+        shots = {shot.number: _resized(shot, stream.resize) for shot in reader.frames(sorted(set(numbers)))}
     except UnfitVideoError as error:
         budget.refuse(str(error))
     if not shots:
@@ -54,7 +55,7 @@ def take_pictures(reader: FrameReader, sampling: FrameSampling, resize: Resize, 
         frames_FHWC=torch.stack(frames),
         seconds_F=torch.tensor(seconds, dtype=torch.float64),
         start_seconds=reader.start_seconds,
-        notes=(*reader.notes, *_shortage(reader, sampling, numbers)),
+        notes=(*reader.notes, *_shortage(reader, stream.sampling, numbers)),
     )
 
 

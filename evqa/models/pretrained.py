@@ -255,14 +255,14 @@ class PretrainedModel(Model):
         clip, patches = self.preparer.clip, self.patches
         if clip.frames is None:
             return {}
-        between = seconds_between(clip.frames)
+        between = seconds_between(clip.frames.sampling)
         per_grid = self.preparer.timing.seconds_per_grid
         if per_grid is None and between is not None:
             per_grid = between * patches.temporal
-        budget = {"min_pixels": clip.resize.min_pixels, "max_pixels": clip.resize.max_pixels}
+        budget = {"min_pixels": clip.frames.resize.min_pixels, "max_pixels": clip.frames.resize.max_pixels}
         return {
             "video_processor_type": "Qwen2VLVideoProcessor",
-            "size": {"shortest_edge": clip.resize.min_pixels, "longest_edge": clip.resize.max_pixels},
+            "size": {"shortest_edge": clip.frames.resize.min_pixels, "longest_edge": clip.frames.resize.max_pixels},
             **budget,
             **{"patch_size": patches.size, "temporal_patch_size": patches.temporal, "merge_size": patches.merge},
             **{"image_mean": list(patches.mean), "image_std": list(patches.std)},

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
 from evqa.models.patches import Patches
@@ -104,7 +104,10 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
             pad=chat.token("<|VIDEO|>", configured=config.video_token_id),
         )
         self.preparer = QwenPreparer(
-            ClipSpec(frames=options.frames, audio=options.audio, resize=self.patches.resize(min_pixels, max_pixels)),
+            ClipSpec(
+                frames=FrameStream.of(options.frames, resize=self.patches.resize(min_pixels, max_pixels)),
+                audio=options.audio,
+            ),
             chat=chat,
             patches=self.patches,
             video=video,
@@ -130,7 +133,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip; a window without an end counts as its `seconds`."""
         frames = self.preparer.clip.frames
-        picture = self.patches.tokens_of_clip(frames.count, self.preparer.clip.resize) if frames else 0
+        picture = self.patches.tokens_of_clip(frames.sampling.usual_count, frames.resize) if frames else 0
         audio = self.preparer.clip.audio
         return {"picture": picture, "sound": num_audio_tokens(int(audio.seconds * 100)) if audio else 0}
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from torch import Tensor
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
 from evqa.models.patches import Patches
@@ -59,7 +59,11 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
         super().__init__(kind, config, found, chat, options=options)
         self.patches = Patches.of(config.vision_config)
         self.preparer = QwenPreparer(
-            ClipSpec(frames=options.frames, resize=self.patches.resize(min_pixels, max_pixels, exact=exact_pixels)),
+            ClipSpec(
+                frames=FrameStream.of(
+                    options.frames, resize=self.patches.resize(min_pixels, max_pixels, exact=exact_pixels)
+                )
+            ),
             chat=chat,
             patches=self.patches,
             video=vision_marks(chat, pad=config.video_token_id),
@@ -75,7 +79,7 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""
         frames = self.preparer.clip.frames
-        picture = self.patches.tokens_of_clip(frames.count, self.preparer.clip.resize) if frames else 0
+        picture = self.patches.tokens_of_clip(frames.sampling.usual_count, frames.resize) if frames else 0
         return {"picture": picture}
 
     def idle_media(self, inputs: Inputs) -> Tensor | None:

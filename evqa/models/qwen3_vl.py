@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
 from evqa.models.patches import Patches
@@ -53,7 +53,7 @@ class Qwen3VL(PretrainedModel):
         half = (0.5, 0.5, 0.5)
         self.patches = Patches.of(config.vision_config, mean=half, std=half)
         self.preparer = QwenPreparer(
-            ClipSpec(frames=options.frames, resize=self.patches.resize(min_pixels, max_pixels)),
+            ClipSpec(frames=FrameStream.of(options.frames, resize=self.patches.resize(min_pixels, max_pixels))),
             chat=chat,
             patches=self.patches,
             video=vision_marks(chat, pad=config.video_token_id),
@@ -72,14 +72,14 @@ class Qwen3VL(PretrainedModel):
         if not settings or self.preparer.clip.frames is None:
             return {}
         del settings["min_pixels"], settings["max_pixels"]
-        frames = self.preparer.clip.frames.count
+        frames = self.preparer.clip.frames.sampling.usual_count
         size = {edge: pixels * frames for edge, pixels in settings["size"].items()}
         return settings | {"video_processor_type": "Qwen3VLVideoProcessor", "size": size}
 
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""
         frames = self.preparer.clip.frames
-        picture = self.patches.tokens_of_clip(frames.count, self.preparer.clip.resize) if frames else 0
+        picture = self.patches.tokens_of_clip(frames.sampling.usual_count, frames.resize) if frames else 0
         return {"picture": picture}
 
     def idle_media(self, inputs: Inputs) -> Tensor | None:

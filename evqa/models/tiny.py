@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.resize import Resize
 from evqa.models.base import BuildOptions, Cost, Model, Preparer
 from evqa.models.padded import PaddedOutput
@@ -183,9 +183,8 @@ class Tiny(Model):
         self.width = width
         self.options = options
         spec = ClipSpec(
-            frames=options.frames,
+            frames=FrameStream.of(options.frames, resize=Resize(mode=resize, size=image_size)),
             audio=options.audio,
-            resize=Resize(mode=resize, size=image_size),
             audio_as="fbank",
         )
         self.preparer = TinyPreparer(spec, max_bytes=max_bytes)
@@ -215,7 +214,7 @@ class Tiny(Model):
         frames, audio = self.options.frames, self.options.audio
         tokens = {
             "text": 100,
-            "picture": frames.count if frames else 0,
+            "picture": frames.usual_count if frames else 0,
             "sound": int(audio.seconds * 100 / ROWS_PER_TOKEN) if audio else 0,
         }
         return Cost(tokens=tokens, num_layers=len(self.trunk.layers), width=self.width, mlp_width=4 * self.width)

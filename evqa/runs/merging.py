@@ -22,6 +22,7 @@ from evqa.files.refusals import placed
 from evqa.files.terminal import terminal
 from evqa.files.whole import write_whole
 from evqa.heads.base import Head
+from evqa.media.clip import described
 from evqa.media.sampling import FrameSampling
 from evqa.models.hub import HEAD_FILE
 from evqa.models.published import LICENSES
@@ -112,6 +113,7 @@ def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
     config = {name: OmegaConf.to_container(run.config[name], resolve=False) for name in EXPORTED_NODES}
     model = run.scorer.model
     base, revision = _base(model.base_name())
+    frames = model.preparer.clip.frames
     terms, terms_name = LICENSES.get(base, (None, None))
     return {
         "evqa": __version__,
@@ -124,8 +126,8 @@ def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
         "use": model.how_to_load(),
         "versions": {name: metadata.version(name) for name in VERSIONED},
         "label": dataclasses.asdict(run.module.scale),
-        "clip": dataclasses.asdict(model.preparer.clip),
-        "frame_seconds": _frame_seconds(model.preparer.clip.frames),
+        "clip": described(model.preparer.clip),
+        "frame_seconds": _frame_seconds(None if frames is None else frames.sampling),
         "prompt": dataclasses.asdict(run.scorer.prompt),
         "config": config | {"model": _portable(run.config.model)},
     }

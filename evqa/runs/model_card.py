@@ -101,7 +101,7 @@ def _inputs(about: dict[str, Any]) -> str:
 Another reading of the media than this is another scorer.
 
 * Frames: {frames}
-* Resizing: {_listed(clip["resize"])}{_grid(about)}
+* Resizing: {_listed(clip["resize"]) if clip["resize"] else "none"}{_grid(about)}
 * Sound: {audio}
 * Question: {json.dumps(about["prompt"]["question"], ensure_ascii=False)}; absent texts are
   {json.dumps(about["prompt"]["missing"], ensure_ascii=False)}

@@ -15,7 +15,7 @@ from evqa.config.environment import hidden
 from evqa.config.saved import checked_saved
 from evqa.errors import CheckpointError, ConfigError, RunError
 from evqa.files.terminal import terminal
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, described
 from evqa.training.build import Scorer, build, build_datamodule, build_module, build_scorer
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.datamodule import ScoreDataModule
@@ -144,9 +144,11 @@ def tell_only_read(config: DictConfig, key: str) -> bool:
 
 def _check_preprocessing(file: Path, state: dict[str, Any], scorer: Scorer) -> None:
     """Refuse to score with another reading of the media than the weights were trained with."""
-    here, there = dataclasses.asdict(scorer.model.preparer.clip), dict(state[METADATA]["clip"])
+    here, there = described(scorer.model.preparer.clip), dict(state[METADATA]["clip"])
     for spec in (here, there):
         del spec["limits"], spec["reader"]  # they decide on failures, not on pixels
+        if spec["frames"] is None:
+            spec["resize"] = None  # older checkpoints state one, although it changes nothing
     if here != there:
         changed = sorted(name for name in here if here[name] != there.get(name))
         raise CheckpointError(

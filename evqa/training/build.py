@@ -23,7 +23,7 @@ from evqa.errors import ConfigError, EvqaError
 from evqa.heads.base import Head
 from evqa.heads.regression import RegressionHead
 from evqa.media.cache import CachedReader
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, described
 from evqa.models.base import BuildOptions, Model
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import seed_of
@@ -113,7 +113,7 @@ def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> Score
         schedule=build(config.schedule),
         metadata={
             "config": OmegaConf.to_yaml(config),
-            "clip": dataclasses.asdict(scorer.model.preparer.clip),
+            "clip": described(scorer.model.preparer.clip),
             "base": hidden(scorer.model.base_name()),
         },
         max_failures=build_batch_settings(config).max_failures,

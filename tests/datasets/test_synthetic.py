@@ -10,7 +10,7 @@ from evqa.datasets.scenes import GRADED_WORDS, choose_words, draw_frames, make_s
 from evqa.datasets.synthetic import SHARES, Synthetic, draw_factors, mix_label, scenes_of
 from evqa.errors import ConfigError
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 
@@ -81,7 +81,8 @@ def test_the_same_seed_gives_the_same_bytes(data: Synthetic, tmp_path: Path) -> 
 
 def test_the_clips_have_picture_and_sound(data: Synthetic) -> None:
     spec = ClipSpec(
-        frames=FrameSampling(policy="uniform", count=4), audio=AudioWindow(policy="whole"), resize=Resize(size=64)
+        frames=FrameStream(sampling=FrameSampling(policy="uniform", count=4), resize=Resize(size=64)),
+        audio=AudioWindow(policy="whole"),
     )
     clip = read_clip(data.load().splits["train"][0].paths[0], spec)
     assert clip.frames_FHWC is not None

@@ -19,7 +19,7 @@ from evqa.errors import MediaError
 from evqa.media import cache
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheError, CacheSettings
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.decoding import decode_isolated
 from evqa.media.encode import write_clip
 from evqa.media.filling import estimate, fill
@@ -31,11 +31,17 @@ from evqa.media.store.record import decode, encode
 from evqa.types import Clip
 
 FRAMES, AUDIO = FrameSampling(count=4, seconds=2.0), AudioWindow(seconds=2.0)
-SPEC = ClipSpec(frames=FRAMES, audio=AUDIO, resize=Resize(size=64))
+
+
+def resized(**how) -> ClipSpec:
+    return ClipSpec(frames=FrameStream(sampling=FRAMES, resize=Resize(**how)), audio=AUDIO)
+
+
+SPEC = resized(size=64)
 SPECS = {
     "square": SPEC,
-    "pad": dataclasses.replace(SPEC, resize=Resize(mode="pad", size=64)),
-    "native": dataclasses.replace(SPEC, resize=Resize(mode="native")),
+    "pad": resized(mode="pad", size=64),
+    "native": resized(mode="native"),
     "filter bank": dataclasses.replace(SPEC, audio_as="fbank"),
     "sound": dataclasses.replace(SPEC, frames=None),
     "picture": dataclasses.replace(SPEC, audio=None),
@@ -170,7 +176,7 @@ def test_equal_specifications_share_their_clips() -> None:
 
 
 def test_pad_mode_stores_only_the_picture(videos: list[Path], settings: CacheSettings) -> None:
-    spec = dataclasses.replace(SPEC, audio=None, resize=Resize(mode="pad", size=256))
+    spec = dataclasses.replace(resized(mode="pad", size=256), audio=None)
     CachedReader(settings, spec).read(videos[0])
     picture = 4 * 256 * 128 * 3
     assert picture < shards(settings)[0].stat().st_size < 1.1 * picture
@@ -308,7 +314,7 @@ def test_threads_may_share_a_reader(videos: list[Path], settings: CacheSettings)
 
 
 def test_frames_may_be_changed_without_changing_the_cache(videos: list[Path], settings: CacheSettings) -> None:
-    spec = dataclasses.replace(SPEC, resize=Resize(size=512))  # large enough for memory that is used again
+    spec = resized(size=512)  # large enough for memory that is used again
     reader, expected = CachedReader(settings, spec), read_clip(videos[0], spec)
     kept = [reader.read(videos[0]) for _ in range(3)]
     reader.read(videos[0]).frames_FHWC.zero_()

@@ -21,7 +21,7 @@ import torch
 from evqa.media import cache
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheSettings
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.encode import write_clip
 from evqa.media.filling import fill
 from evqa.media.resize import Resize
@@ -29,7 +29,10 @@ from evqa.media.sampling import FrameSampling
 from evqa.media.store.claims import try_claim
 from evqa.types import Clip
 
-SPEC = ClipSpec(frames=FrameSampling(count=4, seconds=1.0), audio=AudioWindow(seconds=1.0), resize=Resize(size=64))
+SPEC = ClipSpec(
+    frames=FrameStream(sampling=FrameSampling(count=4, seconds=1.0), resize=Resize(size=64)),
+    audio=AudioWindow(seconds=1.0),
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 
 from evqa.machine.isolated import map_isolated
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 
@@ -30,8 +30,8 @@ CASES = {
     "04_avi_null_frames_h264.avi": (8.633 - 0.067, 0),  # the container counts from the first packet's decoding
     "05_empty_default_audio.mkv": (3.9, 64_645),
 }
-LAST = ClipSpec(frames=FrameSampling(policy="fps", fps=10.0, count=200), resize=Resize(size=32))
-EVENLY = ClipSpec(frames=FrameSampling(policy="uniform", count=12), resize=Resize(mode="native"))
+LAST = ClipSpec(frames=FrameStream(sampling=FrameSampling(policy="fps", fps=10.0, count=200), resize=Resize(size=32)))
+EVENLY = ClipSpec(frames=FrameStream(sampling=FrameSampling(policy="uniform", count=12), resize=Resize(mode="native")))
 SOUND = ClipSpec(audio=AudioWindow(policy="whole"))
 
 

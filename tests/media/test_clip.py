@@ -18,7 +18,7 @@ from evqa.errors import MediaError
 from evqa.media import container
 from evqa.media.audio import AudioWindow
 from evqa.media.audio_file import fft_resample, published_file_fbank
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.container import check_storage
 from evqa.media.fbank import sound_fbank
 from evqa.media.limits import Budget, Limits
@@ -27,7 +27,8 @@ from evqa.media.sampling import FrameSampling
 from evqa.types import Clip
 
 TWO_SECONDS = ClipSpec(
-    frames=FrameSampling(count=4, seconds=2.0), audio=AudioWindow(seconds=2.0), resize=Resize(size=32)
+    frames=FrameStream(sampling=FrameSampling(count=4, seconds=2.0), resize=Resize(size=32)),
+    audio=AudioWindow(seconds=2.0),
 )
 
 
@@ -82,7 +83,12 @@ def test_where_decord_fails_packets_take_over(make_video, damage, capfd):
 
 def test_what_is_missing_is_said_in_sentences(make_video):
     short = make_video(seconds=[0.0, 0.1, 0.2], tone_seconds=0.3)
-    assert read_clip(short, dataclasses.replace(TWO_SECONDS, frames=FrameSampling(), audio=AudioWindow())).missing == (
+    assert read_clip(
+        short,
+        dataclasses.replace(
+            TWO_SECONDS, frames=FrameStream(sampling=FrameSampling(), resize=Resize(size=32)), audio=AudioWindow()
+        ),
+    ).missing == (
         "the video lasts 0.3 s, shorter than the 8 s asked for",
         "different frames: 3 of the 8 asked for, the others are repeats",
         "the sound lasts 0.3 s, shorter than the 8 s asked for",
@@ -127,7 +133,7 @@ def test_a_sound_without_picture_is_enough_only_where_no_frames_are_asked_for(tm
 
 def test_a_video_that_exact_sampling_cannot_serve_is_refused_with_what_to_do(make_video):
     path = make_video("slow.mkv", seconds=[0.0, 4.0, 8.0, 12.0])
-    spec = ClipSpec(frames=FrameSampling(policy="fps", fps=60.0, exact=True))
+    spec = ClipSpec(frames=FrameStream(sampling=FrameSampling(policy="fps", fps=60.0, exact=True)))
     with pytest.raises(
         MediaError, match=r"has [\d.]+ frames a second, which exact sampling at 60 a second cannot divide"
     ):
@@ -157,7 +163,9 @@ def test_reading_the_first_seconds_gives_the_start_of_the_whole(make_video):
 def test_a_picture_that_changes_its_size_and_time_stamps_that_start_again_are_read_through(make_video):
     small, large = make_video("small.ts", size=(64, 48)), make_video("large.ts", size=(128, 96))
     small.write_bytes(small.read_bytes() + large.read_bytes())
-    clip = read_clip(small, ClipSpec(frames=FrameSampling(policy="uniform"), resize=Resize(mode="native")))
+    clip = read_clip(
+        small, ClipSpec(frames=FrameStream(sampling=FrameSampling(policy="uniform"), resize=Resize(mode="native")))
+    )
     assert clip.frames_FHWC.shape == (8, 48, 64, 3)
     corner = clip.frames_FHWC[:, :6, :8].float().mean((1, 2, 3))
     assert (corner[:4].diff() > 5).all()

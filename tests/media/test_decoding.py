@@ -17,7 +17,7 @@ from evqa.machine import isolated
 from evqa.media import decoding
 from evqa.media.audio import AudioWindow
 from evqa.media.cache import CachedReader, CacheSettings
-from evqa.media.clip import ClipSpec, Limits, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, Limits, read_clip
 from evqa.media.encode import write_clip
 from evqa.media.filling import fill
 from evqa.media.resize import Resize
@@ -25,7 +25,10 @@ from evqa.media.sampling import FrameSampling
 from tests.media import deadly
 from tests.media.test_cache import assert_same
 
-SPEC = ClipSpec(frames=FrameSampling(count=4, seconds=1.0), audio=AudioWindow(seconds=1.0), resize=Resize(size=32))
+SPEC = ClipSpec(
+    frames=FrameStream(sampling=FrameSampling(count=4, seconds=1.0), resize=Resize(size=32)),
+    audio=AudioWindow(seconds=1.0),
+)
 REMEMBERED = {"segv", "abort", "exit"}  # the file's fault; the rest may be the machine's
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from evqa.machine.isolated import map_isolated
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.probe import probe
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
@@ -23,7 +23,10 @@ NUM_FILES = int(os.environ.get("EVQA_FUZZ", "60"))
 SECONDS = 20.0
 MOST_BYTES = 1 << 20  # a larger original would only make the test slow
 SENTENCE = re.compile(r"(is|has|cannot|could|took) [^\[\]]+")
-SPEC = ClipSpec(frames=FrameSampling(policy="uniform"), audio=AudioWindow(policy="whole"), resize=Resize(size=32))
+SPEC = ClipSpec(
+    frames=FrameStream(sampling=FrameSampling(policy="uniform"), resize=Resize(size=32)),
+    audio=AudioWindow(policy="whole"),
+)
 
 
 def read(path: Path) -> tuple[int, tuple[str, ...]]:

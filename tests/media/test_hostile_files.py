@@ -15,13 +15,13 @@ import pytest
 
 from evqa.errors import MediaError
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.limits import Limits
 from evqa.media.probe import probe
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 
-SPEC = ClipSpec(frames=FrameSampling(), audio=AudioWindow(), resize=Resize(size=32))
+SPEC = ClipSpec(frames=FrameStream(sampling=FrameSampling(), resize=Resize(size=32)), audio=AudioWindow())
 SECONDS, MEBIBYTES = 20, 2048
 
 # Reads every file named on the command line under a limit of 2 GiB of memory; one JSON line a file.
@@ -30,12 +30,12 @@ import json, resource, sys, time
 from pathlib import Path
 from evqa.errors import MediaError
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.sampling import FrameSampling
 resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
 for path in sys.argv[1:]:
     for policy, window in (("first_n_seconds", "first_n_seconds"), ("uniform", "whole")):
-        spec = ClipSpec(frames=FrameSampling(policy=policy), audio=AudioWindow(policy=window))
+        spec = ClipSpec(frames=FrameStream(sampling=FrameSampling(policy=policy)), audio=AudioWindow(policy=window))
         start = time.monotonic()
         try:
             clip = read_clip(Path(path), spec)
@@ -120,7 +120,7 @@ def test_names_that_look_like_options_or_addresses_are_just_names(make_video, tm
 
 
 def limited(**limits: float) -> ClipSpec:
-    return ClipSpec(frames=FrameSampling(), audio=AudioWindow(), limits=Limits(**limits))
+    return ClipSpec(frames=FrameStream(sampling=FrameSampling()), audio=AudioWindow(), limits=Limits(**limits))
 
 
 def test_limits_are_kept_and_named(make_video):

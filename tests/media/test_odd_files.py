@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.probe import probe
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
@@ -88,7 +88,9 @@ KINDS: dict[str, tuple[Callable[[Path], Path], Shown]] = {
 def test_every_picture_is_shown_at_its_own_time(kind, tmp_path: Path):
     make, pictures = KINDS[kind]
     path = make(tmp_path)
-    spec = ClipSpec(frames=FrameSampling(policy="uniform", count=24), resize=Resize(mode="native"))
+    spec = ClipSpec(
+        frames=FrameStream(sampling=FrameSampling(policy="uniform", count=24), resize=Resize(mode="native"))
+    )
     clip = read_clip(path, spec)
     numbers = clip.frames_FHWC[:, 4:10, 4:14].float().mean((1, 2, 3)) - 16  # see `conftest.picture`
     for time, shown in zip(clip.seconds_F.tolist(), numbers.tolist(), strict=True):

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.probe import probe
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 from tests.media.odd_files import plain, set_matrix
 
 ONE = 1 << 16
-SPEC = ClipSpec(frames=FrameSampling(count=2, seconds=1.0), resize=Resize(mode="native"))
+SPEC = ClipSpec(frames=FrameStream(sampling=FrameSampling(count=2, seconds=1.0), resize=Resize(mode="native")))
 # (a, b, c, d) of the matrix (a b 0; c d 0; 0 0 1): a point (x, y) of the picture is shown at (ax + cy, bx + dy)
 ORIENTATIONS: dict[tuple[int, int, int, int], Callable[[np.ndarray], np.ndarray]] = {
     (1, 0, 0, 1): lambda picture: picture,

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.fbank import padded_fbank
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
@@ -28,7 +28,9 @@ WHOLE = AudioWindow(policy="whole")
 
 
 def native(policy: str) -> ClipSpec:
-    return ClipSpec(frames=FrameSampling(policy=policy, exact=True), audio=WHOLE, resize=Resize(mode="native"))
+    return ClipSpec(
+        frames=FrameStream(sampling=FrameSampling(policy=policy, exact=True), resize=Resize(mode="native")), audio=WHOLE
+    )
 
 
 def test_frames_and_sound_equal_the_published_readers_on_every_file(media: Path):

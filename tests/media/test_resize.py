@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.resize import PAD_COLOUR, Resize, pad_to_square
 from evqa.media.sampling import FrameSampling
 
@@ -45,7 +45,10 @@ def test_exact_pixels_are_the_published_ones(golden: Path):
                 continue
             for exact, tolerance in ((True, 0.0), (False, 2.0)):
                 resize = Resize(mode=mode, size=56, exact=exact)
-                clip = read_clip(video, ClipSpec(frames=FrameSampling(policy="uniform", exact=True), resize=resize))
+                clip = read_clip(
+                    video,
+                    ClipSpec(frames=FrameStream(sampling=FrameSampling(policy="uniform", exact=True), resize=resize)),
+                )
                 found = ((clip.frames_FHWC / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
                 distance = (found - torch.from_numpy(stored[key])).abs().max().item() * 127.5
                 assert distance <= tolerance + 1e-4, (video.name, mode, exact)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evqa.errors import ConfigError
+from evqa.media.reader import UnfitVideoError
 from evqa.media.sampling import FrameSampling, exact_numbers
 
 POLICIES = ("first_n_seconds", "uniform", "fps", "fps_first_half")
@@ -152,3 +154,97 @@ def test_impossible_settings_are_refused_together():
         "frames.seconds is 0.0; it must be greater than 0.",
         "frames.fps is -1.0; it must be greater than 0.",
     ]
+
+
+# ---- as many frames as the clip has to give
+
+
+def test_each_second_shows_what_is_on_display_at_each_whole_second_whatever_the_frame_rate():
+    sampling = FrameSampling(policy="each_second")
+    steady = [i / 12.5 for i in range(40)]  # 3.2 s
+    assert choose(sampling, steady, fps=12.5) == [0, 12, 25, 37]
+    assert choose(replace(sampling, whole_seconds=True), steady, fps=12.5) == [0, 12, 25]
+    slow = [0.0, 2.5, 2.6]  # the first picture stays for 2.5 s
+    assert choose(sampling, slow, end=4.0) == [0, 0, 0, 2]
+    assert choose(sampling, [0.0], end=0.0) == [0]  # a still image
+    assert choose(sampling, [round(i / 30, 3) for i in range(60)], end=2.0) == [0, 30]
+
+
+def test_each_second_exactly_is_the_published_arithmetic(vqa2):
+    for row in json.loads((vqa2 / "tables.json").read_text())["key_frame_indices"]:
+        seconds_N = [i / row["avg_fps"] for i in range(row["num_frames"])]
+        scoring = FrameSampling(policy="each_second", exact=True)
+        assert choose(scoring, seconds_N, fps=row["avg_fps"]) == row["interpreting"], row
+        if row["conversation"]:
+            training = replace(scoring, whole_seconds=True)
+            assert choose(training, seconds_N, fps=row["avg_fps"]) == row["conversation"], row
+        motion = FrameSampling(policy="all", multiple_of=4, exact=True)
+        if row["num_motion_frames"]:
+            assert choose(motion, seconds_N) == list(range(row["num_motion_frames"])), row
+
+
+def test_frames_of_the_published_cases_are_chosen(vqa2):
+    for name, case in json.loads((vqa2 / "cases.json").read_text()).items():
+        if "motion_frame_indices" not in case:
+            continue
+        stride = 8 if case["protocol"] == "ugc_first_release" else 1
+        seconds_N = [i / case["fps"] for i in range(case["num_raw_frames"])]
+        motion = FrameSampling(policy="all", stride=stride, multiple_of=4, exact=True)
+        assert choose(motion, seconds_N) == case["motion_frame_indices"], name
+        keys = FrameSampling(policy="each_second", exact=True)
+        assert choose(keys, seconds_N, fps=case["fps"]) == case["key_frame_indices"], name
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "exact", "expected"),
+    [(57, True, [0, 8, 16, 24]), (57, False, list(range(0, 64, 8))), (63, True, [0, 8, 16, 24])],
+)
+def test_all_takes_a_last_incomplete_stride_unless_it_is_exact(num_frames, exact, expected):
+    sampling = FrameSampling(policy="all", stride=8, multiple_of=4, exact=exact)
+    assert choose(sampling, [i / 30 for i in range(num_frames)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("how", "num_frames", "sentence"),
+    [
+        (
+            {"policy": "all", "at_most": 100},
+            300,
+            "has 300 frames to take (policy all of 300), more than the 100 allowed; raise its stride or at_most, or "
+            "cut the video",
+        ),
+        (
+            {"policy": "each_second", "at_most": 9},
+            300,
+            "has 10 frames to take (policy each_second of 300), more than the 9 allowed; raise its at_most, or cut the "
+            "video",
+        ),
+        (
+            {"policy": "all", "multiple_of": 4},
+            3,
+            "has too few frames (3) for policy all with stride 1 and multiple_of 4, which can take none; lower them, "
+            "or give a longer video",
+        ),
+        (
+            {"policy": "each_second", "whole_seconds": True},
+            3,
+            "is shorter than a second, so that policy each_second has no whole second to take; use whole_seconds=false",
+        ),
+    ],
+)
+def test_too_many_frames_or_none_are_refused_and_never_cut(how, num_frames, sentence):
+    with pytest.raises(UnfitVideoError) as caught:
+        choose(FrameSampling(**how), [i / 30 for i in range(num_frames)])
+    assert str(caught.value) == sentence
+
+
+def test_exact_seconds_need_a_frame_rate():
+    with pytest.raises(UnfitVideoError, match=r"has 0\.4 frames a second, .* use exact=false"):
+        choose(FrameSampling(policy="each_second", exact=True), [0.0, 2.5], fps=0.4)
+
+
+def test_the_usual_count_is_that_of_a_clip_of_the_seconds_named():
+    assert FrameSampling(count=5).usual_count == 5
+    assert FrameSampling(policy="each_second", seconds=9.5).usual_count == 10
+    assert FrameSampling(policy="each_second", seconds=9.5, whole_seconds=True).usual_count == 9
+    assert FrameSampling(policy="all", seconds=1.5, multiple_of=4).usual_count == 44

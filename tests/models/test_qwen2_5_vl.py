@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from evqa.errors import CheckpointError, ConfigError
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.sampling import FrameSampling
 from evqa.models.patches import CLIP_MEAN, CLIP_STD, Patches
 from evqa.models.pretrained import vision_marks
@@ -58,8 +58,10 @@ def paper():
     )
     return QwenPreparer(
         ClipSpec(
-            frames=frames,
-            resize=patches.resize(node["min_pixels"], node["max_pixels"], exact=node["exact_pixels"]),
+            frames=FrameStream(
+                sampling=frames,
+                resize=patches.resize(node["min_pixels"], node["max_pixels"], exact=node["exact_pixels"]),
+            )
         ),
         chat=chat,
         patches=patches,
@@ -281,7 +283,7 @@ def test_the_structure_is_built_without_weights_for_a_cost_card(twin):
     assert all(parameter.is_meta for parameter in model.parameters())
     load = model.cost_per_sample()
     assert (load.num_layers, load.width, load.mlp_width) == (2, 32, 48)
-    height, width = model.preparer.clip.resize.target_hw(854, 480)
+    height, width = model.preparer.clip.frames.resize.target_hw(854, 480)
     assert load.tokens["picture"] == 4 * (height // 28) * (width // 28)
 
 

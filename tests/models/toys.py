@@ -45,7 +45,7 @@ def samples(scorer, modal, *, learn):
     """Prepare samples of different lengths, in the size that the model asks for, one of them without media."""
     generator, items = torch.Generator().manual_seed(0), []
     spec = scorer.model.preparer.clip
-    height, width = spec.resize.target_hw(56, 84)
+    height, width = spec.frames.resize.target_hw(56, 84) if spec.frames else (56, 84)
     for index, (frames, seconds) in enumerate([(4, 0.5), (2, 1.3), (4, 0.9), (0, 0)]):
         shape = (frames, height, width, 3)
         seen = {

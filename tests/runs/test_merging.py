@@ -215,8 +215,9 @@ def test_an_export_keeps_the_bases_own_settings_but_for_what_the_training_change
     assert written["tokenizer_config.json"]["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert written["generation_config.json"] == {"top_p": 0.5}
     assert (tmp_path / "out/tokenizer.json").read_bytes() == (tmp_path / "base/tokenizer.json").read_bytes()
-    resize = run.scorer.model.preparer.clip.resize
-    frames = run.scorer.model.preparer.clip.frames.count if name == "qwen3_vl" else 1  # its budget is a whole clip's
+    stream = run.scorer.model.preparer.clip.frames
+    resize = stream.resize
+    frames = stream.sampling.count if name == "qwen3_vl" else 1  # its budget is a whole clip's
     video = written["video_preprocessor_config.json"]
     assert video["size"] == {"shortest_edge": resize.min_pixels * frames, "longest_edge": resize.max_pixels * frames}
     assert (video["fps"], video["seconds_per_grid"], video["do_sample_frames"]) == (1.0, 2.0, False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
 from typing import Any
 
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, described
 
 READER_VERSION = 2  # raise it with every change in evqa.media that changes a pixel or a sample
 
@@ -17,7 +16,7 @@ def describe(spec: ClipSpec, *, codec: str) -> str:
     """Return canonical JSON of the specification, the codec, and the versions of the reader and its decoder."""
     decoder = {"packets": "av", "decord": "decord"}[spec.reader]
     everything = {
-        "spec": _plain(dataclasses.asdict(spec)),
+        "spec": _plain(described(spec)),
         "codec": codec,
         "reader": READER_VERSION,
         "decoder": [decoder, importlib.metadata.version(decoder).split(".")[0]],

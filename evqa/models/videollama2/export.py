@@ -231,9 +231,9 @@ def run_settings(model: Videollama2) -> dict[str, Any]:
     `num_frames` decides how many frames the original samples; `image_aspect_ratio` is pad for grey bars. The length of
     its sound has no setting: it is always eight clips of 2 s, padded to 30 s.
     """
-    clip = model.preparer.clip
-    seen: dict[str, Any] = {"image_aspect_ratio": "pad" if clip.resize.mode == "pad" else "square"}
-    seen |= {} if clip.frames is None else {"num_frames": clip.frames.count}
+    frames = model.preparer.clip.frames
+    seen: dict[str, Any] = {"image_aspect_ratio": "pad" if frames and frames.resize.mode == "pad" else "square"}
+    seen |= {} if frames is None else {"num_frames": frames.sampling.count}
     return seen | {"tokenizer_model_max_length": model.chat.max_text_tokens}
 
 

@@ -19,7 +19,7 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
@@ -117,9 +117,10 @@ class Videollama2(Model):
             cuts_tail=exact,
         )
         spec = ClipSpec(
-            frames=options.frames,
+            frames=FrameStream.of(
+                options.frames, resize=Resize(mode=resize, size=self.dims.vision.image_size, exact=exact)
+            ),
             audio=options.audio,
-            resize=Resize(mode=resize, size=self.dims.vision.image_size, exact=exact),
             audio_as="fbank",
         )
         self.preparer = Videollama2Preparer(
@@ -231,7 +232,7 @@ class Videollama2(Model):
         words = self.chat.encode(turns, [[PLACEHOLDER]])
         counts = {"text": (len(words.ids) - 1) // self.source.bytes_per_token}
         if preparer.clip.frames is not None and self.mm_projector is not None:
-            num_frames = preparer.num_frames(preparer.clip.frames.count)
+            num_frames = preparer.num_frames(preparer.clip.frames.sampling.usual_count)
             counts["picture"] = self.mm_projector.num_tokens(num_frames, self.dims.vision.num_patches)
         if preparer.clip.audio is not None:
             counts["sound"] = preparer.longest_rows() // patch * (MEL_BINS // patch)

@@ -49,7 +49,8 @@ def load(name):
 
 def read(model, name, policy):
     """Read a file as the audio-visual model asks, with other sampling."""
-    frames = replace(model.preparer.clip.frames, policy=policy)
+    stream = model.preparer.clip.frames
+    frames = replace(stream, sampling=replace(stream.sampling, policy=policy))
     return read_clip(find(name), replace(model.preparer.clip, frames=frames))
 
 
