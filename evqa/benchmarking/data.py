@@ -21,11 +21,12 @@ from evqa.benchmarking.reports import DataReport, Row, Scaling
 from evqa.benchmarking.stages import read_in_stages
 from evqa.benchmarking.workers import Kind, Speed, compare_workers
 from evqa.media.audio import AudioWindow
-from evqa.media.cache import CachedReader, CacheSettings
+from evqa.media.cache import CachedReader
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.decoding import as_arrays
 from evqa.media.filling import fill
 from evqa.media.sampling import FrameSampling
+from evqa.media.store.settings import CacheSettings
 
 # What the published recipe reads, so that the reference path does the same work.
 PUBLISHED = ClipSpec(frames=FrameSampling(exact=True), audio=AudioWindow(policy="clips_8x2"), audio_as="fbank")

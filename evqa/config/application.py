@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
-    from evqa.config.compose import Composer
+    from evqa.config.composer import Composer
     from evqa.config.examine import Plan
 
 JobFunction = Callable[["DictConfig"], Any]
@@ -178,7 +178,7 @@ def _refuse_flag(message: str) -> NoReturn:
 def _start(application: Application, flags: argparse.Namespace) -> tuple[Composer, Hydra]:
     from hydra._internal.hydra import Hydra
 
-    from evqa.config.compose import open_configuration
+    from evqa.config.composer import open_configuration
 
     composer = open_configuration(
         flags.config_name or application.config_name,

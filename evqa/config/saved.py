@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config import environment
 from evqa.config.check import HYDRA, check, quoted_choices
-from evqa.config.compose import CompositionError, open_configuration
+from evqa.config.composer import CompositionError, open_configuration
 from evqa.config.examine import explain_failure
 from evqa.config.keys import must_be_added
 from evqa.config.nearest import suggestion

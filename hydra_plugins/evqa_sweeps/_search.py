@@ -8,16 +8,20 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.files.names import shown_lines
 
 from ._record import Outcome, only_driver, reason, run_folder, write
+from ._settings import SearchSettings
 from ._space import Axis, read_axis
 
 try:
@@ -28,9 +32,6 @@ try:
 except ImportError as error:
     raise MissingDependencyError("A search needs Optuna: pip install 'evqa[optuna]'.") from error
 
-if TYPE_CHECKING:
-    from .search import OptunaSweeper
-
 log = logging.getLogger("evqa.sweep")
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -38,10 +39,11 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 class Search:
     """One life of a search. The journal in the sweep's folder holds everything that the next life needs."""
 
-    def __init__(self, sweeper: OptunaSweeper) -> None:
-        self.settings, self.launcher, self.loader = sweeper, sweeper.launcher, sweeper.loader
-        self.config = sweeper.settings
-        self.folder = Path(str(self.config.hydra.sweep.dir))
+    def __init__(
+        self, settings: SearchSettings, *, launcher: Launcher, loader: ConfigLoader, config: DictConfig
+    ) -> None:
+        self.settings, self.launcher, self.loader = settings, launcher, loader
+        self.folder = Path(str(config.hydra.sweep.dir))
         self.journal = self.folder / "study.journal"
 
     def run(self, arguments: Sequence[str]) -> Outcome:
@@ -60,7 +62,7 @@ class Search:
 
     def read(self, arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
         """Separate what is searched from what is the same for all trials. Raises ConfigError without an axis."""
-        lines = [*(f"{key}={value}" for key, value in self.settings.params.items()), *arguments]
+        lines = [*(f"{key}={value}" for key, value in (self.settings.params or {}).items()), *arguments]
         overrides = OverridesParser.create(self.loader).parse_overrides(lines)
         last: dict[str, Override] = {override.get_key_element(): override for override in overrides}
         axes = [read_axis(override) for override in last.values() if override.is_sweep_override()]

@@ -15,7 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from evqa.config.compose import Composer, job_part
+from evqa.config.compose import job_part
+from evqa.config.composer import Composer
 from evqa.errors import ConfigError
 
 from ._record import Member, Outcome, only_driver, run_folder, summarise, write_members
