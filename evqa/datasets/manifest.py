@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evqa.datasets.copies import NO_LOOK, look_of
 from evqa.datasets.splits import Records
 from evqa.errors import FileError, MediaError
+from evqa.files.content import content_hash
 from evqa.files.names import shown
 from evqa.files.regular import check_readable
 from evqa.files.terminal import terminal
@@ -22,7 +23,7 @@ from evqa.files.whole import whole_text
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
 from evqa.media.limits import Limits
-from evqa.media.probe import content_hash, probe
+from evqa.media.probe import probe
 from evqa.types import Failure, Record
 
 _BYTES_PER_SECOND = 5e6  # a slow disk, for the time limit of hashing

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from torch import Tensor
 
 from evqa.media.audio import AudioWindow
-from evqa.media.audio_file import SUFFIXES, read_audio_file
+from evqa.media.audio_file import read_audio_file
 from evqa.media.container import choose_video, open_container, rank_audio
 from evqa.media.decord_reader import DecordFrames
 from evqa.media.demux import Track, demux
@@ -26,6 +26,7 @@ from evqa.media.reader import UnreadableError
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 from evqa.media.sound import Sound
+from evqa.media.suffixes import SOUNDFILE
 from evqa.types import SAMPLE_RATE_HZ, Clip
 
 __all__ = ["ClipSpec", "Limits", "read_clip"]
@@ -68,7 +69,7 @@ def read_clip(path: Path, spec: ClipSpec) -> Clip:
 
 def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:
     """The sound of a WAV, FLAC, ... file; None where the file is of another kind."""
-    if spec.audio is None or budget.path.suffix.lower() not in SUFFIXES or not budget.path.is_file():
+    if spec.audio is None or budget.path.suffix.lower() not in SOUNDFILE or not budget.path.is_file():
         return None
     try:
         pcm_S = read_audio_file(budget, num_samples=spec.audio.num_samples)

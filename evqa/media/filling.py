@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from evqa.errors import MediaError
+from evqa.machine.isolated import stop_calls
+from evqa.machine.threads import each_in_threads
 from evqa.media.cache import CachedReader, CacheError, Stored
 from evqa.media.store.disk import GIGA
 
@@ -124,7 +124,7 @@ def _each(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator
     left = list(paths)
     while left:
         busy = []
-        for path, result in _stored(reader, left, max(1, workers)):
+        for path, result in each_in_threads(reader.store, left, num_threads=workers, stop=stop_calls):
             if result.state == "busy":
                 busy.append(path)
             else:
@@ -132,15 +132,3 @@ def _each(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator
         if len(busy) == len(left):
             time.sleep(0.1)
         left = busy
-
-
-def _stored(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
-    """Store files, so many at a time; each thread waits for a process that decodes."""
-    todo, running = iter(paths), dict[Future[Stored], Path]()
-    with ThreadPoolExecutor(workers, thread_name_prefix="fill") as pool:
-        while True:
-            running |= {pool.submit(reader.store, path): path for path in islice(todo, 2 * workers - len(running))}
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,14 +74,6 @@ def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
             **(_picture_facts(video, picture) if picture else {}),
             **(_sound_facts(audio) if audio.exists else {}),
         )
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits. Raises OSError where it cannot be read."""
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Seen:

@@ -22,7 +22,6 @@ from evqa.reporting.study import Setting
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, GRID, PAGE, NEUTRAL = "#1f2430", "#d9dde4", "#fefefe", "#9aa0aa"
-NAMES = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,

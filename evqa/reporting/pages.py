@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evqa.reporting.canvas import NAMES
+from evqa.metrics.names import PRINTED
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, Table
 from evqa.reporting.plots import Drawn, shown_settings
 from evqa.reporting.sentences import ends, fact, method, number, p_text, seed_verdict, verdicts
@@ -38,7 +38,7 @@ def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
 
 def settings_table(study: Study) -> Table:
     """One row a setting: axes, seeds, every metric; the main one with spread over seeds and interval."""
-    names = [name for name in NAMES if name != study.metric]
+    names = [name for name in PRINTED if name != study.metric]
     rows = []
     for setting in study.settings:
         pooled = setting.metrics[study.metric]
@@ -50,10 +50,10 @@ def settings_table(study: Study) -> Table:
     columns = [
         *(study.axes or ["setting"]),
         "seeds",
-        NAMES[study.metric],
+        PRINTED[study.metric],
         "SD of seeds",
         "95 % interval",
-        *(NAMES[name] for name in names),
+        *(PRINTED[name] for name in names),
         *(["why not"] if has_reason else []),
     ]
     full = tuple((*row, "") if len(row) < len(columns) else row for row in rows)
@@ -76,11 +76,11 @@ def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     rows = tuple(_difference_row(comparison) for comparison in study.comparisons)
     against = f" against {', '.join(f'{k}={v}' for k, v in study.baseline.items())}" if study.baseline else ""
     caption = (
-        f"Difference of {NAMES[study.metric]}, first less second, on the same items. Detectable: the smallest true "
+        f"Difference of {PRINTED[study.metric]}, first less second, on the same items. Detectable: the smallest true "
         "difference that this comparison finds with 80 % probability."
     )
     others = Table(
-        columns=("first", "second", "both", *(NAMES[name] for name in study.comparisons[0].others)),
+        columns=("first", "second", "both", *(PRINTED[name] for name in study.comparisons[0].others)),
         rows=tuple(
             (
                 one.first,
@@ -210,9 +210,9 @@ def _items_table(caption: str, scored: Sequence[ScoredItem]) -> Table:
 
 def _runs(study: Study) -> Table:
     rows = tuple(
-        (run.name, setting.name, run.seed, *(number(setting.metrics[name].of_seeds[place]) for name in NAMES))
+        (run.name, setting.name, run.seed, *(number(setting.metrics[name].of_seeds[place]) for name in PRINTED))
         for setting in study.settings
         for place, run in enumerate(setting.runs)
     )
-    columns = ("run", "setting", "seed", *NAMES.values())
+    columns = ("run", "setting", "seed", *PRINTED.values())
     return Table(columns=columns, rows=rows, left=2, caption=f"{len(rows)} runs in the tables", folded=True)

@@ -19,8 +19,9 @@ from omegaconf import DictConfig
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.files.names import shown_lines
+from evqa.files.plain import write_json
 
-from ._record import Outcome, only_driver, reason, run_folder, write
+from ._record import Outcome, only_driver, reason, run_folder
 from ._settings import SearchSettings
 from ._space import Axis, read_axis
 
@@ -155,7 +156,7 @@ class Search:
             }
             for trial in self.study.get_trials(deepcopy=False)
         ]
-        write(self.folder / "trials.json", rows)
+        write_json(self.folder / "trials.json", rows)
 
     def finish(self) -> Outcome:
         """Say which trial is best; a search none of whose trials gave a score has failed."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from evqa.media.probe import content_hash
+from evqa.files.content import content_hash
 from evqa.media.store.journal import Journal, append_line
 
 SETTLED_NS = 2_000_000_000  # a file changed more recently may change again without a new time stamp
