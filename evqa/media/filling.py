@@ -17,7 +17,7 @@ SAMPLED = 8  # files that are decoded to learn how large a clip is
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class FillEstimate:
     """What filling will take. num_cached counts files that are known to be in the cache without reading them."""
 
     folder: str
@@ -58,7 +58,7 @@ class Filled:
     failures: tuple[MediaError, ...]
 
 
-def estimate(reader: CachedReader, paths: Sequence[Path]) -> Estimate:
+def estimate(reader: CachedReader, paths: Sequence[Path]) -> FillEstimate:
     """Measure on a few files what filling the cache with all of them will take. Stores nothing.
 
     Raises:
@@ -69,7 +69,7 @@ def estimate(reader: CachedReader, paths: Sequence[Path]) -> Estimate:
         raise CacheError("cache: its folder is null, so there is nothing to fill; name a folder")
     unique = list(dict.fromkeys(paths))
     missing = [path for path in unique if not disk.is_known(path)]
-    return Estimate(
+    return FillEstimate(
         folder=str(disk.root),
         num_files=len(unique),
         num_cached=len(unique) - len(missing),

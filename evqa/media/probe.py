@@ -63,12 +63,12 @@ def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
     """
     budget = Budget(path, limits or Limits())
     with open_container(budget) as container:
-        video = _Seen(choose_video(container))
-        sounds = [_Seen(stream, channels) for stream, channels in rank_audio(container)]
+        video = _StreamPackets(choose_video(container))
+        sounds = [_StreamPackets(stream, channels) for stream, channels in rank_audio(container)]
         if not (video.exists or sounds):
             budget.refuse("has neither a video nor an audio track")
         picture = _read_through(container, video, sounds, budget)
-        audio = next((sound for sound in sounds if sound.num_packets), sounds[0] if sounds else _Seen(None))
+        audio = next((sound for sound in sounds if sound.num_packets), sounds[0] if sounds else _StreamPackets(None))
         return MediaInfo(
             duration=video.seconds if video.exists else audio.seconds,
             **(_picture_facts(video, picture) if picture else {}),
@@ -76,7 +76,7 @@ def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
         )
 
 
-class _Seen:
+class _StreamPackets:
     """Counts and times of one stream's packets; of pictures, for a video stream."""
 
     def __init__(self, stream: Any | None, channels: Channels | None = None) -> None:
@@ -117,7 +117,7 @@ class _Seen:
 
 
 def _read_through(
-    container: InputContainer, video: _Seen, sounds: Sequence[_Seen], budget: Budget
+    container: InputContainer, video: _StreamPackets, sounds: Sequence[_StreamPackets], budget: Budget
 ) -> VideoFrame | None:
     """Count all packets; return the first picture."""
     seen = {one.stream.index: one for one in (video, *sounds) if one.stream is not None}
@@ -153,7 +153,7 @@ def _first_picture(packet: Packet[Any], stream: Any, budget: Budget) -> VideoFra
     return None
 
 
-def _picture_facts(video: _Seen, picture: VideoFrame) -> dict[str, Any]:
+def _picture_facts(video: _StreamPackets, picture: VideoFrame) -> dict[str, Any]:
     assert video.stream is not None
     size = (picture.height, picture.width) if is_on_its_side(picture) else (picture.width, picture.height)
     num_frames = video.num_pictures or video.num_packets
@@ -168,7 +168,7 @@ def _picture_facts(video: _Seen, picture: VideoFrame) -> dict[str, Any]:
     }
 
 
-def _sound_facts(audio: _Seen) -> dict[str, Any]:
+def _sound_facts(audio: _StreamPackets) -> dict[str, Any]:
     assert audio.stream is not None
     codec, channels = audio.stream.codec_context, audio.channels
     return {

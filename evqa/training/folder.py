@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config.environment import environment_keys
-from evqa.config.identity import Difference, difference, fingerprint
+from evqa.config.identity import ChangedKey, difference, fingerprint
 from evqa.config.paths import finished_mark
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
@@ -113,7 +113,7 @@ class RunFolder:
         write_json(self.path / "environment.json", facts)
         write_whole(self.config, OmegaConf.to_yaml(config))
 
-    def _differences(self, saved: DictConfig, config: DictConfig) -> list[Difference]:
+    def _differences(self, saved: DictConfig, config: DictConfig) -> list[ChangedKey]:
         try:
             return difference(saved, config)
         except OmegaConfBaseException as error:

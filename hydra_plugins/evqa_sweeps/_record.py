@@ -45,7 +45,7 @@ class Member:
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class SweepOutcome:
     """What a sweeper returns. exit_code: 1 where members failed that should not."""
 
     members: Sequence[Member] = field(default_factory=list)

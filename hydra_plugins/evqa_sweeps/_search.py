@@ -21,7 +21,7 @@ from evqa.errors import ConfigError, MissingDependencyError
 from evqa.files.names import shown_lines
 from evqa.files.plain import write_json
 
-from ._record import Outcome, only_driver, reason, run_folder
+from ._record import SweepOutcome, only_driver, reason, run_folder
 from ._settings import SearchSettings
 from ._space import Axis, read_axis
 
@@ -47,7 +47,7 @@ class Search:
         self.folder = Path(str(config.hydra.sweep.dir))
         self.journal = self.folder / "study.journal"
 
-    def run(self, arguments: Sequence[str]) -> Outcome:
+    def run(self, arguments: Sequence[str]) -> SweepOutcome:
         """Run trials until the total is reached; failed ones count and are told at the end."""
         self.fixed, self.axes = self.read(arguments)
         with only_driver(self.folder):
@@ -158,7 +158,7 @@ class Search:
         ]
         write_json(self.folder / "trials.json", rows)
 
-    def finish(self) -> Outcome:
+    def finish(self) -> SweepOutcome:
         """Say which trial is best; a search none of whose trials gave a score has failed."""
         self.write_summary()
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -166,8 +166,8 @@ class Search:
         if broken:
             log.error("%d trials failed; the reasons are in %s", len(broken), self.folder / "trials.json")
         if not done:
-            return Outcome(exit_code=1)
+            return SweepOutcome(exit_code=1)
         best = self.study.best_trial
         words = " ".join(f"{key}={value}" for key, value in best.params.items())
         log.info("best of %d: trial %d with %s: %s", len(done), best.number, best.value, words)
-        return Outcome()
+        return SweepOutcome()

@@ -8,7 +8,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from ._record import Outcome
+from ._record import SweepOutcome
 from ._settings import SearchSettings
 
 
@@ -29,7 +29,7 @@ class OptunaSweeper(SearchSettings, Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> Outcome:
+    def sweep(self, arguments: list[str]) -> SweepOutcome:
         """Run the search to its total number of trials. Raises ConfigError, MissingDependencyError."""
         from ._search import Search
 
