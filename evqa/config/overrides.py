@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-MOST_VALUES = 20  # of one axis that are looked at one by one
+MOST_VALUES = 20  # of one axis that are checked one by one
 SYNTAX = frozenset(",[]{}()'\"")
 
 

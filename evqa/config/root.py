@@ -20,7 +20,7 @@ class RunPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class Modal:
-    """What a model sees and hears. dropout: probability of leaving out one of the two in training."""
+    """Which streams a model reads: a(udio), v(ideo) or both. dropout: how often training leaves out one of the two."""
 
     name: Literal["a", "v", "av"]
     dropout: Annotated[float, "0 <= dropout < 1"] = 0.0

@@ -25,7 +25,7 @@ class SnapUGC(Dataset):
     """`Id,Title,Description,Download_link[,ECR]` as published, columns in any order, links unused.
 
     csv / videos: training table and its folder of `<Id>.mp4`. val_csv, test_csv: further tables; their videos are
-    looked for in `videos` unless they have a folder of their own. predict_csv: a table that is only to be scored; its
+    searched for in `videos` unless they have a folder of their own. predict_csv: a table that is only to be scored; its
     labels are not read. Only the test table and that one may lack labels. A name that ends in .tsv has tabs. format:
     tsv_ranks is the older release (`Id, Video_len, order of ECR, order of NAWP, Title, Description, Link`, tabs, quotes
     without meaning); its rank is normalised to (rank - 0.5) / num_ranked. rank_1_is: which end rank 1 is; the release

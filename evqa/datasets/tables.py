@@ -23,7 +23,7 @@ from evqa.types import Failure
 Format = Literal["csv", "tsv", "jsonl"]
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)\s*", re.ASCII)
 MOST_EMPTY = 100  # empty cells for each filled one that a JSONL table may have; they need memory
-NUM_COMPARED = 1000  # names among which the nearest is looked for
+NUM_COMPARED = 1000  # names among which the nearest is searched for
 FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 

@@ -23,7 +23,7 @@ from evqa.metrics.paired import difference_of_draws
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """How good a combination is, on labels that its weights have not seen.
+    """How good a combination is, on labels that its weights were not fitted on.
 
     scores_N: the honest prediction (out of fold where weights were fitted). honest: what makes it so, a sentence.
     fitted: the weights of all items scored on the same items; None where nothing was fitted. Too good by construction.

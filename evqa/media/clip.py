@@ -119,9 +119,7 @@ def first_sound(tracks: Sequence[Track], budget: Budget, window: AudioWindow) ->
     for track in tracks[1:]:
         sound = Sound(track, budget, window=window)
         if sound.pcm_S.numel():
-            sound.notes.insert(
-                0, f"the default audio track holds no sound; track {track.stream.index} is heard instead"
-            )
+            sound.notes.insert(0, f"the default audio track holds no sound; track {track.stream.index} is read instead")
             return sound
     return first
 

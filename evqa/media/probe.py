@@ -55,7 +55,7 @@ class MediaInfo:
 
 
 def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
-    """Look into a file without decoding more than its first picture.
+    """Inspect a file without decoding more than its first picture.
 
     Raises:
         MediaError: the file cannot be opened, breaks a limit, has neither picture nor sound, or its picture does not
@@ -120,17 +120,17 @@ def _read_through(
     container: InputContainer, video: _StreamPackets, sounds: Sequence[_StreamPackets], budget: Budget
 ) -> VideoFrame | None:
     """Count all packets; return the first picture."""
-    seen = {one.stream.index: one for one in (video, *sounds) if one.stream is not None}
+    read = {one.stream.index: one for one in (video, *sounds) if one.stream is not None}
     for stream in container.streams:
-        stream.discard = Discard.default if stream.index in seen else Discard.all
+        stream.discard = Discard.default if stream.index in read else Discard.all
     picture = None
     try:
-        for packet in container.demux([one.stream for one in seen.values()]):
+        for packet in container.demux([one.stream for one in read.values()]):
             budget.check_time()
             if packet.stream_index == getattr(video.stream, "index", None) and picture is None:
                 picture = _first_picture(packet, video.stream, budget)
             if packet.size and not packet.is_discard:
-                seen[packet.stream_index].add(packet)
+                read[packet.stream_index].add(packet)
     except av.FFmpegError as error:
         check_storage(error, budget)  # else cut off: what came before counts
     if video.exists and picture is None:

@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at.
+"""Which frames of a video are read.
 
 # N frames of the video, F frames asked for
 """
@@ -23,7 +23,7 @@ _QWEN_MIN_FRAMES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSampling:
-    """Which frames of a video are looked at.
+    """Which frames of a video are read.
 
     By default frames are chosen by time: the frame on display at each of `count` instants, counted from the first
     picture, so that a variable frame rate is sampled evenly. There are always exactly `count` of them, in order; a
@@ -34,7 +34,7 @@ class FrameSampling:
         uniform: the middles of `count` equal parts of the whole clip.
         fps: one every 1/`fps` seconds from the start; the last frame is repeated where the clip ends too early.
         fps_first_half: LMM-EVQA's rule for Qwen2.5-VL: 4 to 2 * `count` instants at `fps`, spread from the first to
-            the last frame, of which only the first `count` are kept (long videos are seen up to their middle).
+            the last frame, of which only the first `count` are kept (long videos are read up to their middle).
     exact: the published code's arithmetic on frame numbers and average frame rate (LMM-EVQA, commit b3434ee), with
         its consequences: variable frame rates are sampled unevenly, `fps` takes the middles of one-second parts,
         `fps` and `fps_first_half` may give fewer than `count` frames.

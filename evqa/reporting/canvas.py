@@ -1,4 +1,4 @@
-"""How pictures look and how they are saved: as PNG beside the report and as SVG inside the page.
+"""The style of pictures and how they are saved: as PNG beside the report and as SVG inside the page.
 
 Colours are those of Okabe and Ito (2008), which people with any common colour blindness tell apart; settings differ by
 marker too. Ink, grid and page are drawn in colours that the page replaces by its own, so that pictures fit a dark page.

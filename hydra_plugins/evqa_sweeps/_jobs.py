@@ -32,7 +32,7 @@ except ImportError as error:
     raise MissingDependencyError("hydra/launcher=slurm needs submitit: pip install 'evqa[slurm]'.") from error
 
 log = logging.getLogger("evqa.sweep")
-GRACE_POLLS = 2  # looks at the queue between a job's end and its result's arrival on a slow file system
+GRACE_POLLS = 2  # polls of the queue between a job's end and its result's arrival on a slow file system
 
 
 class Task:

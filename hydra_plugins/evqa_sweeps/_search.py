@@ -109,7 +109,7 @@ class Search:
         return [*self.fixed, *(f"{axis.key}={axis.suggest(trial)}" for axis in self.axes), *self.pruning(trial)]
 
     def pruning(self, trial: Trial) -> list[str]:
-        """What the run needs to report its scores and to hear that it should stop."""
+        """What the run needs to report its scores and to learn that it should stop."""
         if not self.settings.prune:
             return []
         values: dict[str, Any] = {

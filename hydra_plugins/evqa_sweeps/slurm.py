@@ -17,7 +17,7 @@ class SlurmLauncher(Launcher):
     """One job a member. A dead job is a failed member, not the end of the sweep.
 
     A driver that is started again waits for the jobs of its predecessor instead of submitting them twice. Jobs are
-    looked for with squeue, so no accounting database is needed.
+    found with squeue, so no accounting database is needed.
 
     timeout_min: after it, or when preempted, a job is put back into the queue and continues (at most
         `max_num_timeout` times for the time limit). signal_delay_s: how long before the limit it is told to save.

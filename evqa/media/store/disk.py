@@ -1,4 +1,4 @@
-"""The cache's folder as one process sees it: what it knows of it, and what it may write there."""
+"""What one process knows of the cache's folder, and what it may write there."""
 
 from __future__ import annotations
 

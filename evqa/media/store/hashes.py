@@ -16,14 +16,14 @@ SETTLED_NS = 2_000_000_000  # a file changed more recently may change again with
 
 
 class FileHash(NamedTuple):
-    """What a file held when it looked like this; key: SHA-256, 32 bytes."""
+    """What a file held when it had this size and time stamp; key: SHA-256, 32 bytes."""
 
     key: bytes
     size: int
     modified_ns: int
 
     def is_current(self, path: Path) -> bool:
-        """Return whether the file still looks the same. Raises OSError."""
+        """Return whether size and time stamp are still the same. Raises OSError."""
         now = path.stat()
         return (now.st_size, now.st_mtime_ns) == (self.size, self.modified_ns)
 

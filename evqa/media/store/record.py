@@ -36,7 +36,7 @@ Section = LentMemory | FrameMemory  # what is read into
 
 
 class DamagedRecordError(Exception):
-    """Bytes that are not the record that was looked for; the text says how."""
+    """Bytes that are not the record that was wanted; the text says how."""
 
 
 def encode(key: bytes, content: Content, *, jpeg_quality: int | None) -> list[memoryview]:
