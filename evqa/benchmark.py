@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
-from evqa.files.whole import write_whole
+from evqa.files.plain import write_json
 
 if TYPE_CHECKING:
     from evqa.benchmarking.reports import DataReport, StepReport
@@ -67,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     report = _measure_data(flags, console) if flags.mode == "data" else _measure_steps(flags)
     show.print_report(console, report)
     if flags.json:
-        write_whole(flags.json, json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+        write_json(flags.json, dataclasses.asdict(report))
     if flags.plot:
         show.plot_report(report, flags.plot)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from evqa.benchmarking.reference import why_unreadable
 from evqa.errors import MediaError, RunError
+from evqa.files.whole import whole_path
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.portrait import write_portrait_clip
 from evqa.media.suffixes import VIDEO
@@ -59,7 +60,6 @@ def _generated(console: Console, seconds: Sequence[float] = _SECONDS) -> list[Pa
     for seed, (path, length) in enumerate(zip(paths, seconds, strict=True)):
         if not path.exists():
             console.print(f"Making {path} ...")
-            draft = path.with_suffix(f".{os.getpid()}")
-            write_portrait_clip(draft, seconds=length, seed=seed)
-            draft.replace(path)
+            with whole_path(path) as draft:
+                write_portrait_clip(draft, seconds=length, seed=seed)
     return paths

@@ -17,15 +17,16 @@ import torch
 from evqa.benchmarking.identity import compare
 from evqa.benchmarking.measure import Round, Spread, StageClock, Variant, interleaved_rounds, machine
 from evqa.benchmarking.reference import has_ffmpeg, read_reference
-from evqa.benchmarking.reports import DataReport, Row, Scaling
+from evqa.benchmarking.reports import DataReport, ReadingCost, Scaling
 from evqa.benchmarking.stages import read_in_stages
-from evqa.benchmarking.workers import Kind, Speed, compare_workers
+from evqa.benchmarking.workers import Kind, ReadingSpeed, compare_workers
 from evqa.media.audio import AudioWindow
-from evqa.media.cache import CachedReader, CacheSettings
+from evqa.media.cache import CachedReader
 from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.decoding import as_arrays
 from evqa.media.filling import fill
 from evqa.media.sampling import FrameSampling
+from evqa.media.store.settings import CacheSettings
 
 # What the published recipe reads, so that the reference path does the same work.
 PUBLISHED = ClipSpec(
@@ -113,10 +114,10 @@ def _bytes_per_clip(reader: CachedReader, paths: Sequence[Path]) -> float:
     return reader.disk.shards.num_bytes() / len(paths)
 
 
-def _row(name: str, rounds: Sequence[Mapping[str, Round]], bytes_per_clip: float | None) -> Row:
+def _row(name: str, rounds: Sequence[Mapping[str, Round]], bytes_per_clip: float | None) -> ReadingCost:
     mine = [measured[name] for measured in rounds]
     ratios = [measured[REFERENCE].cpu_ms / measured[name].cpu_ms for measured in rounds if REFERENCE in measured]
-    return Row(
+    return ReadingCost(
         name=name,
         cpu_ms=Spread.of([measured.cpu_ms for measured in mine]),
         wall_ms=Spread.of([measured.wall_ms for measured in mine]),
@@ -143,7 +144,7 @@ def _scaling(
         (UNCACHED, "threads", uncached, 1, 1),
         (RAW, "threads", reader.read, 25, 4),
     ]
-    measured: list[list[tuple[Speed, Speed]]] = [[] for _ in cases]
+    measured: list[list[tuple[ReadingSpeed, ReadingSpeed]]] = [[] for _ in cases]
     for _ in range(rounds):
         for (_, kind, read, passes, times), pairs in zip(cases, measured, strict=True):
             pairs += [compare_workers(read, paths, kind=kind, workers=workers, passes=passes) for _ in range(times)]

@@ -19,7 +19,7 @@ from evqa.media.clip import ClipSpec, read_clip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class TensorDifference:
     """Of grey levels (0-255) after resizing, or of log-mel values: mean and largest, and the share that is equal."""
 
     mean: float
@@ -27,7 +27,7 @@ class Difference:
     equal: float
 
     @classmethod
-    def of(cls, ours: Tensor, theirs: Tensor) -> Difference:
+    def of(cls, ours: Tensor, theirs: Tensor) -> TensorDifference:
         """Compare two tensors of the same shape."""
         error = (ours.double() - theirs.double()).abs()
         return cls(mean=error.mean().item(), largest=error.max().item(), equal=(error == 0).double().mean().item())
@@ -42,9 +42,9 @@ class Identity:
 
     num_clips: int
     other_numbers: list[str]
-    pixels: Difference
-    pixels_exact: Difference
-    fbank: Difference
+    pixels: TensorDifference
+    pixels_exact: TensorDifference
+    fbank: TensorDifference
 
 
 def compare(paths: Sequence[Path], spec: ClipSpec) -> Identity:
@@ -57,10 +57,10 @@ def compare(paths: Sequence[Path], spec: ClipSpec) -> Identity:
         other += [path.name] if theirs.numbers != ours.numbers else []
         grey = _grey_levels(theirs)
         assert ours.frames_FHWC is not None
-        pixels.append(Difference.of(ours.frames_FHWC, grey))
-        pixels_exact.append(Difference.of(_frames(path, exact), grey))
+        pixels.append(TensorDifference.of(ours.frames_FHWC, grey))
+        pixels_exact.append(TensorDifference.of(_frames(path, exact), grey))
         if ours.sound is not None:
-            sounds.append(Difference.of(*_same_rows(ours.sound, theirs.fbank_RM)))
+            sounds.append(TensorDifference.of(*_same_rows(ours.sound, theirs.fbank_RM)))
     return Identity(
         num_clips=len(paths),
         other_numbers=other,
@@ -86,11 +86,11 @@ def _same_rows(ours_RM: Tensor, theirs_RM: Tensor) -> tuple[Tensor, Tensor]:
     return ours_RM[:rows].to(torch.bfloat16), theirs_RM[:rows]
 
 
-def _mean(parts: Sequence[Difference]) -> Difference:
+def _mean(parts: Sequence[TensorDifference]) -> TensorDifference:
     if not parts:
-        return Difference(mean=float("nan"), largest=float("nan"), equal=float("nan"))
+        return TensorDifference(mean=float("nan"), largest=float("nan"), equal=float("nan"))
     count = len(parts)
-    return Difference(
+    return TensorDifference(
         mean=sum(part.mean for part in parts) / count,
         largest=max(part.largest for part in parts),
         equal=sum(part.equal for part in parts) / count,

@@ -12,7 +12,7 @@ from evqa.media.clip import ClipSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ReadingCost:
     """One way of reading: CPU and wall-clock milliseconds a clip, the reference's CPU time over ours, bytes stored."""
 
     name: str
@@ -45,7 +45,7 @@ class DataReport:
     rounds: int
     spec: ClipSpec
     ffmpeg: bool
-    rows: list[Row]
+    rows: list[ReadingCost]
     scaling: list[Scaling]
     identity: Identity | None
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from evqa.benchmarking.data import PUBLISHED, REFERENCE, STAGED, UNCACHED
 from evqa.benchmarking.identity import Identity
 from evqa.benchmarking.measure import Spread, number
-from evqa.benchmarking.reports import DataReport, Row, StepReport
+from evqa.benchmarking.reports import DataReport, ReadingCost, StepReport
 from evqa.errors import RunError
 
 STAGES = ("open", "decode", "resize", "audio", "fbank")
@@ -106,11 +106,11 @@ def _per_second(spread: Spread) -> str:
     return number(1000 / spread.median) if spread.median else "-"
 
 
-def _staged(report: DataReport) -> list[Row]:
+def _staged(report: DataReport) -> list[ReadingCost]:
     return [row for row in report.rows if row.stages]
 
 
-def _staged_name(row: Row) -> str:
+def _staged_name(row: ReadingCost) -> str:
     return UNCACHED if row.name == STAGED else row.name
 
 

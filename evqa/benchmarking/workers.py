@@ -17,7 +17,7 @@ Kind = Literal["threads", "processes"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class ReadingSpeed:
     """Clips a second of all workers together.
 
     free: what it would be if nobody else used the processor: the time that a worker waited for a core (as the kernel
@@ -30,22 +30,22 @@ class Speed:
 
 def compare_workers(
     read: Callable[[Path], Any], paths: Sequence[Path], *, kind: Kind, workers: int, passes: int
-) -> tuple[Speed, Speed]:
+) -> tuple[ReadingSpeed, ReadingSpeed]:
     """Measure one worker, many, and one again, since a machine's speed drifts; return the mean of one, and many."""
     before, many, after = (
         measure_workers(read, paths, kind=kind, workers=number, passes=passes) for number in (1, workers, 1)
     )
-    return Speed(wall=(before.wall + after.wall) / 2, free=(before.free + after.free) / 2), many
+    return ReadingSpeed(wall=(before.wall + after.wall) / 2, free=(before.free + after.free) / 2), many
 
 
 def measure_workers(
     read: Callable[[Path], Any], paths: Sequence[Path], *, kind: Kind, workers: int, passes: int
-) -> Speed:
+) -> ReadingSpeed:
     """Let each worker read all clips `passes` times, beginning together."""
     ask = partial(_here if kind == "threads" else _apart, read)
     times = _threads(ask, paths, workers, passes)
     num_clips = len(paths) * passes
-    return Speed(
+    return ReadingSpeed(
         wall=num_clips * workers / max(wall for wall, _ in times),
         free=sum(num_clips / (wall - waited) for wall, waited in times),
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
-    from evqa.config.compose import Composer
+    from evqa.config.composer import Composer
     from evqa.config.examine import Plan
 
 JobFunction = Callable[["DictConfig"], Any]
@@ -52,7 +52,7 @@ class Application:
         """Run with a command line (without the program's name); returns the exit code."""
         arguments = list(sys.argv[1:] if argv is None else argv)
         accept_all_characters()
-        gc.disable()  # composing makes much and drops little: a tenth of the time until an answer
+        gc.disable()  # garbage collection takes 10 % of start-up here and frees almost nothing
         try:
             return self._run(arguments)
         except KeyboardInterrupt:
@@ -178,7 +178,7 @@ def _refuse_flag(message: str) -> NoReturn:
 def _start(application: Application, flags: argparse.Namespace) -> tuple[Composer, Hydra]:
     from hydra._internal.hydra import Hydra
 
-    from evqa.config.compose import open_configuration
+    from evqa.config.composer import open_configuration
 
     composer = open_configuration(
         flags.config_name or application.config_name,
@@ -254,9 +254,9 @@ def running_overrides() -> tuple[str, ...]:
 
 @contextmanager
 def _alone(command: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
-    """Make a member of a sweep look like a program of its own, and take back what it did to the environment.
+    """Run a member of a sweep as if it were a program of its own, and undo its changes to the environment.
 
-    Lightning starts the other processes of a node by repeating `sys.argv`, or, where it sees Hydra, by a command that
+    Lightning starts the other processes of a node by repeating `sys.argv`, or, under Hydra, by a command that
     needs Hydra's output folder. Repeating a sweep's own arguments would start the sweep again. It also leaves
     LOCAL_RANK and the like behind, with which the next member would take itself for one of those processes.
     """

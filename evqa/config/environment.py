@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-SHORTEST = 4  # characters of a value that is looked for in sentences; shorter ones stand in many words
+SHORTEST = 4  # characters of a value that is searched for in sentences; shorter ones occur in many words
 _PLAIN = re.compile(r"[\w./-]+")
 
 

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from evqa.config.compose import GLOBAL_GROUPS, Composer, CompositionError
+from evqa.config.composer import GLOBAL_GROUPS, Composer, CompositionError
 from evqa.config.keys import choice_problem, is_choice, key_problem, must_be_added
 from evqa.config.overrides import explain_sweep, read_overrides, swept_lines
 

@@ -12,7 +12,7 @@ FLAGS = """\
   -m, --multirun            run every combination of the values given as a,b,c
   --cfg job                 print the composed configuration and stop (--resolve: with ${...} worked out)
   --info defaults           print which files it is composed of
-  --config-dir DIR          look for groups in this folder too
+  --config-dir DIR          read groups from this folder too
   --version, --help         print and stop"""
 
 

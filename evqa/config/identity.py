@@ -48,7 +48,7 @@ IRRELEVANT = (
 )
 
 
-class Difference(NamedTuple):
+class ChangedKey(NamedTuple):
     """A key whose value differs; an absent one is '<absent>'."""
 
     key: str
@@ -111,12 +111,12 @@ def fingerprint(cfg: DictConfig | Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sorted(_relevant(cfg)), sort_keys=True).encode()).hexdigest()
 
 
-def difference(saved: DictConfig | Mapping[str, Any], wanted: DictConfig | Mapping[str, Any]) -> list[Difference]:
+def difference(saved: DictConfig | Mapping[str, Any], wanted: DictConfig | Mapping[str, Any]) -> list[ChangedKey]:
     """Keys that can change results and differ between two configurations, sorted."""
     left, right = ({PROCESSES: 1} | dict(_relevant(cfg)) for cfg in (saved, wanted))
     absent = "<absent>"
     return [
-        Difference(key, left.get(key, absent), right.get(key, absent))
+        ChangedKey(key, left.get(key, absent), right.get(key, absent))
         for key in sorted({*left, *right})
         if left.get(key, absent) != right.get(key, absent)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from evqa.config.compose import Composer
+from evqa.config.composer import Composer
 from evqa.config.kinds import DictOf, OneOf
 from evqa.config.nearest import nearest, suggestion
 from evqa.config.overrides import swept_values

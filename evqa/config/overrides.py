@@ -12,22 +12,22 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-MOST_VALUES = 20  # of one axis that are looked at one by one
+MOST_VALUES = 20  # of one axis that are checked one by one
 SYNTAX = frozenset(",[]{}()'\"")
 
 
 @dataclass
-class Reading:
+class ReadOverrides:
     """Overrides that can be read, and problems with the others."""
 
     overrides: list[Override] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def read_overrides(lines: Iterable[str], loader: ConfigLoader | None = None) -> Reading:
+def read_overrides(lines: Iterable[str], loader: ConfigLoader | None = None) -> ReadOverrides:
     """Parse each line on its own, so that one mistake does not hide the next."""
     parser = OverridesParser.create(config_loader=loader)
-    reading = Reading()
+    reading = ReadOverrides()
     for line in lines:
         override = _read(parser, line) or _read(parser, as_text(line) or line)
         if override is None or not override.key_or_group:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunPlace:
     """Where a run lies: `<root>/<experiment>/<name>`; null means what follows from the configuration."""
 
     root: str
@@ -20,7 +20,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Modal:
-    """What a model sees and hears. dropout: probability of leaving out one of the two in training."""
+    """Which streams a model reads: a(udio), v(ideo) or both. dropout: how often training leaves out one of the two."""
 
     name: Literal["a", "v", "av"]
     dropout: Annotated[float, "0 <= dropout < 1"] = 0.0
@@ -33,12 +33,12 @@ class Root:
     seed: Annotated[int, "0 <= seed <= 4294967295"] = 0
     resume: Literal["auto", "never"] = "auto"
     dry_run: bool = False
-    run: Run
+    run: RunPlace
     modal: Modal | None = None
 
 
 # Nodes without `_target_` that have a schema all the same.
-PLAIN_NODES = {"": f"{__name__}.Root", "run": f"{__name__}.Run", "modal": f"{__name__}.Modal"}
+PLAIN_NODES = {"": f"{__name__}.Root", "run": f"{__name__}.RunPlace", "modal": f"{__name__}.Modal"}
 
 # Nodes that carry the keyword arguments of a second class beside their own.
 COMPANIONS = {"data": "evqa.training.datamodule.BatchSettings"}

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config import environment
 from evqa.config.check import HYDRA, check, quoted_choices
-from evqa.config.compose import CompositionError, open_configuration
+from evqa.config.composer import CompositionError, open_configuration
 from evqa.config.examine import explain_failure
 from evqa.config.keys import must_be_added
 from evqa.config.nearest import suggestion
@@ -54,12 +54,12 @@ def read_saved(path: Path) -> DictConfig:
 
 
 def _no_nodes_from_text(config: DictConfig, path: Path) -> None:
-    """`oc.decode` could put a node where the checks look for a value."""
+    """`oc.decode` could put a node where the checks expect a value."""
     for name, node, key in environment.interpolations(config):
         try:
             value = node[key]
         except OmegaConfBaseException:
-            continue  # the check tells
+            continue  # the check reports it
         if isinstance(value, Mapping | list) or OmegaConf.is_config(value):
             raise RunError(f"{path}: {name} must be a single value where it comes from the environment.")
 
@@ -144,7 +144,7 @@ def _selected(config: DictConfig, path: str) -> Any:
     try:
         return OmegaConf.select(config, path, throw_on_missing=False)
     except OmegaConfBaseException:
-        return {}  # what cannot be worked out is told of by the check
+        return {}  # the check reports what cannot be resolved
 
 
 def _where(problem: str, given: Sequence[str], path: Path) -> str:

@@ -126,18 +126,18 @@ class Dataset(ABC):
         return Annotations(splits=splits, rejects=given.rejects, dropped=dropped, notes=notes)
 
     def _near_copies(self, records: Records) -> dict[Path, str]:
-        """Name the look of every file that shares it with another one; those of equal bytes are among them."""
+        """Name the group of every file that looks like another one; those of equal bytes are among them."""
         if self.copies == "exact":
             return {}
         facts = {Path(one.path): one for one in manifest.read_manifest(self.prepared_folder() / "manifest.csv")}
         places = {path.absolute(): path for record in records for path in record.paths}
-        unknown = [path for path in places if path not in facts or not facts[path].is_fresh(looked=True)]
+        unknown = [path for path in places if path not in facts or not facts[path].is_fresh(visually_hashed=True)]
         if unknown:
             raise AnnotationError(
-                f"data.copies=near: {len(unknown)} of {len(places)} files have not been looked at (the first: "
+                f"data.copies=near: {len(unknown)} of {len(places)} files have no visual hash (the first: "
                 f"{unknown[0]}). Run `python -m evqa.prepare` with the same data.* first, without data.limit."
             )
-        groups = alike({str(path): facts[path].look for path in places})
+        groups = alike({str(path): facts[path].visual_hash for path in places})
         return {places[Path(path)]: name for path, name in groups.items()}
 
     def _part_tables(

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from evqa.files.content import content_hash
+
 _END = 1 << 16  # bytes compared at the beginning and at the end before a file is read as a whole
 
 
@@ -22,7 +24,7 @@ def same_content(paths: Iterable[Path]) -> dict[Path, str]:
     for key in (_size, _ends):
         groups = _group(suspects, key)
         suspects = [path for paths_of_key in groups.values() if len(paths_of_key) > 1 for path in paths_of_key]
-    twins = _group(suspects, _content)
+    twins = _group(suspects, content_hash)
     return repeated | {path: content for content, found in twins.items() if len(found) > 1 for path in found}
 
 
@@ -43,8 +45,3 @@ def _ends(path: Path) -> str:
         head = file.read(_END)
         file.seek(max(size - _END, 0))
         return hashlib.sha256(f"{size}/".encode() + head + file.read(_END)).hexdigest()
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from evqa.errors import AnnotationError, MediaError
 from evqa.files.names import from_system
-from evqa.media.suffixes import AUDIO, VIDEO
+from evqa.media.suffixes import MEDIA
 
-EXTENSIONS = VIDEO + AUDIO
-_ORDER = {extension: order for order, extension in enumerate(EXTENSIONS)}
+_ORDER = {extension: order for order, extension in enumerate(MEDIA)}
 _Listing = Mapping[str, Sequence[tuple[tuple[int, str], os.DirEntry[str]]]]
 
 
@@ -50,7 +49,7 @@ class MediaFolder:
                         return self._checked(entry)
         except OSError as error:
             raise MediaError(name, f"cannot be looked up in {self.root} ({error.strerror})") from error
-        file = stem if stem.lower().endswith(EXTENSIONS) else f"{stem}.mp4"
+        file = stem if stem.lower().endswith(MEDIA) else f"{stem}.mp4"
         raise MediaError(name, f"no video {file} in {self.root / parent} (nor with another extension)")
 
     def _below(self, name: str) -> str:

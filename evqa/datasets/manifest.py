@@ -1,4 +1,4 @@
-"""What is known about the media files of a data set: looked at once, in parallel, without trusting them."""
+"""What is known about the media files of a data set: inspected once, in parallel, without trusting them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evqa.datasets.copies import NO_LOOK, look_of
+from evqa.datasets.copies import NO_HASH, visual_hash
 from evqa.datasets.splits import Records
 from evqa.errors import FileError, MediaError
+from evqa.files.content import content_hash
 from evqa.files.names import shown
 from evqa.files.regular import check_readable
 from evqa.files.terminal import terminal
@@ -22,7 +23,7 @@ from evqa.files.whole import whole_text
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
 from evqa.media.limits import Limits
-from evqa.media.probe import content_hash, probe
+from evqa.media.probe import probe
 from evqa.types import Failure, Record
 
 _BYTES_PER_SECOND = 5e6  # a slow disk, for the time limit of hashing
@@ -30,11 +31,11 @@ _BYTES_PER_SECOND = 5e6  # a slow disk, for the time limit of hashing
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """One file as it was when it was looked at; the columns of manifest.csv in their order.
+    """One file as it was when it was inspected; the columns of manifest.csv in their order.
 
     id, split: of the record. duration: s. width, height: as shown, after rotation. sha256: empty until `evqa.prepare`
-    has read the whole file. look: see evqa.datasets.copies; empty until `evqa.prepare` with data.copies=near has
-    looked. error: why the file cannot be read, else empty.
+    has read the whole file. visual_hash: see evqa.datasets.copies; empty until `evqa.prepare` with data.copies=near.
+    error: why the file cannot be read, else empty.
     """
 
     id: str
@@ -52,17 +53,17 @@ class FileFacts:
     audio_codec: str = ""
     audio_rate_hz: int | None = None
     sha256: str = ""
-    look: str = ""
+    visual_hash: str = ""
     error: str = ""
 
-    def is_fresh(self, *, hashed: bool = False, looked: bool = False) -> bool:
-        """Whether the file has not changed since, and was hashed and looked at where that is wanted."""
+    def is_fresh(self, *, hashed: bool = False, visually_hashed: bool = False) -> bool:
+        """Whether the file has not changed since, and was hashed in the ways that are wanted."""
         try:
             facts = os.stat(self.path)  # noqa: PTH116 (the path is a text here)
         except OSError:
             return False
         same = (facts.st_size, facts.st_mtime_ns) == (self.bytes, self.mtime_ns)
-        complete = (bool(self.sha256) or not hashed) and (bool(self.look) or not looked)
+        complete = (bool(self.sha256) or not hashed) and (bool(self.visual_hash) or not visually_hashed)
         return same and (complete or bool(self.error))
 
 
@@ -83,24 +84,26 @@ def check_files(
     needs_picture: bool = False,
     needs_sound: bool = False,
     hashed: bool = False,
-    looked: bool = False,
+    visually_hashed: bool = False,
     remember: bool = True,
     num_workers: int | None = None,
 ) -> Checked:
-    """Look into the file of every record, unless the manifest knows it and the file has not changed since.
+    """Inspect the file of every record, unless the manifest knows it and the file has not changed since.
 
     records: by split ("" where it is not known). manifest: read where it exists, and written back with what is new;
     its other rows stay. needs_picture, needs_sound: a file without is a failure. hashed: also read every file as a
-    whole. looked: also take the look by which copies are found. remember: write the manifest. A file can neither hang
-    nor kill the caller.
+    whole. visually_hashed: also take the hash by which copies are found. remember: write the manifest. A file can
+    neither hang nor kill the caller.
     """
     known = {facts.path: facts for facts in read_manifest(manifest)}
     wanted = [(split, record) for split, of in records.items() for record in of]
     places = {place for _, record in wanted for place in _places(record)}
     found = {path: known[path] for path in places & known.keys()}
-    found = {path: facts for path, facts in found.items() if facts.is_fresh(hashed=hashed, looked=looked)}
+    found = {
+        path: facts for path, facts in found.items() if facts.is_fresh(hashed=hashed, visually_hashed=visually_hashed)
+    }
     todo = sorted(places - found.keys())
-    inspect = partial(inspect_file, limits=limits or Limits(), hashed=hashed, looked=looked)
+    inspect = partial(inspect_file, limits=limits or Limits(), hashed=hashed, visually_hashed=visually_hashed)
     found |= _inspect_all(inspect, todo, num_workers=num_workers or num_cores())
     facts = tuple(_named(found[place], record.id, split) for split, record in wanted for place in _places(record))
     if todo and remember:
@@ -114,7 +117,7 @@ def check_files(
 
 
 def read_manifest(path: Path) -> list[FileFacts]:
-    """Read a manifest; a missing or damaged one holds nothing, it is only a memory of what can be looked at again."""
+    """Read a manifest; a missing or damaged one holds nothing, it is only a memory of what can be inspected again."""
     try:
         check_readable(path)
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -137,8 +140,8 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | 
         table.writerows(rows)
 
 
-def inspect_file(path: str, *, limits: Limits, hashed: bool = False, looked: bool = False) -> FileFacts:
-    """Look into one file (in a worker process). A file that cannot be read is described by its `error`."""
+def inspect_file(path: str, *, limits: Limits, hashed: bool = False, visually_hashed: bool = False) -> FileFacts:
+    """Inspect one file (in a worker process). A file that cannot be read is described by its `error`."""
     facts = _stat(path)
     try:
         info = probe(Path(path), limits)
@@ -154,8 +157,8 @@ def inspect_file(path: str, *, limits: Limits, hashed: bool = False, looked: boo
             audio_codec=info.audio_codec or "",
             audio_rate_hz=info.audio_rate_hz,
         )
-        if looked:
-            facts = replace(facts, look=look_of(Path(path), limits) if info.width else NO_LOOK)
+        if visually_hashed:
+            facts = replace(facts, visual_hash=visual_hash(Path(path), limits) if info.width else NO_HASH)
         return replace(facts, sha256=content_hash(Path(path))) if hashed else facts
     except MediaError as error:
         return replace(facts, error=error.reason)
@@ -175,7 +178,7 @@ def _remember(path: Path, facts: Sequence[FileFacts]) -> None:
     try:
         write_manifest(path, facts)
     except FileError as error:
-        warnings.warn(f"{shown(error)}; all files will be looked into again next time", stacklevel=3)
+        warnings.warn(f"{shown(error)}; all files will be inspected again next time", stacklevel=3)
 
 
 def _inspect_all(inspect: partial[FileFacts], paths: Sequence[str], *, num_workers: int) -> dict[str, FileFacts]:
@@ -185,7 +188,7 @@ def _inspect_all(inspect: partial[FileFacts], paths: Sequence[str], *, num_worke
     seconds = 10 * inspect.keywords["limits"].timeout_seconds + largest / _BYTES_PER_SECOND
     found = dict[str, FileFacts]()
     with progress_bar() as progress:
-        bar = progress.add_task("Looking into files", total=len(paths))
+        bar = progress.add_task("Inspecting files", total=len(paths))
         for outcome in map_isolated(inspect, paths, num_workers=num_workers, seconds=seconds):
             path = paths[outcome.index]
             found[path] = outcome.value or replace(_stat(path), error=outcome.error or "")
@@ -239,6 +242,6 @@ def _parse(row: dict[str, str]) -> FileFacts:
         audio_codec=row["audio_codec"],
         audio_rate_hz=whole("audio_rate_hz"),
         sha256=row["sha256"],
-        look=row["look"],
+        visual_hash=row["visual_hash"],
         error=row["error"],
     )

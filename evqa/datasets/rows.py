@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evqa.datasets.folder import MediaFolder
-from evqa.datasets.tables import Row, Table
+from evqa.datasets.tables import FileRow, FileTable
 from evqa.errors import MediaError
 from evqa.files.names import is_text
 from evqa.types import Failure, LabelScale, Record
@@ -59,7 +59,7 @@ def scale_reader(scale: LabelScale) -> ReadLabel:
 
 
 def read_records(
-    table: Table, columns: Columns, folder: MediaFolder, *, read_label: ReadLabel, needs_label: bool
+    table: FileTable, columns: Columns, folder: MediaFolder, *, read_label: ReadLabel, needs_label: bool
 ) -> tuple[tuple[Record, ...], tuple[Failure, ...]]:
     """Turn rows into records; a row that breaks a rule is rejected with all its faults in one sentence.
 
@@ -80,8 +80,8 @@ def read_records(
     return tuple(records), tuple(rejects)
 
 
-def _repeats(table: Table, id_column: str) -> dict[int, str]:
-    rows = defaultdict[str, list[Row]](list)
+def _repeats(table: FileTable, id_column: str) -> dict[int, str]:
+    rows = defaultdict[str, list[FileRow]](list)
     for row in table.rows:
         if row.values[id_column].strip():
             rows[row.values[id_column]].append(row)
@@ -97,7 +97,7 @@ def _repeats(table: Table, id_column: str) -> dict[int, str]:
 
 
 def _read_row(
-    row: Row, columns: Columns, folder: MediaFolder, read_label: ReadLabel, needs_label: bool
+    row: FileRow, columns: Columns, folder: MediaFolder, read_label: ReadLabel, needs_label: bool
 ) -> tuple[Record | None, list[str]]:
     faults, path, label = list[str](), None, None
     name = row.values[columns.id]

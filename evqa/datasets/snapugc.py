@@ -14,7 +14,7 @@ from evqa.datasets.base import LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, ReadLabel, number_in, read_records, scale_reader
 from evqa.datasets.splits import Records
-from evqa.datasets.tables import Table, read_table
+from evqa.datasets.tables import FileTable, read_table
 from evqa.errors import AnnotationError
 from evqa.files.grid import Quoting
 from evqa.types import Failure
@@ -25,7 +25,7 @@ class SnapUGC(Dataset):
     """`Id,Title,Description,Download_link[,ECR]` as published, columns in any order, links unused.
 
     csv / videos: training table and its folder of `<Id>.mp4`. val_csv, test_csv: further tables; their videos are
-    looked for in `videos` unless they have a folder of their own. predict_csv: a table that is only to be scored; its
+    searched for in `videos` unless they have a folder of their own. predict_csv: a table that is only to be scored; its
     labels are not read. Only the test table and that one may lack labels. A name that ends in .tsv has tabs. format:
     tsv_ranks is the older release (`Id, Video_len, order of ECR, order of NAWP, Title, Description, Link`, tabs, quotes
     without meaning); its rank is normalised to (rank - 0.5) / num_ranked. rank_1_is: which end rank 1 is; the release
@@ -91,7 +91,7 @@ class SnapUGC(Dataset):
     def _label_column(self) -> str:
         return f"order of {self.label.name}" if self.format == "tsv_ranks" else self.label.name
 
-    def _read_table(self, path: Path, *, split: str) -> Table:
+    def _read_table(self, path: Path, *, split: str) -> FileTable:
         is_old = self.format == "tsv_ranks"
         has_tabs = is_old or path.suffix.lower() == ".tsv"
         quoting: Quoting = "none" if is_old else "rfc4180"
@@ -101,7 +101,7 @@ class SnapUGC(Dataset):
         return table.with_decimal_points(self.label.name)
 
     def _read_records(
-        self, table: Table, folder: MediaFolder, read_label: ReadLabel, *, split: str
+        self, table: FileTable, folder: MediaFolder, read_label: ReadLabel, *, split: str
     ) -> tuple[Records, tuple[Failure, ...]]:
         has_label = self._label_column in table.columns and split != "predict"
         columns = Columns(
@@ -113,7 +113,7 @@ class SnapUGC(Dataset):
         )
         return read_records(table, columns, folder, read_label=read_label, needs_label=split in LABELLED)
 
-    def _ranks(self, tables: Iterable[Table]) -> ReadLabel:
+    def _ranks(self, tables: Iterable[FileTable]) -> ReadLabel:
         name = self._label_column
         cells = [row.values[name] for table in tables if name in table.columns for row in table.rows]
         num_ranked = self.num_ranked or max(

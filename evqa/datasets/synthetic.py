@@ -11,8 +11,6 @@ with picture or with sound, .93 for all three, in every split and not only on av
 from __future__ import annotations
 
 import csv
-import shutil
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +25,9 @@ from rich.progress import track
 from evqa.datasets.base import Annotations, Dataset
 from evqa.datasets.scenes import GRADED_WORDS, Scene, choose_words, write_scene
 from evqa.datasets.snapugc import SnapUGC
-from evqa.errors import AnnotationError
+from evqa.errors import AnnotationError, FileError
 from evqa.files.terminal import terminal
+from evqa.files.whole import whole_folder
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
 
@@ -79,20 +78,22 @@ class Synthetic(Dataset):
         return SnapUGC(csv=train, val_csv=val, videos=videos).read()
 
     def _make(self, home: Path) -> None:
-        # Made under another name and renamed when whole; of several makers at the same time the first one wins.
-        draft = home.with_name(f".{home.name}-{uuid.uuid4().hex}")
         try:
-            (draft / "videos").mkdir(parents=True)
-            numbers = {"train": range(self.num_train), "val": range(self.num_train, self.num_train + self.num_val)}
-            factors = {split: draw_factors(len(of), seed=(self.seed, of.start)) for split, of in numbers.items()}
-            scenes = {split: scenes_of(factors[split], of, seed=self.seed) for split, of in numbers.items()}
-            _render([scene for of in scenes.values() for scene in of], draft / "videos")
-            for split, of in scenes.items():
-                _write_table(draft / f"{split}.csv", of, mix_label(factors[split]))
-            _write_factors(draft / "factors.csv", scenes, factors)
-            _publish(draft, home)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            with whole_folder(home) as draft:
+                self._write(draft)
+        except FileError:
+            if not home.is_dir():  # else another maker was first; its clips are the same
+                raise
+
+    def _write(self, folder: Path) -> None:
+        (folder / "videos").mkdir()
+        numbers = {"train": range(self.num_train), "val": range(self.num_train, self.num_train + self.num_val)}
+        factors = {split: draw_factors(len(of), seed=(self.seed, of.start)) for split, of in numbers.items()}
+        scenes = {split: scenes_of(factors[split], of, seed=self.seed) for split, of in numbers.items()}
+        _render([scene for of in scenes.values() for scene in of], folder / "videos")
+        for split, of in scenes.items():
+            _write_table(folder / f"{split}.csv", of, mix_label(factors[split]))
+        _write_factors(folder / "factors.csv", scenes, factors)
 
 
 def draw_factors(number: int, *, seed: tuple[int, ...]) -> NDArray[np.float64]:
@@ -157,11 +158,3 @@ def _write_factors(
         for split, of in scenes.items():
             for scene, row in zip(of, factors[split], strict=True):
                 table.writerow([scene.id, split, *(f"{value:.6f}" for value in row)])
-
-
-def _publish(draft: Path, home: Path) -> None:
-    try:
-        draft.rename(home)
-    except OSError:  # another maker was first; its clips are the same
-        if not home.is_dir():
-            raise

@@ -10,8 +10,7 @@ from evqa.datasets.base import LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, read_records, scale_reader
 from evqa.datasets.splits import Records
-from evqa.datasets.tables import Table as FileTable
-from evqa.datasets.tables import format_of, read_table
+from evqa.datasets.tables import FileTable, format_of, read_table
 from evqa.types import Failure
 
 

@@ -23,12 +23,12 @@ from evqa.types import Failure
 Format = Literal["csv", "tsv", "jsonl"]
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)\s*", re.ASCII)
 MOST_EMPTY = 100  # empty cells for each filled one that a JSONL table may have; they need memory
-NUM_COMPARED = 1000  # names among which the nearest is looked for
+NUM_COMPARED = 1000  # names among which the nearest is searched for
 FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """One row: `number` counts data rows from 1, `line` is the line of the file where it begins."""
 
     number: int
@@ -37,12 +37,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class FileTable:
     """A table as it was read; `rejects` are rows that do not have the form of the table, `notes` are worth telling."""
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[FileRow, ...]
     rejects: tuple[Failure, ...]
     notes: tuple[str, ...] = ()
 
@@ -52,7 +52,7 @@ class Table:
         named += [(reject.row or 0, reject.id) for reject in self.rejects]
         return tuple(dict.fromkeys(name for _, name in sorted(named) if name.strip()))
 
-    def with_decimal_points(self, column: str) -> Table:
+    def with_decimal_points(self, column: str) -> FileTable:
         """Read `0,5` as 0.5 where the whole column leaves no doubt: no points, and not all could be thousands."""
         cells = [row.values.get(column, "") for row in self.rows]
         found = [match for match in map(_DECIMAL_COMMA.fullmatch, cells) if match]
@@ -85,7 +85,7 @@ def format_of(path: Path) -> Format:
         raise AnnotationError(f"{path}: unknown kind of table; name it one of *{', *'.join(FORMATS)}.") from None
 
 
-def read_table(path: Path, *, format: Format, id_column: str, quoting: Quoting = "rfc4180") -> Table:  # noqa: A002
+def read_table(path: Path, *, format: Format, id_column: str, quoting: Quoting = "rfc4180") -> FileTable:  # noqa: A002
     """Read a table with a header line (or JSON objects, one a line).
 
     id_column: names rejected rows, where they reach that far. quoting: rfc4180, or none where a quote is a character
@@ -102,15 +102,15 @@ def read_table(path: Path, *, format: Format, id_column: str, quoting: Quoting =
     if not grid.columns:
         raise AnnotationError(f"{path} is empty.")
     at = grid.columns.index(id_column) if id_column in grid.columns else len(grid.columns)
-    rows, rejects = list[Row](), list[Failure]()
+    rows, rejects = list[FileRow](), list[Failure]()
     for cells in grid.rows:
         fault = cells.fault or _lack(cells.values, grid.columns)
         if fault:
             name = cells.values[at] if at < len(cells.values) else ""
             rejects.append(Failure(id=name, reason=f"{fault} (line {cells.line})", row=cells.number, table=path.name))
         else:
-            rows.append(Row(cells.number, cells.line, dict(zip(grid.columns, cells.values, strict=True))))
-    return Table(path, grid.columns, tuple(rows), tuple(rejects), grid.notes)
+            rows.append(FileRow(cells.number, cells.line, dict(zip(grid.columns, cells.values, strict=True))))
+    return FileTable(path, grid.columns, tuple(rows), tuple(rejects), grid.notes)
 
 
 def _with_point(cell: str) -> str:
@@ -121,8 +121,8 @@ def _lack(values: tuple[str, ...], columns: tuple[str, ...]) -> str:
     return f"has {len(values)} fields where the header has {len(columns)}" if len(values) < len(columns) else ""
 
 
-def _read_jsonl(path: Path, text: str, *, id_column: str) -> Table:
-    rows, rejects, columns = list[Row](), list[Failure](), dict[str, None]()
+def _read_jsonl(path: Path, text: str, *, id_column: str) -> FileTable:
+    rows, rejects, columns = list[FileRow](), list[Failure](), dict[str, None]()
     filled = [(at, line) for at, line in enumerate(io.StringIO(text, newline=""), 1) if line.strip()]
     if not filled:
         raise AnnotationError(f"{path} is empty.")
@@ -133,14 +133,14 @@ def _read_jsonl(path: Path, text: str, *, id_column: str) -> Table:
             rejects.append(Failure(id="", reason=f"{error} (line {line})", row=number, table=path.name))
             continue
         columns.update(dict.fromkeys(values))
-        rows.append(Row(number, line, values))
+        rows.append(FileRow(number, line, values))
     num_cells = sum(len(row.values) for row in rows)
     if len(columns) * len(rows) > MOST_EMPTY * num_cells + 1_000_000:
         raise AnnotationError(f"{path}: its {len(rows)} objects have {len(columns)} names, hardly one in common.")
-    rows = [Row(row.number, row.line, dict.fromkeys(columns, "") | row.values) for row in rows]
+    rows = [FileRow(row.number, row.line, dict.fromkeys(columns, "") | row.values) for row in rows]
     if id_column not in columns and not rows:
         raise AnnotationError(f"{path}: no line is a JSON object; the first fault: {rejects[0].reason}.")
-    return Table(path, tuple(columns), tuple(rows), tuple(rejects))
+    return FileTable(path, tuple(columns), tuple(rows), tuple(rejects))
 
 
 def _parse_object(content: str) -> dict[str, str]:

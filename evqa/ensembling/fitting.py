@@ -1,7 +1,7 @@
 """Weights from labels by nested cross-validation: convex ones that maximise the challenge score, and ridge stacking.
 
 A method is a *path*: for given scores and labels, one combination for each strength of shrinkage. The inner
-cross-validation picks the strength, the outer one gives every item a score from weights that never saw its label.
+cross-validation picks the strength, the outer one gives every item a score from weights fitted without its label.
 
 # N items, M members, K items of a fold's training part
 """

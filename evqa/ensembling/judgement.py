@@ -15,6 +15,7 @@ from evqa.ensembling.combination import Combination, Method, equal
 from evqa.ensembling.fitting import fit, out_of_fold
 from evqa.ensembling.members import Matrix, Members, Vector
 from evqa.errors import AnnotationError
+from evqa.files.plain import plain
 from evqa.metrics import Difference, Evaluation, bootstrap, challenge, evaluate, paired_difference
 from evqa.metrics.correlation import is_constant
 from evqa.metrics.paired import difference_of_draws
@@ -22,7 +23,7 @@ from evqa.metrics.paired import difference_of_draws
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """How good a combination is, on labels that its weights have not seen.
+    """How good a combination is, on labels that its weights were not fitted on.
 
     scores_N: the honest prediction (out of fold where weights were fitted). honest: what makes it so, a sentence.
     fitted: the weights of all items scored on the same items; None where nothing was fitted. Too good by construction.
@@ -50,10 +51,10 @@ class Judgement:
             "ensemble": self.ensemble.to_json(),
             "fitted_on_the_same_labels": self.fitted.to_json() if self.fitted else None,
             "best_member": self.best,
-            "gain": _plain(asdict(self.gain)),
-            "gain_with_best_member_chosen_in_each_resample": _plain(asdict(self.gain_reselected)),
-            "added_by_each_member": [_plain(asdict(difference)) for difference in self.added],
-            "error_correlation": [[_number(x) for x in row] for row in self.error_correlation_MM],
+            "gain": plain(asdict(self.gain)),
+            "gain_with_best_member_chosen_in_each_resample": plain(asdict(self.gain_reselected)),
+            "added_by_each_member": [plain(asdict(difference)) for difference in self.added],
+            "error_correlation": plain(self.error_correlation_MM.tolist()),
         }
 
 
@@ -155,11 +156,3 @@ def error_correlation(scores_NM: Matrix, labels_N: Vector) -> Matrix:
         residuals_MN.append(labels_N - np.polyval(line, member_N - member_N.mean()))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.atleast_2d(np.corrcoef(residuals_MN))
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: _number(value) if isinstance(value, float) else value for key, value in fields.items()}

@@ -76,13 +76,13 @@ def read_grid(
     return Grid(tuple(names[place] for place in places), rows, (*notes, *_unread(path, names, places, records)))
 
 
-def _cells(number: int, record: _Record, names: tuple[str, ...], places: list[int], separator: str) -> Cells:
+def _cells(number: int, record: _SplitRow, names: tuple[str, ...], places: list[int], separator: str) -> Cells:
     fields = record.fields
     fault = record.fault or _surplus(fields, names, places[-1] + 1, separator)
     return Cells(number, record.line, tuple(fields[place] for place in places if place < len(fields)), fault)
 
 
-def _unread(path: Path, names: tuple[str, ...], places: list[int], records: list[_Record]) -> Iterator[str]:
+def _unread(path: Path, names: tuple[str, ...], places: list[int], records: list[_SplitRow]) -> Iterator[str]:
     for place in (place for place in range(places[-1]) if not names[place]):
         if any(record.fields[place : place + 1] not in ([], [""]) for record in records):
             yield f"{path.name}: column {place + 1} has no name in the header and is not read."
@@ -114,7 +114,7 @@ def read_text(path: Path, *, any_bytes: bool = False) -> str:
         raise AnnotationError(f"{path}: line {line} is not UTF-8 (byte 0x{byte:02x}){kind}; {mend}.") from None
 
 
-def _names(path: Path, header: _Record) -> tuple[str, ...]:
+def _names(path: Path, header: _SplitRow) -> tuple[str, ...]:
     if header.fault:
         raise AnnotationError(f"{path}: bad header: {header.fault}.")
     names = tuple(name.strip() for name in header.fields)
@@ -146,7 +146,7 @@ def _surplus(fields: list[str], names: tuple[str, ...], end: int, separator: str
 
 
 @dataclass(frozen=True)
-class _Record:
+class _SplitRow:
     line: int
     fields: list[str]
     fault: str = ""
@@ -184,7 +184,7 @@ def _separator(lines: _Lines, expected: str, id_column: str, quoting: Quoting) -
     return telling[0] if len(telling) == 1 else expected
 
 
-def _split_records(lines: _Lines, separator: str, quoting: Quoting) -> Iterator[_Record]:
+def _split_records(lines: _Lines, separator: str, quoting: Quoting) -> Iterator[_SplitRow]:
     """Split into records; a quote that never closes costs its own line only, not all lines up to the next quote."""
 
     def parse() -> Iterator[list[str]]:
@@ -201,12 +201,12 @@ def _split_records(lines: _Lines, separator: str, quoting: Quoting) -> Iterator[
         try:
             fields = next(reader, [])
         except csv.Error as error:
-            yield _Record(begin + 1, lines.lines[begin].rstrip("\r\n").split(separator), _fault(error))
+            yield _SplitRow(begin + 1, lines.lines[begin].rstrip("\r\n").split(separator), _fault(error))
             lines.next = begin + 1
             reader = parse()
             continue
         if any(map(str.strip, fields)):  # blank lines are no rows
-            yield _Record(begin + 1, fields)
+            yield _SplitRow(begin + 1, fields)
 
 
 def _fault(error: csv.Error) -> str:

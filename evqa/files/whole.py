@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from evqa.errors import FileError
-from evqa.files.refusals import refusal
+from evqa.files.refusals import placed, refusal
 from evqa.files.regular import check_writable, why
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.tmp")
@@ -45,7 +48,18 @@ def whole_text(path: Path) -> Iterator[io.TextIOWrapper]:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing; it appears under its name, on the disk, when the block ends without an error.
+    """Open a file for writing; it appears as `whole_path` says.
+
+    Raises:
+        FileError: as `write_whole`.
+    """
+    with whole_path(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def whole_path(path: Path) -> Iterator[Path]:
+    """Give another path to write to; the file appears under its name, on the disk, when the block ends without error.
 
     A link is followed: the file that it names is replaced. Temporary files of dead processes are removed.
 
@@ -58,12 +72,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync(temporary)
         temporary.replace(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except Exception as error:
         refused = error if isinstance(error, OSError) else refusal(error)
         if refused is None:
@@ -72,6 +84,33 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Give a folder to write to, which takes the place of a new or empty one when everything is in it.
+
+    Raises:
+        FileError: no space, no permission, or a folder that is not empty lies there.
+    """
+    target = Path(os.path.realpath(out))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with placed(out):
+            temporary.mkdir(parents=True)
+            yield temporary
+            _publish_folder(temporary, target, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish_folder(temporary: Path, target: Path, out: Path) -> None:
+    try:
+        temporary.rename(target)  # over an empty folder, too
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileError(out, "is there already and is not empty") from error
+        raise
 
 
 def check_place(path: Path) -> None:
@@ -116,9 +155,9 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries (a rename) to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file's content, or a folder's entries (a rename), to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -18,14 +18,13 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from evqa.machine.children import current_folder
 from evqa.machine.messages import receive, send
 from evqa.machine.nursery import STARTUP_SECONDS, Nursery, StartError
+from evqa.machine.threads import each_in_threads
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -79,21 +78,14 @@ def map_isolated(
     Raises:
         StartError: no process can be started.
     """
-    caller, todo = _Caller(), iter(enumerate(items))
+    caller = _Caller()
 
-    def outcome(index: int, item: Item) -> Outcome[Value]:
+    def outcome(numbered: tuple[int, Item]) -> Outcome[Value]:
+        index, item = numbered
         return replace(caller.call(function, item, seconds=seconds), index=index)
 
-    with ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="isolated") as pool:
-        running = {pool.submit(outcome, *one) for one in islice(todo, max(1, num_workers))}
-        try:
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(outcome, *one) for one in islice(todo, len(done))}
-                for future in done:
-                    yield future.result()
-        finally:
-            caller.stop()
+    done = each_in_threads(outcome, enumerate(items), num_threads=num_workers, stop=caller.stop)
+    yield from (value for _, value in done)
 
 
 class _Caller:

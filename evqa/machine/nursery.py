@@ -17,13 +17,13 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from evqa.errors import EvqaError, MediaError
 from evqa.machine.children import child_environment
 from evqa.machine.messages import receive, send
+from evqa.machine.parent import end_with_parent
 
 STARTUP_SECONDS = 120.0  # for imports, perhaps from a slow disk
 CHECK_SECONDS = 0.5  # how soon a process notices that its parent is gone
@@ -119,19 +119,13 @@ def _begin(connection: int, of_the_nursery: list[int]) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for descriptor in of_the_nursery:
         os.close(descriptor)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent(check_seconds=CHECK_SECONDS)
     status = 1
     try:
         _serve(socket.socket(fileno=connection))
         status = 0
     finally:
         os._exit(status)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(CHECK_SECONDS)
-    os._exit(1)
 
 
 def _serve(end: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Which part of the sound is heard.
+"""Which part of the audio is read.
 
 # S samples at 16 kHz
 """
@@ -21,13 +21,13 @@ _CLIP_SECONDS = Fraction(2)
 
 @dataclass(frozen=True, kw_only=True)
 class AudioWindow:
-    """Which part of the sound is heard.
+    """Which part of the audio is read.
 
     policy:
         whole: the whole track.
         first_n_seconds: the first `seconds` of the track (what the frames of the same name cover).
         clips_8x2: LMM-EVQA's eight clips of two seconds spread over the whole track, joined to at most 16 s. Tracks
-            shorter than 18 s are heard in overlapping pieces, and the last eighth of the rest is never heard.
+            shorter than 18 s are read in overlapping pieces, and the last eighth of the rest is never read.
     None of them pads: padding is the model's business.
     """
 
@@ -40,7 +40,7 @@ class AudioWindow:
 
     @property
     def horizon_seconds(self) -> float | None:
-        """Nothing later than this is heard; None where the whole track counts."""
+        """Nothing later than this is read; None where the whole track counts."""
         return self.seconds if self.policy == "first_n_seconds" else None
 
     @property
@@ -50,7 +50,7 @@ class AudioWindow:
 
     @property
     def keeps_times(self) -> bool:
-        """Whether a hole in the track is heard as silence; the published code lets what follows move up."""
+        """Whether a hole in the track is read as silence; the published code lets what follows move up."""
         return self.policy != "clips_8x2"
 
     @property

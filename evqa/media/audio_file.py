@@ -23,7 +23,6 @@ from evqa.media.reader import UnreadableError
 from evqa.media.sound import Mono16k
 from evqa.types import SAMPLE_RATE_HZ
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
 _BLOCK_SAMPLES = 1 << 16
 _PUBLISHED_SECONDS = 30
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from evqa.errors import EvqaError, MediaError
 from evqa.media.clip import ClipSpec
@@ -13,31 +12,13 @@ from evqa.media.decoding import decode_isolated
 from evqa.media.store.disk import Disk
 from evqa.media.store.hashes import FileHash
 from evqa.media.store.record import Content
+from evqa.media.store.settings import CacheSettings
 from evqa.media.store.shards import CacheFullError
 from evqa.types import Clip
 
 
 class CacheError(EvqaError):
     """A cache that cannot be filled as asked."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheSettings:
-    """Where decoded clips are kept.
-
-    folder: null for no cache; several runs, processes and nodes may share one. codec: raw is lossless; jpeg takes an
-    eighth of the space and changes pixels (mean 1 of 255 at quality 95). max_gigabytes: of the whole folder (10^9
-    bytes); beyond, the shards that were not used for longest go, but none that is in use. fill: auto stores what had to
-    be decoded, never only reads. verify: compare a clip with its checksum the first time a process reads it, or always.
-    """
-
-    folder: str | None = "cache/clips"
-    codec: Literal["raw", "jpeg"] = "raw"
-    jpeg_quality: Annotated[int, "1 <= jpeg_quality <= 100"] = 95
-    max_gigabytes: Annotated[float, "0 < max_gigabytes"] = 100.0
-    fill: Literal["auto", "never"] = "auto"
-    verify: Literal["once", "always"] = "once"
-    shard_megabytes: Annotated[float, "0 < shard_megabytes"] = 512.0
 
 
 class Stored(NamedTuple):

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from torch import Tensor
 
 from evqa.media.audio import AudioWindow
-from evqa.media.audio_file import SUFFIXES, read_audio_file
+from evqa.media.audio_file import read_audio_file
 from evqa.media.container import choose_video, open_container, rank_audio
 from evqa.media.decord_reader import DecordFrames
 from evqa.media.demux import Track, demux
@@ -24,6 +24,7 @@ from evqa.media.pictures import Pictures, take_pictures
 from evqa.media.reader import UnreadableError
 from evqa.media.sound import Sound
 from evqa.media.spec import ClipSpec, FrameStream, described
+from evqa.media.suffixes import SOUNDFILE
 from evqa.types import SAMPLE_RATE_HZ, Clip
 
 __all__ = ["ClipSpec", "FrameStream", "Limits", "described", "read_clip"]
@@ -49,7 +50,7 @@ def read_clip(path: Path, spec: ClipSpec) -> Clip:
 
 def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:
     """The sound of a WAV, FLAC, ... file; None where the file is of another kind."""
-    if spec.audio is None or budget.path.suffix.lower() not in SUFFIXES or not budget.path.is_file():
+    if spec.audio is None or budget.path.suffix.lower() not in SOUNDFILE or not budget.path.is_file():
         return None
     try:
         pcm_S = read_audio_file(budget, num_samples=spec.audio.num_samples)
@@ -99,9 +100,7 @@ def first_sound(tracks: Sequence[Track], budget: Budget, window: AudioWindow) ->
     for track in tracks[1:]:
         sound = Sound(track, budget, window=window)
         if sound.pcm_S.numel():
-            sound.notes.insert(
-                0, f"the default audio track holds no sound; track {track.stream.index} is heard instead"
-            )
+            sound.notes.insert(0, f"the default audio track holds no sound; track {track.stream.index} is read instead")
             return sound
     return first
 

@@ -20,7 +20,7 @@ class _Reader(Protocol):
 
 
 def what_packets_hold(codec: Any, packets: Sequence[Packet[Any]]) -> list[Holds]:
-    """Look into all packets of a video stream, in decoding order."""
+    """Inspect all packets of a video stream, in decoding order."""
     inspect = inspector(codec)
     found = [inspect(packet) for packet in packets]
     return found if Holds.PICTURE in found else [Holds.PICTURE] * len(packets)  # else not understood
@@ -49,7 +49,7 @@ def _holds(reader: _Reader, data: Bytes) -> Holds:
 
 
 class _Other:
-    """A codec whose packets are not looked into."""
+    """A codec whose packets are not inspected."""
 
     def holds(self, data: Bytes) -> Holds:
         return Holds.PICTURE

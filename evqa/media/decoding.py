@@ -16,7 +16,7 @@ from evqa.machine.isolated import call_isolated
 from evqa.media.clip import ClipSpec, read_clip
 from evqa.types import Clip
 
-HANG_FACTOR = 6  # times `timeout_seconds`: more than `Budget` allows, so it could not look at the clock
+HANG_FACTOR = 6  # times `timeout_seconds`: more than `Budget` allows, so it could not check the clock
 
 
 def decode_isolated(path: Path, spec: ClipSpec) -> Clip | str:

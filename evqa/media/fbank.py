@@ -62,7 +62,7 @@ def _log_mel(windows_RS: Tensor, spectrum_input: Tensor) -> Tensor:
 
 
 def sound_fbank(waveform_S: Tensor) -> Tensor:
-    """Filter bank of every row that hears some of the waveform: R = ceil(S / 160), the last rows end in silence."""
+    """Filter bank of every row that covers some of the waveform: R = ceil(S / 160), the last rows end in silence."""
     num_rows = -(-waveform_S.shape[-1] // SHIFT)
     silence = num_rows * SHIFT + WINDOW - SHIFT - waveform_S.shape[-1]
     return kaldi_fbank(functional.pad(waveform_S, (0, silence))) if num_rows else waveform_S.new_zeros((0, MEL_BINS))
@@ -71,12 +71,12 @@ def sound_fbank(waveform_S: Tensor) -> Tensor:
 def padded_fbank(waveform_S: Tensor, *, seconds: float = 30.0) -> Tensor:
     """Filter bank of the waveform cut or padded with zeros to `seconds`; equal to `kaldi_fbank` of the padded waveform.
 
-    Only rows that hear sound are computed; a row of zeros is the constant `SILENCE`.
+    Only rows that cover sound are computed; a row of zeros is the constant `SILENCE`.
     """
     num_samples = round(seconds * SAMPLE_RATE_HZ)
     num_rows = max(1 + (num_samples - WINDOW) // SHIFT, 0)
-    heard_RM = sound_fbank(waveform_S[:num_samples])[:num_rows]
-    return functional.pad(heard_RM, (0, 0, 0, num_rows - heard_RM.shape[0]), value=SILENCE)
+    covered_RM = sound_fbank(waveform_S[:num_samples])[:num_rows]
+    return functional.pad(covered_RM, (0, 0, 0, num_rows - covered_RM.shape[0]), value=SILENCE)
 
 
 @cache

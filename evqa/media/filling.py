@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from evqa.errors import MediaError
+from evqa.machine.isolated import stop_calls
+from evqa.machine.threads import each_in_threads
 from evqa.media.cache import CachedReader, CacheError, Stored
 from evqa.media.store.disk import GIGA
 
@@ -17,7 +17,7 @@ SAMPLED = 8  # files that are decoded to learn how large a clip is
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class FillEstimate:
     """What filling will take. num_cached counts files that are known to be in the cache without reading them."""
 
     folder: str
@@ -58,7 +58,7 @@ class Filled:
     failures: tuple[MediaError, ...]
 
 
-def estimate(reader: CachedReader, paths: Sequence[Path]) -> Estimate:
+def estimate(reader: CachedReader, paths: Sequence[Path]) -> FillEstimate:
     """Measure on a few files what filling the cache with all of them will take. Stores nothing.
 
     Raises:
@@ -69,7 +69,7 @@ def estimate(reader: CachedReader, paths: Sequence[Path]) -> Estimate:
         raise CacheError("cache: its folder is null, so there is nothing to fill; name a folder")
     unique = list(dict.fromkeys(paths))
     missing = [path for path in unique if not disk.is_known(path)]
-    return Estimate(
+    return FillEstimate(
         folder=str(disk.root),
         num_files=len(unique),
         num_cached=len(unique) - len(missing),
@@ -124,7 +124,7 @@ def _each(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator
     left = list(paths)
     while left:
         busy = []
-        for path, result in _stored(reader, left, max(1, workers)):
+        for path, result in each_in_threads(reader.store, left, num_threads=workers, stop=stop_calls):
             if result.state == "busy":
                 busy.append(path)
             else:
@@ -132,15 +132,3 @@ def _each(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator
         if len(busy) == len(left):
             time.sleep(0.1)
         left = busy
-
-
-def _stored(reader: CachedReader, paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, Stored]]:
-    """Store files, so many at a time; each thread waits for a process that decodes."""
-    todo, running = iter(paths), dict[Future[Stored], Path]()
-    with ThreadPoolExecutor(workers, thread_name_prefix="fill") as pool:
-        while True:
-            running |= {pool.submit(reader.store, path): path for path in islice(todo, 2 * workers - len(running))}
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()

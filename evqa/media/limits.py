@@ -1,4 +1,4 @@
-"""What a hostile or broken file may cost, and the account that is kept of it."""
+"""Resource limits per file, and the budget that enforces them."""
 
 from __future__ import annotations
 

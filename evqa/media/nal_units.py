@@ -58,7 +58,7 @@ class H264:
             self._note_parameters(unit)
 
     def holds(self, data: Bytes) -> Holds:
-        """Look into the next packet in decoding order."""
+        """Inspect the next packet in decoding order."""
         result = Holds.NOTHING
         for unit in _units(data, self._length_bytes):
             kind = unit[0] & 159
@@ -196,7 +196,7 @@ class Hevc:
         self._has_begun = self._drops_leading = False
 
     def holds(self, data: Bytes) -> Holds:
-        """Look into the next packet in decoding order."""
+        """Inspect the next packet in decoding order."""
         for unit in _units(data, self._length_bytes):
             kind, layer = unit[0] >> 1, (unit[0] & 1) << 5 | unit[1] >> 3
             if 31 < kind < 64 or layer:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +55,7 @@ class MediaInfo:
 
 
 def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
-    """Look into a file without decoding more than its first picture.
+    """Inspect a file without decoding more than its first picture.
 
     Raises:
         MediaError: the file cannot be opened, breaks a limit, has neither picture nor sound, or its picture does not
@@ -66,12 +63,12 @@ def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
     """
     budget = Budget(path, limits or Limits())
     with open_container(budget) as container:
-        video = _Seen(choose_video(container))
-        sounds = [_Seen(stream, channels) for stream, channels in rank_audio(container)]
+        video = _StreamPackets(choose_video(container))
+        sounds = [_StreamPackets(stream, channels) for stream, channels in rank_audio(container)]
         if not (video.exists or sounds):
             budget.refuse("has neither a video nor an audio track")
         picture = _read_through(container, video, sounds, budget)
-        audio = next((sound for sound in sounds if sound.num_packets), sounds[0] if sounds else _Seen(None))
+        audio = next((sound for sound in sounds if sound.num_packets), sounds[0] if sounds else _StreamPackets(None))
         return MediaInfo(
             duration=video.seconds if video.exists else audio.seconds,
             **(_picture_facts(video, picture) if picture else {}),
@@ -79,15 +76,7 @@ def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
         )
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits. Raises OSError where it cannot be read."""
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class _Seen:
+class _StreamPackets:
     """Counts and times of one stream's packets; of pictures, for a video stream."""
 
     def __init__(self, stream: Any | None, channels: Channels | None = None) -> None:
@@ -128,20 +117,20 @@ class _Seen:
 
 
 def _read_through(
-    container: InputContainer, video: _Seen, sounds: Sequence[_Seen], budget: Budget
+    container: InputContainer, video: _StreamPackets, sounds: Sequence[_StreamPackets], budget: Budget
 ) -> VideoFrame | None:
     """Count all packets; return the first picture."""
-    seen = {one.stream.index: one for one in (video, *sounds) if one.stream is not None}
+    read = {one.stream.index: one for one in (video, *sounds) if one.stream is not None}
     for stream in container.streams:
-        stream.discard = Discard.default if stream.index in seen else Discard.all
+        stream.discard = Discard.default if stream.index in read else Discard.all
     picture = None
     try:
-        for packet in container.demux([one.stream for one in seen.values()]):
+        for packet in container.demux([one.stream for one in read.values()]):
             budget.check_time()
             if packet.stream_index == getattr(video.stream, "index", None) and picture is None:
                 picture = _first_picture(packet, video.stream, budget)
             if packet.size and not packet.is_discard:
-                seen[packet.stream_index].add(packet)
+                read[packet.stream_index].add(packet)
     except av.FFmpegError as error:
         check_storage(error, budget)  # else cut off: what came before counts
     if video.exists and picture is None:
@@ -164,7 +153,7 @@ def _first_picture(packet: Packet[Any], stream: Any, budget: Budget) -> VideoFra
     return None
 
 
-def _picture_facts(video: _Seen, picture: VideoFrame) -> dict[str, Any]:
+def _picture_facts(video: _StreamPackets, picture: VideoFrame) -> dict[str, Any]:
     assert video.stream is not None
     size = (picture.height, picture.width) if is_on_its_side(picture) else (picture.width, picture.height)
     num_frames = video.num_pictures or video.num_packets
@@ -179,7 +168,7 @@ def _picture_facts(video: _Seen, picture: VideoFrame) -> dict[str, Any]:
     }
 
 
-def _sound_facts(audio: _Seen) -> dict[str, Any]:
+def _sound_facts(audio: _StreamPackets) -> dict[str, Any]:
     assert audio.stream is not None
     codec, channels = audio.stream.codec_context, audio.channels
     return {

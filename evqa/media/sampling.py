@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at.
+"""Which frames of a video are read.
 
 # N frames of the video, F frames asked for
 """
@@ -25,7 +25,7 @@ _USUAL_FPS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSampling:
-    """Which frames of a video are looked at.
+    """Which frames of a video are read.
 
     By default frames are chosen by time: the frame on display at each of `count` instants, counted from the first
     picture, so that a variable frame rate is sampled evenly. There are always exactly `count` of them, in order; a
@@ -37,7 +37,7 @@ class FrameSampling:
         uniform: the middles of `count` equal parts of the whole clip.
         fps: one every 1/`fps` seconds from the start; the last frame is repeated where the clip ends too early.
         fps_first_half: LMM-EVQA's rule for Qwen2.5-VL: 4 to 2 * `count` instants at `fps`, spread from the first to
-            the last frame, of which only the first `count` are kept (long videos are seen up to their middle).
+            the last frame, of which only the first `count` are kept (long videos are read up to their middle).
         each_second: VQA²'s key frames: the frame on display at each whole second from the start to the end.
         all: every frame, or every `stride`-th: VQA²'s motion stream.
     whole_seconds: `each_second` leaves out the frame of a last second that is not complete.

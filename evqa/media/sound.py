@@ -166,7 +166,7 @@ class Sound:
 
     def _note_holes(self) -> None:
         if self._hole_seconds:
-            end = "are heard as silence" if self._window.keeps_times else "are left out, as in the published code"
+            end = "are read as silence" if self._window.keeps_times else "are left out, as in the published code"
             self.notes.append(f"the sound has holes of {self._hole_seconds:.1f} s together, which {end}")
 
     def _time(self, frame: AudioFrame) -> float | None:

@@ -12,3 +12,7 @@ AUDIO = (
     *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus"),
     *(".oga", ".mka", ".wma", ".aiff", ".aif", ".au", ".caf", ".w64", ".ac3", ".eac3", ".amr", ".ape", ".wv", ".tta"),
 )
+MEDIA = VIDEO + AUDIO
+
+# Of those, the ones that soundfile reads; all others are containers for FFmpeg.
+SOUNDFILE = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})

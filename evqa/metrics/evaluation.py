@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evqa.files.plain import plain
 from evqa.metrics.correlation import METRICS, Measure, Vector, as_vectors
 from evqa.metrics.logistic import fit_increasing
 from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap, interval
@@ -122,6 +123,7 @@ def _without_interval(measure: Measure) -> Estimate:
 
 
 def _plain(estimate: Estimate) -> dict[str, float | str | None]:
-    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    plain: dict[str, float | str | None] = {key: x if math.isfinite(x) else None for key, x in numbers.items()}
-    return plain | ({"reason": estimate.reason} if estimate.reason else {})
+    numbers: dict[str, float | str | None] = plain(
+        {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    )
+    return numbers | ({"reason": estimate.reason} if estimate.reason else {})

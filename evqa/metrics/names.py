@@ -1,4 +1,4 @@
-"""Names of metrics as they are logged, for settings that choose one; read as text, so nothing heavy is imported."""
+"""Names of metrics: as they are logged, for settings that choose one (read as text), and as they are printed."""
 
 from __future__ import annotations
 
@@ -6,3 +6,6 @@ from typing import Literal
 
 # Metrics of which a larger value is better: only those can choose a checkpoint, stop a run, or judge a trial.
 Monitored = Literal["val/challenge", "val/srocc", "val/plcc", "val/krocc"]
+
+# As tables, plots and model cards print them, in this order.
+PRINTED = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}

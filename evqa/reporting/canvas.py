@@ -1,4 +1,4 @@
-"""How pictures look and how they are saved: as PNG beside the report and as SVG inside the page.
+"""The style of pictures and how they are saved: as PNG beside the report and as SVG inside the page.
 
 Colours are those of Okabe and Ito (2008), which people with any common colour blindness tell apart; settings differ by
 marker too. Ink, grid and page are drawn in colours that the page replaces by its own, so that pictures fit a dark page.
@@ -22,7 +22,6 @@ from evqa.reporting.study import Setting
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, GRID, PAGE, NEUTRAL = "#1f2430", "#d9dde4", "#fefefe", "#9aa0aa"
-NAMES = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,

@@ -33,7 +33,7 @@ class Bullets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class TableBlock:
     """Rows of texts. left: how many columns are names, the others are numbers. folded: closed until asked for."""
 
     columns: tuple[str, ...]
@@ -53,7 +53,7 @@ class Picture:
     caption: str = ""
 
 
-Block = Heading | Paragraph | Bullets | Table | Picture
+Block = Heading | Paragraph | Bullets | TableBlock | Picture
 
 
 def escape(text: str) -> str:
@@ -76,11 +76,11 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"- {_inline(item)}" for item in items)
         case Picture(file=file, description=description, caption=caption):
             return f"![{_inline(description)}]({file})" + (f"\n\n*{_inline(caption)}*" if caption else "")
-        case Table():
+        case TableBlock():
             return _markdown_table(block)
 
 
-def _markdown_table(table: Table) -> str:
+def _markdown_table(table: TableBlock) -> str:
     rule = [":---" if place < table.left else "---:" for place in range(len(table.columns))]
     lines = [table.columns, rule, *table.rows]
     text = "\n".join("| " + " | ".join(_inline(cell) for cell in line) + " |" for line in lines)
@@ -121,11 +121,11 @@ def _html(block: Block) -> str:
         case Picture(svg=svg, description=description, caption=caption):
             below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
             return f'<figure><div role="img" aria-label="{escape(description)}">{svg}</div>{below}</figure>'
-        case Table():
+        case TableBlock():
             return _html_table(block)
 
 
-def _html_table(table: Table) -> str:
+def _html_table(table: TableBlock) -> str:
     def cells(row: Sequence[str], tag: str) -> str:
         kinds = ["" if place < table.left else ' class="number"' for place in range(len(row))]
         return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evqa.reporting.canvas import NAMES
-from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, Table
+from evqa.metrics.names import PRINTED
+from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
 from evqa.reporting.plots import Drawn, shown_settings
 from evqa.reporting.sentences import ends, fact, method, number, p_text, seed_verdict, verdicts
 from evqa.reporting.slices import ScoredItem, by_error, score_slice, slices
@@ -36,9 +36,9 @@ def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     ]
 
 
-def settings_table(study: Study) -> Table:
+def settings_table(study: Study) -> TableBlock:
     """One row a setting: axes, seeds, every metric; the main one with spread over seeds and interval."""
-    names = [name for name in NAMES if name != study.metric]
+    names = [name for name in PRINTED if name != study.metric]
     rows = []
     for setting in study.settings:
         pooled = setting.metrics[study.metric]
@@ -50,14 +50,14 @@ def settings_table(study: Study) -> Table:
     columns = [
         *(study.axes or ["setting"]),
         "seeds",
-        NAMES[study.metric],
+        PRINTED[study.metric],
         "SD of seeds",
         "95 % interval",
-        *(NAMES[name] for name in names),
+        *(PRINTED[name] for name in names),
         *(["why not"] if has_reason else []),
     ]
     full = tuple((*row, "") if len(row) < len(columns) else row for row in rows)
-    return Table(columns=tuple(columns), rows=full, left=max(1, len(study.axes)), caption=_caption(study))
+    return TableBlock(columns=tuple(columns), rows=full, left=max(1, len(study.axes)), caption=_caption(study))
 
 
 def _caption(study: Study) -> str:
@@ -76,11 +76,11 @@ def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     rows = tuple(_difference_row(comparison) for comparison in study.comparisons)
     against = f" against {', '.join(f'{k}={v}' for k, v in study.baseline.items())}" if study.baseline else ""
     caption = (
-        f"Difference of {NAMES[study.metric]}, first less second, on the same items. Detectable: the smallest true "
+        f"Difference of {PRINTED[study.metric]}, first less second, on the same items. Detectable: the smallest true "
         "difference that this comparison finds with 80 % probability."
     )
-    others = Table(
-        columns=("first", "second", "both", *(NAMES[name] for name in study.comparisons[0].others)),
+    others = TableBlock(
+        columns=("first", "second", "both", *(PRINTED[name] for name in study.comparisons[0].others)),
         rows=tuple(
             (
                 one.first,
@@ -94,7 +94,7 @@ def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
         caption="The same for the other metrics: 95 % intervals over items of the difference",
         folded=True,
     )
-    table = Table(columns=("first", "second", "both", *numbers), rows=rows, left=3, caption=caption)
+    table = TableBlock(columns=("first", "second", "both", *numbers), rows=rows, left=3, caption=caption)
     return [Heading(text=f"Paired differences{against}"), table, *_picture(drawn, "differences"), others]
 
 
@@ -133,7 +133,7 @@ def _seeds(study: Study) -> list[Block]:
     return [
         Heading(text="Seeds of the same setting"),
         Paragraph(text=seed_verdict(study)),
-        Table(columns=columns, rows=rows, left=3, caption="All pairs of seeds", folded=True),
+        TableBlock(columns=columns, rows=rows, left=3, caption="All pairs of seeds", folded=True),
     ]
 
 
@@ -173,7 +173,7 @@ def _slices(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
                 )
             )
     columns = ("cut by", "part", "setting", "n", "SROCC", "95 % interval", "mean error", "RMSE")
-    table = Table(columns=columns, rows=tuple(rows), left=3, caption="All parts in numbers", folded=True)
+    table = TableBlock(columns=columns, rows=tuple(rows), left=3, caption="All parts in numbers", folded=True)
     return [*_section("Parts of the items", drawn, "slices"), table]
 
 
@@ -190,7 +190,7 @@ def _items(study: Study) -> list[Block]:
     ]
 
 
-def _items_table(caption: str, scored: Sequence[ScoredItem]) -> Table:
+def _items_table(caption: str, scored: Sequence[ScoredItem]) -> TableBlock:
     columns = ("Id", "label", "score", "error", "duration (s)", "sound", "title (chars)", "description (chars)")
     rows = tuple(
         (
@@ -205,14 +205,14 @@ def _items_table(caption: str, scored: Sequence[ScoredItem]) -> Table:
         )
         for one in scored
     )
-    return Table(columns=columns, rows=rows, caption=caption, folded=True)
+    return TableBlock(columns=columns, rows=rows, caption=caption, folded=True)
 
 
-def _runs(study: Study) -> Table:
+def _runs(study: Study) -> TableBlock:
     rows = tuple(
-        (run.name, setting.name, run.seed, *(number(setting.metrics[name].of_seeds[place]) for name in NAMES))
+        (run.name, setting.name, run.seed, *(number(setting.metrics[name].of_seeds[place]) for name in PRINTED))
         for setting in study.settings
         for place, run in enumerate(setting.runs)
     )
-    columns = ("run", "setting", "seed", *NAMES.values())
-    return Table(columns=columns, rows=rows, left=2, caption=f"{len(rows)} runs in the tables", folded=True)
+    columns = ("run", "setting", "seed", *PRINTED.values())
+    return TableBlock(columns=columns, rows=rows, left=2, caption=f"{len(rows)} runs in the tables", folded=True)

@@ -12,7 +12,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evqa.reporting.canvas import COLOURS, INK, MARKERS, NAMES, PAGE, STYLE, legend, save, seeds, wrapped
+from evqa.metrics.names import PRINTED
+from evqa.reporting.canvas import COLOURS, INK, MARKERS, PAGE, STYLE, legend, save, seeds, wrapped
 from evqa.reporting.item_plots import plot_residuals, plot_scatter, plot_slices
 from evqa.reporting.study import Comparison, Setting, Study
 
@@ -100,7 +101,7 @@ def plot_settings(study: Study, shown: Sequence[Setting]) -> Figure:
             panel.plot(pooled.of_seeds, [row + 0.25] * len(pooled.of_seeds), "o", color=colour, fillstyle="none", ms=4)
     names = [f"{wrapped(one.name, width=60)}  ({seeds(one)})" for one in study.settings]
     count = f", n = {len(study.ids)} items" if study.ids else ""
-    _rows(panel, names, label=f"{NAMES[study.metric]} on {study.split}{count}")
+    _rows(panel, names, label=f"{PRINTED[study.metric]} on {study.split}{count}")
     return figure
 
 
@@ -115,7 +116,7 @@ def plot_differences(study: Study) -> Figure:
         wrapped(f"{one.first}  −  {one.second}" + (f"  ({one.shared})" if one.shared else ""), width=60)
         for one in study.comparisons
     ]
-    _rows(panel, names, label=f"difference of {NAMES[study.metric]}, same n = {len(study.ids)} items")
+    _rows(panel, names, label=f"difference of {PRINTED[study.metric]}, same n = {len(study.ids)} items")
     return figure
 
 
@@ -145,7 +146,7 @@ def plot_curves(study: Study, shown: Sequence[Setting]) -> Figure:
     """Training loss and validation metric over optimizer steps, one line a run."""
     figure = Figure(figsize=(9.0, 3.5))
     panels = figure.subplots(1, 2)
-    names = {"train/loss": "training loss", f"val/{study.metric}": f"validation {NAMES[study.metric]}"}
+    names = {"train/loss": "training loss", f"val/{study.metric}": f"validation {PRINTED[study.metric]}"}
     for panel, (key, name) in zip(panels, names.items(), strict=True):
         for place, setting in enumerate(shown):
             style = {"color": COLOURS[place], "marker": MARKERS[place]}

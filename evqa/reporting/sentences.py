@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from evqa.metrics.names import PRINTED
 from evqa.metrics.resampling import NUM_RESAMPLES
-from evqa.reporting.canvas import NAMES, seeds
+from evqa.reporting.canvas import seeds
 from evqa.reporting.study import Comparison, Pooled, Study
 
 MAX_VERDICTS = 8
@@ -15,7 +16,7 @@ ALPHA = 0.05
 def verdicts(study: Study) -> list[str]:
     """The answer in sentences."""
     best = study.best
-    pooled, name = best.metrics[study.metric], NAMES[study.metric]
+    pooled, name = best.metrics[study.metric], PRINTED[study.metric]
     where = f"on {study.split}" + (f", n = {len(study.ids)} items" if study.ids else "")
     said = [f"Highest {name} {where}: {best.name}, {with_interval(pooled)} ({seeds(best)})."]
     said += [_verdict(comparison) for comparison in study.comparisons[:MAX_VERDICTS]]

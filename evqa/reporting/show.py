@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evqa.files.terminal import terminal
-from evqa.reporting.document import Table as Rows
+from evqa.reporting.document import TableBlock
 from evqa.reporting.pages import settings_table
 from evqa.reporting.sentences import verdicts
 from evqa.reporting.study import Study
@@ -33,7 +33,7 @@ def show(study: Study, *, folder: Path, console: Console | None = None) -> None:
     console.print(f"Wrote {folder / 'report.html'}, report.md, report.json and pictures", soft_wrap=True)
 
 
-def _table(rows: Rows) -> Table:
+def _table(rows: TableBlock) -> Table:
     table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)  # fits into 80 columns
     for place, name in enumerate(rows.columns):
         if place < rows.left:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from evqa.files.plain import write_json
 from evqa.files.whole import write_whole
 from evqa.reporting.document import to_html, to_markdown
 from evqa.reporting.pages import compose, settings_table
@@ -24,8 +23,7 @@ def write_report(study: Study, folder: Path, *, title: str) -> dict[str, Drawn]:
     blocks = compose(study, drawn)
     write_whole(folder / "report.md", to_markdown(title, blocks))
     write_whole(folder / "report.html", to_html(title, blocks))
-    text = json.dumps(_plain(to_json(study)), indent=2, allow_nan=False)
-    write_whole(folder / "report.json", text + "\n")
+    write_json(folder / "report.json", to_json(study))
     if study.ids:
         write_items(folder / "items.csv", study)
     return drawn
@@ -61,15 +59,6 @@ def to_json(study: Study) -> dict[str, Any]:
 def _comparison(one: Comparison) -> dict[str, Any]:
     fields = asdict(one)
     return {**fields, "p_holm": fields["difference"].pop("p"), "p": fields.pop("raw_p")}
-
-
-def _plain(value: Any) -> Any:
-    """NaN becomes null, because JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def log_to_wandb(

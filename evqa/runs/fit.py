@@ -15,7 +15,9 @@ from evqa.config import identity
 from evqa.config.application import running_overrides
 from evqa.config.environment import environment_keys
 from evqa.errors import AnnotationError, RunError
+from evqa.files.content import content_hash
 from evqa.files.terminal import terminal
+from evqa.machine.parent import end_with_parent
 from evqa.runs import show
 from evqa.runs.card import cost_card
 from evqa.runs.origin import (
@@ -26,7 +28,7 @@ from evqa.runs.origin import (
     write_origin,
 )
 from evqa.runs.preparation import check_files, known_facts
-from evqa.runs.processes import ended_together, follow_parent, is_first
+from evqa.runs.processes import ended_together, is_first
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.scoring.files import read_record, score_split, write_predictions
@@ -39,7 +41,6 @@ from evqa.training.build import (
     build_scorer,
     check_settings,
 )
-from evqa.training.callbacks.checkpoint_files import checksum
 from evqa.training.callbacks.checkpoints import Checkpoints
 from evqa.training.callbacks.randomness import StatelessRandomness
 from evqa.training.callbacks.records import MetricsFile, read_rows
@@ -69,7 +70,7 @@ def run(config: DictConfig) -> float | None:
     with stops.listening():
         if not is_first(build(config.trainer).num_processes):  # the first process holds the lock, and speaks
             stops.first_process, console.quiet = False, True
-            follow_parent()
+            end_with_parent(check_seconds=1.0)  # waiting for a dead one to answer takes half an hour
             return _run(config, folder, stops)
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
@@ -214,7 +215,7 @@ def describe(
         "modal": modal or config.modal.name,
         "checkpoint": checkpoint.name,
         **({"checkpoint_note": note} if note else {}),
-        "checkpoint_sha256": checksum(checkpoint),
+        "checkpoint_sha256": content_hash(checkpoint),
         "config_sha256": identity.fingerprint(config),
     }
 

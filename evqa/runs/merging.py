@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,9 +14,9 @@ from torch import Tensor
 from evqa import __version__
 from evqa.config.environment import hidden
 from evqa.errors import RunError
-from evqa.files.refusals import placed
+from evqa.files.plain import write_json
 from evqa.files.terminal import terminal
-from evqa.files.whole import write_whole
+from evqa.files.whole import whole_folder, write_whole
 from evqa.heads.base import Head
 from evqa.media.clip import described
 from evqa.media.sampling import FrameSampling
@@ -60,24 +56,6 @@ def export_run(
     return out
 
 
-@contextlib.contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """Give a folder to write to, which takes the place of a new or empty one when everything is in it.
-
-    Raises:
-        FileError: no space, no permission, or another folder that is in use.
-    """
-    target = Path(os.path.realpath(out))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with placed(out):
-            temporary.mkdir(parents=True)
-            yield temporary
-            temporary.rename(target)  # over an empty folder, too
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def share_modes(folder: Path) -> None:
     """Give every file the mode that the user's own files get; weights are written for their owner alone."""
     mode = (folder / "README.md").stat().st_mode
@@ -97,7 +75,7 @@ def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, An
         model.export(folder, head_state=head_state)
     if head_state:
         _save(head_state, folder / HEAD_FILE)
-    write_whole(folder / SETTINGS_FILE, json.dumps(about, indent=2) + "\n")
+    write_json(folder / SETTINGS_FILE, about)
     return about
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-METRICS = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
+from evqa.metrics.names import PRINTED
 
 
 def model_card(about: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
@@ -73,11 +73,11 @@ def _terms(about: dict[str, Any]) -> str:
 
 
 def _metrics(records: Sequence[dict[str, Any]]) -> str:
-    head = "| predictions | modal | n | failed | " + " | ".join(METRICS.values()) + " |"
-    rule = "|---" * (4 + len(METRICS)) + "|"
+    head = "| predictions | modal | n | failed | " + " | ".join(PRINTED.values()) + " |"
+    rule = "|---" * (4 + len(PRINTED)) + "|"
     rows = [
         f"| {record['name']} | {record['modal']} | {record['n']} | {record['num_failed']} | "
-        + " | ".join(_value(record["metrics"].get(name)) for name in METRICS)
+        + " | ".join(_value(record["metrics"].get(name)) for name in PRINTED)
         + " |"
         for record in records
     ]

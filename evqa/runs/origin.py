@@ -15,7 +15,7 @@ from typing import Any
 
 from evqa.datasets.splits import Records
 from evqa.errors import RunError
-from evqa.files.whole import write_whole
+from evqa.files.plain import write_json
 from evqa.training.folder import RunFolder, environment
 from evqa.types import Record
 
@@ -108,7 +108,7 @@ def _whole(origin: Any) -> Origin | None:
 
 def write_origin(folder: RunFolder, origin: Origin) -> None:
     """Record what a run is made of."""
-    write_whole(folder.path / FILE, json.dumps(origin, indent=2) + "\n")
+    write_json(folder.path / FILE, origin)
 
 
 def check_finished(folder: RunFolder, here: Mapping[str, Split]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""`python -m evqa.prepare`: read the tables, look into every file, say what is usable, fill the cache."""
+"""`python -m evqa.prepare`: read the tables, inspect every file, say what is usable, fill the cache."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _check(
         needs_sound="modal" in config and config.modal.name == "a",  # beside a picture it may be absent
         hashed=hashed,
         remember=remember,
-        looked=hashed and dataset.copies == "near",
+        visually_hashed=hashed and dataset.copies == "near",
     )
 
 
@@ -162,11 +162,11 @@ def _twin_lines(usable: Sequence[FileFacts]) -> list[str]:
     for one in usable:
         groups[one.sha256].append(one)
     lines = _group_lines("Equal files", [group for content, group in groups.items() if content])
-    looks = alike({one.path: one.look for one in usable})
+    names = alike({one.path: one.visual_hash for one in usable})
     copies = defaultdict[str, list[FileFacts]](list)
     for one in usable:
-        if one.path in looks:
-            copies[looks[one.path]].append(one)
+        if one.path in names:
+            copies[names[one.path]].append(one)
     return lines + _group_lines("Files that look the same", list(copies.values()))
 
 

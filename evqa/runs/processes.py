@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 
 import lightning
@@ -62,18 +60,6 @@ def _is_slurm_step() -> bool:
     """Whether srun started several processes; not one, nor a shell to work in."""
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
     return tasks > 1 and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
-
-
-def follow_parent() -> None:
-    """Die soon after the process that started this one: waiting for it to answer would take half an hour."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="follow-parent", daemon=True).start()
 
 
 @contextlib.contextmanager

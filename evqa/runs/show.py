@@ -11,13 +11,12 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.console import Console
 from rich.table import Table
 
+from evqa.metrics.names import PRINTED
 from evqa.scoring.files import read_record
 from evqa.training.folder import RunFolder
 from evqa.training.optimizer import AdamW
 from evqa.training.tuning import TrainedPart
 from evqa.types import Failure, Record
-
-METRICS = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
 
 
 def progress(wanted: bool) -> list[Callback]:
@@ -79,7 +78,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
 def metrics_table(record: dict[str, Any], *, title: str) -> Table:
     """Lay out metrics with their 95 % intervals; a metric without a value says why."""
     table = Table("metric", "value", "95 % interval", title=title, title_justify="left")
-    for name, label in METRICS.items():
+    for name, label in PRINTED.items():
         metric = record["metrics"].get(name)
         if metric is None:
             continue

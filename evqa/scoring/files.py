@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,9 @@ import lightning
 from evqa.config.environment import hidden
 from evqa.datasets.manifest import FileFacts
 from evqa.errors import FileError
+from evqa.files.plain import write_json
 from evqa.files.stored import read_object
-from evqa.files.whole import whole_text, write_whole
+from evqa.files.whole import whole_text
 from evqa.metrics import evaluate
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
@@ -53,7 +53,7 @@ def write_predictions(
     failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*scored.failures, *rejects)]
     evaluation = evaluate(scored.scores, scored.labels, failures=failures)
     record = {**about, "label": {"name": scale.name, "range": list(scale.range)}, **evaluation.to_json()}
-    write_whole(folder.prediction(name, "json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_json(folder.prediction(name, "json"), record)
     return record
 
 

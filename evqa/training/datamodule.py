@@ -11,8 +11,9 @@ import torch
 
 from evqa.heads.base import Wording
 from evqa.machine.cores import num_cores
-from evqa.media.cache import CachedReader, CacheSettings
+from evqa.media.cache import CachedReader
 from evqa.media.limits import Limits
+from evqa.media.store.settings import CacheSettings
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import BatchLoader, Collate, Order, Samples

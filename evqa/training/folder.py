@@ -20,10 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config.environment import environment_keys
-from evqa.config.identity import Difference, difference, fingerprint
+from evqa.config.identity import ChangedKey, difference, fingerprint
 from evqa.config.paths import finished_mark
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
+from evqa.files.plain import write_json
 from evqa.files.refusals import placed
 from evqa.files.whole import write_whole
 from evqa.machine.cores import cpu_name, num_cores
@@ -109,10 +110,10 @@ class RunFolder:
         (self.path / "predictions").mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
         facts = environment() | {CONFIG_SHA256: fingerprint(config)}
-        write_whole(self.path / "environment.json", json.dumps(facts, indent=2) + "\n")
+        write_json(self.path / "environment.json", facts)
         write_whole(self.config, OmegaConf.to_yaml(config))
 
-    def _differences(self, saved: DictConfig, config: DictConfig) -> list[Difference]:
+    def _differences(self, saved: DictConfig, config: DictConfig) -> list[ChangedKey]:
         try:
             return difference(saved, config)
         except OmegaConfBaseException as error:

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
@@ -24,17 +24,15 @@ from evqa.errors import EvqaError, MissingDependencyError, RunError
 from evqa.files.stored import read_objects
 
 from ._record import JobError, failed, reason, words_of
+from ._settings import QueueSettings
 
 try:
     import submitit
 except ImportError as error:
     raise MissingDependencyError("hydra/launcher=slurm needs submitit: pip install 'evqa[slurm]'.") from error
 
-if TYPE_CHECKING:
-    from .slurm import SlurmLauncher
-
 log = logging.getLogger("evqa.sweep")
-GRACE_POLLS = 2  # looks at the queue between a job's end and its result's arrival on a slow file system
+GRACE_POLLS = 2  # polls of the queue between a job's end and its result's arrival on a slow file system
 
 
 class Task:
@@ -72,23 +70,22 @@ class Task:
 
 
 class Jobs:
-    """The jobs of one batch."""
+    """The jobs of one batch: each runs the task with the overrides of its member."""
 
-    def __init__(self, launcher: SlurmLauncher) -> None:
-        self.launcher = launcher
-        self.ledger = Path(str(launcher.config.hydra.sweep.dir)) / ".submitit" / "ledger.jsonl"
+    def __init__(self, settings: QueueSettings, task: Task) -> None:
+        self.settings, self.task = settings, task
+        self.ledger = Path(str(task.config.hydra.sweep.dir)) / ".submitit" / "ledger.jsonl"
 
     def run(self, members: Sequence[list[str]], *, first: int) -> list[JobReturn]:
         """Find or submit each member's job, then wait for all of them."""
-        if self.launcher.cluster == "slurm" and shutil.which("sbatch") is None:
+        if self.settings.cluster == "slurm" and shutil.which("sbatch") is None:
             raise RunError(
                 "hydra/launcher=slurm: there is no sbatch on this machine. Log in to the cluster, or use local."
             )
-        tasks = self.launcher.shared["nodes"] * self.launcher.shared["tasks_per_node"]
-        if self.launcher.cluster == "local" and tasks > 1:
+        if self.settings.cluster == "local" and self.settings.num_tasks > 1:
             raise RunError(
-                f"hydra.launcher.cluster=local starts one process a run, but trainer.num_nodes "
-                f"and trainer.devices ask for {tasks}. Use hydra/launcher=local, whose runs start their processes."
+                f"hydra.launcher.cluster=local starts one process a run, but trainer.num_nodes and trainer.devices ask "
+                f"for {self.settings.num_tasks}. Use hydra/launcher=local, whose runs start their processes."
             )
         jobs = self.living(members)
         new = [place for place in range(len(members)) if place not in jobs]
@@ -100,11 +97,9 @@ class Jobs:
 
     def submit(self, members: Sequence[list[str]], *, first: int) -> list[submitit.Job[JobReturn]]:
         """Submit members as one array and write down their job numbers."""
-        launcher = self.launcher
-        task = Task(launcher.hydra_context, launcher.task_function, launcher.config)
         executor = self.executor()
         numbers = list(range(first, first + len(members)))
-        jobs = executor.map_array(task, list(members), numbers, [Singleton.get_state()] * len(members))
+        jobs = executor.map_array(self.task, list(members), numbers, [Singleton.get_state()] * len(members))
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
         with self.ledger.open("a", encoding="utf-8") as file:
             for member, job in zip(members, jobs, strict=True):
@@ -113,26 +108,25 @@ class Jobs:
         return list(jobs)
 
     def executor(self) -> submitit.Executor:
-        """Submitit's executor with the launcher's settings."""
-        launcher, cluster = self.launcher, self.launcher.cluster
-        extra = {"slurm_max_num_timeout": launcher.max_num_timeout} if cluster == "slurm" else {}
-        executor = submitit.AutoExecutor(folder=launcher.folder, cluster=cluster, **extra)
-        special = {f"slurm_{key}": value for key, value in launcher.special.items()} if cluster == "slurm" else {}
-        executor.update_parameters(**launcher.shared, **special)
+        """Submitit's executor with these settings."""
+        settings, cluster = self.settings, self.settings.cluster
+        extra = {"slurm_max_num_timeout": settings.max_num_timeout} if cluster == "slurm" else {}
+        executor = submitit.AutoExecutor(folder=settings.folder, cluster=cluster, **extra)
+        special = {f"slurm_{key}": value for key, value in settings.special.items()} if cluster == "slurm" else {}
+        executor.update_parameters(**settings.shared, **special)
         return executor
 
     def living(self, members: Sequence[list[str]]) -> dict[int, submitit.Job[JobReturn]]:
         """Jobs of an earlier driver that are still in the queue, by the member's place."""
-        if self.launcher.cluster != "slurm" or not self.ledger.exists():
+        if self.settings.cluster != "slurm" or not self.ledger.exists():
             return {}
         rows = read_objects(self.ledger)
         latest = {row["member"]: row["job"] for row in rows if {"member", "job"} <= row.keys()}
         queue = queued_jobs() or set()
-        shared = self.launcher.shared
-        tasks = list(range(shared["nodes"] * shared["tasks_per_node"]))
+        tasks = list(range(self.settings.num_tasks))
         found = {place: latest.get(key_of(member)) for place, member in enumerate(members)}
         return {
-            place: submitit.SlurmJob(folder=self.launcher.folder, job_id=job, tasks=tasks)
+            place: submitit.SlurmJob(folder=self.settings.folder, job_id=job, tasks=tasks)
             for place, job in found.items()
             if job in queue
         }
@@ -141,7 +135,7 @@ class Jobs:
         """Collect results as they come; a job that left the queue without one has died."""
         results: dict[int, JobReturn] = {}
         missing_since: dict[int, float] = {}
-        grace = GRACE_POLLS * self.launcher.poll_seconds
+        grace = GRACE_POLLS * self.settings.poll_seconds
         while len(results) < len(jobs):
             queue = self.alive([job for place, job in jobs.items() if place not in results])
             for place, job in jobs.items():
@@ -156,12 +150,12 @@ class Jobs:
                 if place in results:
                     log.info("job %s: %s", job.job_id, results[place].status.name.lower())
             if len(results) < len(jobs):
-                time.sleep(min(self.launcher.poll_seconds, 1.0) if missing_since else self.launcher.poll_seconds)
+                time.sleep(min(self.settings.poll_seconds, 1.0) if missing_since else self.settings.poll_seconds)
         return [results[place] for place in range(len(members))]
 
     def alive(self, jobs: Sequence[submitit.Job[JobReturn]]) -> set[str] | None:
         """Which jobs are queued or running; None where nobody can tell just now."""
-        if self.launcher.cluster == "slurm":
+        if self.settings.cluster == "slurm":
             return queued_jobs()
         return {job.job_id for job in jobs if not job.done(force_check=True)}
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
@@ -18,7 +17,7 @@ from evqa.config import identity
 from evqa.config.environment import hidden
 from evqa.errors import EvqaError, RunError
 from evqa.files.names import shown_lines
-from evqa.files.whole import write_whole
+from evqa.files.plain import write_json
 
 log = logging.getLogger("evqa.sweep")
 
@@ -46,7 +45,7 @@ class Member:
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class SweepOutcome:
     """What a sweeper returns. exit_code: 1 where members failed that should not."""
 
     members: Sequence[Member] = field(default_factory=list)
@@ -79,14 +78,9 @@ def run_folder(job: DictConfig, choices: Mapping[str, object]) -> str:
     return str(identity.folder(identity.settle(job, choices)))
 
 
-def write(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_whole(path, json.dumps(content, indent=1) + "\n")
-
-
 def write_members(folder: Path, members: Sequence[Member]) -> None:
     """Write sweep.json: one entry a member, in order."""
-    write(folder / "sweep.json", [asdict(member) for member in members])
+    write_json(folder / "sweep.json", [asdict(member) for member in members])
 
 
 def summarise(members: Sequence[Member], folder: Path) -> None:

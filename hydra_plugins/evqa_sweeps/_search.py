@@ -8,16 +8,21 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.files.names import shown_lines
+from evqa.files.plain import write_json
 
-from ._record import Outcome, only_driver, reason, run_folder, write
+from ._record import SweepOutcome, only_driver, reason, run_folder
+from ._settings import SearchSettings
 from ._space import Axis, read_axis
 
 try:
@@ -28,9 +33,6 @@ try:
 except ImportError as error:
     raise MissingDependencyError("A search needs Optuna: pip install 'evqa[optuna]'.") from error
 
-if TYPE_CHECKING:
-    from .search import OptunaSweeper
-
 log = logging.getLogger("evqa.sweep")
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -38,13 +40,14 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 class Search:
     """One life of a search. The journal in the sweep's folder holds everything that the next life needs."""
 
-    def __init__(self, sweeper: OptunaSweeper) -> None:
-        self.settings, self.launcher, self.loader = sweeper, sweeper.launcher, sweeper.loader
-        self.config = sweeper.settings
-        self.folder = Path(str(self.config.hydra.sweep.dir))
+    def __init__(
+        self, settings: SearchSettings, *, launcher: Launcher, loader: ConfigLoader, config: DictConfig
+    ) -> None:
+        self.settings, self.launcher, self.loader = settings, launcher, loader
+        self.folder = Path(str(config.hydra.sweep.dir))
         self.journal = self.folder / "study.journal"
 
-    def run(self, arguments: Sequence[str]) -> Outcome:
+    def run(self, arguments: Sequence[str]) -> SweepOutcome:
         """Run trials until the total is reached; failed ones count and are told at the end."""
         self.fixed, self.axes = self.read(arguments)
         with only_driver(self.folder):
@@ -60,7 +63,7 @@ class Search:
 
     def read(self, arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
         """Separate what is searched from what is the same for all trials. Raises ConfigError without an axis."""
-        lines = [*(f"{key}={value}" for key, value in self.settings.params.items()), *arguments]
+        lines = [*(f"{key}={value}" for key, value in (self.settings.params or {}).items()), *arguments]
         overrides = OverridesParser.create(self.loader).parse_overrides(lines)
         last: dict[str, Override] = {override.get_key_element(): override for override in overrides}
         axes = [read_axis(override) for override in last.values() if override.is_sweep_override()]
@@ -106,7 +109,7 @@ class Search:
         return [*self.fixed, *(f"{axis.key}={axis.suggest(trial)}" for axis in self.axes), *self.pruning(trial)]
 
     def pruning(self, trial: Trial) -> list[str]:
-        """What the run needs to report its scores and to hear that it should stop."""
+        """What the run needs to report its scores and to learn that it should stop."""
         if not self.settings.prune:
             return []
         values: dict[str, Any] = {
@@ -153,9 +156,9 @@ class Search:
             }
             for trial in self.study.get_trials(deepcopy=False)
         ]
-        write(self.folder / "trials.json", rows)
+        write_json(self.folder / "trials.json", rows)
 
-    def finish(self) -> Outcome:
+    def finish(self) -> SweepOutcome:
         """Say which trial is best; a search none of whose trials gave a score has failed."""
         self.write_summary()
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -163,8 +166,8 @@ class Search:
         if broken:
             log.error("%d trials failed; the reasons are in %s", len(broken), self.folder / "trials.json")
         if not done:
-            return Outcome(exit_code=1)
+            return SweepOutcome(exit_code=1)
         best = self.study.best_trial
         words = " ".join(f"{key}={value}" for key, value in best.params.items())
         log.info("best of %d: trial %d with %s: %s", len(done), best.number, best.value, words)
-        return Outcome()
+        return SweepOutcome()

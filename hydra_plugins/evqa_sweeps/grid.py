@@ -15,10 +15,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from evqa.config.compose import Composer, job_part
+from evqa.config.compose import job_part
+from evqa.config.composer import Composer
 from evqa.errors import ConfigError
 
-from ._record import Member, Outcome, only_driver, run_folder, summarise, write_members
+from ._record import Member, SweepOutcome, only_driver, run_folder, summarise, write_members
 
 log = logging.getLogger("evqa.sweep")
 
@@ -44,7 +45,7 @@ class GridSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> Outcome:
+    def sweep(self, arguments: list[str]) -> SweepOutcome:
         """Run all members; those that are done say so themselves and cost seconds."""
         batches = self.batches(arguments)
         members = self.checked([line for batch in batches for line in batch])
@@ -59,7 +60,7 @@ class GridSweeper(Sweeper):
                 write_members(folder, members)
                 first += len(batch)
         summarise(members, folder)
-        return Outcome(members=members, exit_code=int(any(member.status == "failed" for member in members)))
+        return SweepOutcome(members=members, exit_code=int(any(member.status == "failed" for member in members)))
 
     def batches(self, arguments: Sequence[str]) -> list[list[list[str]]]:
         """Overrides of each member, in batches. Raises ConfigError for an axis without separate values."""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
-
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from ._record import Outcome
-
-if TYPE_CHECKING:
-    from evqa.metrics.names import Monitored
+from ._record import SweepOutcome
+from ._settings import SearchSettings
 
 
-class OptunaSweeper(Sweeper):
+class OptunaSweeper(SearchSettings, Sweeper):
     """Ask, launch, tell, until `n_trials` trials have ended, counted over all lives of the search.
 
     params: the space, `key: interval(0.1, 1)`, `tag(log, interval(1e-5, 1e-3))`, `int(interval(1, 8))`,
@@ -27,33 +22,15 @@ class OptunaSweeper(Sweeper):
         `startup_trials` trials have ended or the share `warmup` of the training is done.
     """
 
-    def __init__(
-        self,
-        *,
-        n_trials: Annotated[int, "1 <= n_trials"],
-        n_jobs: Annotated[int, "1 <= n_jobs"] = 1,
-        direction: Literal["maximize", "minimize"] = "maximize",
-        sampler: Literal["tpe", "random"] = "tpe",
-        seed: Annotated[int, "0 <= seed <= 4294967295"] = 0,
-        params: Mapping[str, str] | None = None,
-        prune: bool = False,
-        startup_trials: Annotated[int, "0 <= startup_trials"] = 5,
-        warmup: Annotated[float, "0 <= warmup <= 1"] = 0.3,
-        monitor: Monitored = "val/challenge",
-    ) -> None:
-        self.n_trials, self.n_jobs, self.direction, self.sampler = n_trials, n_jobs, direction, sampler
-        self.seed, self.params = seed, params or {}
-        self.prune, self.startup_trials, self.warmup, self.monitor = prune, startup_trials, warmup, monitor
-
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra."""
-        self.loader, self.settings = hydra_context.config_loader, config
+        self.loader, self.config = hydra_context.config_loader, config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> Outcome:
+    def sweep(self, arguments: list[str]) -> SweepOutcome:
         """Run the search to its total number of trials. Raises ConfigError, MissingDependencyError."""
         from ._search import Search
 
-        return Search(self).run(arguments)
+        return Search(self, launcher=self.launcher, loader=self.loader, config=self.config).run(arguments)

@@ -10,12 +10,14 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from ._settings import QueueSettings
+
 
 class SlurmLauncher(Launcher):
     """One job a member. A dead job is a failed member, not the end of the sweep.
 
     A driver that is started again waits for the jobs of its predecessor instead of submitting them twice. Jobs are
-    looked for with squeue, so no accounting database is needed.
+    found with squeue, so no accounting database is needed.
 
     timeout_min: after it, or when preempted, a job is put back into the queue and continues (at most
         `max_num_timeout` times for the time limit). signal_delay_s: how long before the limit it is told to save.
@@ -47,26 +49,30 @@ class SlurmLauncher(Launcher):
         poll_seconds: Annotated[float, "0 < poll_seconds"] = 10.0,
         cluster: Literal["slurm", "local"] = "slurm",
     ) -> None:
-        self.folder, self.max_num_timeout = submitit_folder, max_num_timeout
-        self.poll_seconds, self.cluster = poll_seconds, cluster
-        self.shared = _given(
-            name=name,
-            nodes=nodes,
-            tasks_per_node=tasks_per_node,
-            gpus_per_node=gpus_per_node,
-            cpus_per_task=cpus_per_task,
-            mem_gb=mem_gb,
-            timeout_min=timeout_min,
-        )
-        self.special = _given(
-            partition=partition,
-            account=account,
-            qos=qos,
-            constraint=constraint,
-            signal_delay_s=signal_delay_s,
-            array_parallelism=array_parallelism,
-            setup=list(setup) if setup else None,
-            additional_parameters=dict(additional_parameters) if additional_parameters else None,
+        self.queue = QueueSettings(
+            folder=submitit_folder,
+            cluster=cluster,
+            poll_seconds=poll_seconds,
+            max_num_timeout=max_num_timeout,
+            shared=_given(
+                name=name,
+                nodes=nodes,
+                tasks_per_node=tasks_per_node,
+                gpus_per_node=gpus_per_node,
+                cpus_per_task=cpus_per_task,
+                mem_gb=mem_gb,
+                timeout_min=timeout_min,
+            ),
+            special=_given(
+                partition=partition,
+                account=account,
+                qos=qos,
+                constraint=constraint,
+                signal_delay_s=signal_delay_s,
+                array_parallelism=array_parallelism,
+                setup=list(setup) if setup else None,
+                additional_parameters=dict(additional_parameters) if additional_parameters else None,
+            ),
         )
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -75,9 +81,10 @@ class SlurmLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Submit what is not in the queue already, and wait for all. Raises MissingDependencyError, RunError."""
-        from ._jobs import Jobs
+        from ._jobs import Jobs, Task
 
-        return Jobs(self).run([list(overrides) for overrides in job_overrides], first=initial_job_idx)
+        task = Task(self.hydra_context, self.task_function, self.config)
+        return Jobs(self.queue, task).run([list(overrides) for overrides in job_overrides], first=initial_job_idx)
 
 
 def _given(**values: Any) -> Mapping[str, Any]:

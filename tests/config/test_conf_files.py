@@ -4,7 +4,7 @@ import pytest
 from hydra.types import RunMode
 
 from evqa.config.check import check
-from evqa.config.compose import open_configuration
+from evqa.config.composer import open_configuration
 from evqa.config.examine import examine
 from evqa.config.paths import conf_folder, group_folders, group_options
 

@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from evqa.config.compose import compose, open_configuration
+from evqa.config.compose import compose
+from evqa.config.composer import open_configuration
 from evqa.config.examine import examine
 from evqa.config.overrides import quote
 from evqa.errors import ConfigError

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from evqa.config.check import check
-from evqa.config.compose import open_configuration
+from evqa.config.composer import open_configuration
 from evqa.config.examine import examine
 from evqa.config.kinds import DictOf, ListOf, Plain, Ranged, TupleOf, alternatives
 from evqa.config.paths import conf_folder

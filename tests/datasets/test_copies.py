@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evqa.datasets.copies import MAX_DIFFERENT, NO_LOOK, alike, look_of
+from evqa.datasets.copies import MAX_DIFFERENT, NO_HASH, alike, visual_hash
 from evqa.datasets.manifest import check_files
 from evqa.datasets.snapugc import SnapUGC
 from evqa.errors import AnnotationError
@@ -23,7 +23,7 @@ def film(folder, name, *, seed, larger=1, lighter=0):
 def test_copies_of_another_size_look_alike_and_other_videos_do_not(tmp_path):
     films = [film(tmp_path, f"film{seed}", seed=seed) for seed in range(12)]
     copies = [film(tmp_path, f"copy{seed}", seed=seed, larger=3, lighter=8) for seed in (2, 7)]
-    groups = alike({str(path): look_of(path, Limits()) for path in [*films, *copies]})
+    groups = alike({str(path): visual_hash(path, Limits()) for path in [*films, *copies]})
     names = [{path for path in groups if groups[path] == group} for group in sorted(set(groups.values()))]
     assert names == [{str(films[2]), str(copies[0])}, {str(films[7]), str(copies[1])}]
 
@@ -32,11 +32,11 @@ def test_black_videos_are_no_copies_of_each_other(tmp_path):
     for name in ("a", "b"):
         black = np.zeros((8, 64, 64, 3), dtype=np.uint8)
         write_clip(tmp_path / f"{name}.mp4", frames_FHWC=black, fps=8, waveform_S=np.zeros(1600, dtype=np.float32))
-        assert look_of(tmp_path / f"{name}.mp4", Limits()) == NO_LOOK
-    assert alike({"a": NO_LOOK, "b": NO_LOOK, "c": ""}) == {}
+        assert visual_hash(tmp_path / f"{name}.mp4", Limits()) == NO_HASH
+    assert alike({"a": NO_HASH, "b": NO_HASH, "c": ""}) == {}
 
 
-def test_looks_are_alike_up_to_a_number_of_bits_wherever_they_are():
+def test_hashes_are_alike_up_to_a_number_of_bits_wherever_they_are():
     draw = np.random.default_rng(0)
     bits = draw.integers(0, 2, (40, 216), dtype=np.uint8)
     bits[1::2] = bits[::2]
@@ -47,7 +47,7 @@ def test_looks_are_alike_up_to_a_number_of_bits_wherever_they_are():
     assert groups == {f"{place:02}": f"{pair[0]:02}" for pair in pairs for place in pair}
 
 
-def test_near_copies_stay_on_one_side_once_the_files_were_looked_at(tmp_path):
+def test_near_copies_stay_on_one_side_once_the_files_were_hashed(tmp_path):
     for seed in range(6):
         film(tmp_path, f"film{seed}", seed=seed)
     film(tmp_path, "copy", seed=3, larger=2)
@@ -56,13 +56,13 @@ def test_near_copies_stay_on_one_side_once_the_files_were_looked_at(tmp_path):
     (tmp_path / "val.csv").write_text("Id,ECR,Title,Description\ncopy,0.3,,\n")
     given = {"csv": str(tmp_path / "train.csv"), "val_csv": str(tmp_path / "val.csv"), "videos": str(tmp_path)}
     data = SnapUGC(**given, prepared=str(tmp_path / "prepared"), copies="near", overlap="drop")
-    with pytest.raises(AnnotationError, match=r"data.copies=near: 7 of 7 files have not been looked at .*evqa.prepare"):
+    with pytest.raises(AnnotationError, match=r"data.copies=near: 7 of 7 files have no visual hash .*evqa.prepare"):
         data.load()
     manifest = data.prepared_folder() / "manifest.csv"
     check_files(data.read().splits, manifest=manifest, hashed=True)
     with pytest.raises(AnnotationError, match="7 of 7 files"):
         data.load()
-    check_files(data.read().splits, manifest=manifest, hashed=True, looked=True)
+    check_files(data.read().splits, manifest=manifest, hashed=True, visually_hashed=True)
     loaded = data.load()
     assert [failure.id for failure in loaded.dropped] == ["film3"]
     assert "same as that of copy in the val table" in loaded.dropped[0].reason

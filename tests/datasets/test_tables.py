@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from evqa.datasets.tables import Quoting, Table, format_of, read_table
+from evqa.datasets.tables import FileTable, Quoting, format_of, read_table
 from evqa.errors import AnnotationError
 
 
-def read(folder: Path, content: str | bytes, name: str = "t.csv", quoting: Quoting = "rfc4180") -> Table:
+def read(folder: Path, content: str | bytes, name: str = "t.csv", quoting: Quoting = "rfc4180") -> FileTable:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return read_table(path, format=format_of(path), id_column="Id", quoting=quoting)
 
 
-def reasons(table: Table) -> dict[int | None, str]:
+def reasons(table: FileTable) -> dict[int | None, str]:
     return {reject.row: reject.reason for reject in table.rejects}
 
 

@@ -77,4 +77,4 @@ def test_frames_are_those_of_the_ffmpeg_program_at_the_stated_times(name, cases:
 
 def test_an_empty_default_track_is_passed_over_with_a_note(cases: Path):
     clip = read_clip(cases / "media/05_empty_default_audio.mkv", SOUND)
-    assert clip.missing == ("the default audio track holds no sound; track 2 is heard instead",)
+    assert clip.missing == ("the default audio track holds no sound; track 2 is read instead",)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evqa.media.probe import content_hash, probe
+from evqa.files.content import content_hash
+from evqa.media.probe import probe
 
 
 def test_a_video_with_sound_is_described(make_video):

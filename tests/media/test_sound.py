@@ -1,4 +1,4 @@
-"""Which sound is heard, when, and how its channels are mixed."""
+"""Which sound is read, when, and how its channels are mixed."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def silent_part(clip: Clip) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.flv"])
-def test_a_hole_in_the_sound_is_heard_as_silence_so_that_the_rest_keeps_its_time(name, tmp_path: Path):
+def test_a_hole_in_the_sound_is_read_as_silence_so_that_the_rest_keeps_its_time(name, tmp_path: Path):
     path = make_hole(tmp_path / name, 0.5, 3.0)
     clip = read_clip(path, ClipSpec(audio=AudioWindow(seconds=4.0)))
-    assert "the sound has holes of 2.5 s together, which are heard as silence" in clip.missing
+    assert "the sound has holes of 2.5 s together, which are read as silence" in clip.missing
     assert silent_part(clip) == pytest.approx((0.5, 3.0), abs=0.15)
     start = read_clip(path, ClipSpec(audio=AudioWindow(seconds=2.0)))
     assert start.waveform_S.numel() == 32_000
@@ -134,13 +134,13 @@ def test_one_odd_stamp_in_the_sound_makes_no_hole(tmp_path: Path):
     assert clip.waveform_S.equal(read_clip(plain, WHOLE).waveform_S)
 
 
-def test_of_several_tracks_the_first_with_sound_is_heard(tmp_path: Path):
+def test_of_several_tracks_the_first_with_sound_is_read(tmp_path: Path):
     nothing = np.zeros((1, 0))
     loud, quiet = TONE[None], TONE[None] / 8
     both = read_clip(write_tracks(tmp_path / "a.mkv", loud, quiet), WHOLE)
     assert (both.missing, both.waveform_S.abs().max() > 0.4) == ((), True)
     second = read_clip(write_tracks(tmp_path / "b.mkv", nothing, quiet), WHOLE)
-    assert second.missing == ("the default audio track holds no sound; track 1 is heard instead",)
+    assert second.missing == ("the default audio track holds no sound; track 1 is read instead",)
     assert 0.04 < second.waveform_S.abs().max() < 0.1
     assert probe(tmp_path / "b.mkv").audio_seconds == pytest.approx(2.0, abs=0.1)
 

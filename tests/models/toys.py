@@ -3,7 +3,7 @@
 import torch
 from omegaconf import OmegaConf
 
-from evqa.config.compose import open_configuration
+from evqa.config.composer import open_configuration
 from evqa.config.paths import conf_folder, group_folders, group_options
 from evqa.config.signature import read_schema
 from evqa.types import Clip

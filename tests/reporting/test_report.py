@@ -14,7 +14,7 @@ from PIL import Image
 from evqa.files.names import shown
 from evqa.report import main
 from evqa.reporting.comparing import compare
-from evqa.reporting.document import Bullets, Heading, Paragraph, Picture, Table, to_html, to_markdown
+from evqa.reporting.document import Bullets, Heading, Paragraph, Picture, TableBlock, to_html, to_markdown
 from evqa.reporting.plots import draw_all
 from evqa.reporting.runs import find_runs, read_run
 from evqa.reporting.study import pool
@@ -120,7 +120,7 @@ def test_blocks_show_markup_as_text():
         Heading(text="a_b"),
         Paragraph(text="1 < 2 & *x*"),
         Bullets(items=("one|two",)),
-        Table(columns=("name", "n"), rows=(("<b>", "1"),), caption="c", folded=True),
+        TableBlock(columns=("name", "n"), rows=(("<b>", "1"),), caption="c", folded=True),
         Picture(file="p.png", svg="<svg></svg>", description='a "q"', caption="below"),
     ]
     page, text = to_html("t", blocks), to_markdown("t", blocks)

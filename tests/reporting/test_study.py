@@ -9,7 +9,7 @@ from evqa.errors import RunError
 from evqa.metrics import METRICS, challenge, holm, interval, paired_difference
 from evqa.metrics.paired import difference_of_draws
 from evqa.reporting.comparing import compare
-from evqa.reporting.document import Table
+from evqa.reporting.document import TableBlock
 from evqa.reporting.pages import compose
 from evqa.reporting.runs import read_run
 from evqa.reporting.sentences import method, verdicts
@@ -90,7 +90,7 @@ def test_the_noise_of_training_changes_nothing_about_holms_correction(study, pai
 
 def test_a_report_shows_and_records_both_p_values(close_settings):
     family = close_settings.comparisons
-    table = next(b for b in compose(close_settings, {}) if isinstance(b, Table) and "p (Holm)" in b.columns)
+    table = next(b for b in compose(close_settings, {}) if isinstance(b, TableBlock) and "p (Holm)" in b.columns)
     for column, values in (("p", [one.raw_p for one in family]), ("p (Holm)", [one.difference.p for one in family])):
         shown = [float(row[table.columns.index(column)]) for row in table.rows]
         assert shown == pytest.approx(values, rel=0.05)

@@ -15,9 +15,10 @@ import torch
 
 from evqa import eval as evaluation
 from evqa.errors import CheckpointError, FileError, MediaError, RunError
+from evqa.files.content import content_hash
 from evqa.media.cache import CachedReader
 from evqa.scoring.places import load_run
-from evqa.training.callbacks.checkpoint_files import SIDE, WholeCheckpointIO, checksum, read_checkpoint
+from evqa.training.callbacks.checkpoint_files import SIDE, WholeCheckpointIO, read_checkpoint
 from evqa.training.module import METADATA, Scored, ScoreModule
 from evqa.types import Failure
 
@@ -140,7 +141,7 @@ def test_no_changed_byte_changes_what_is_loaded(good, tmp_path, version):
         data = saved(state)
     path.write_bytes(data)
     if version == "with a side file":
-        (tmp_path / f"some.ckpt{SIDE}").write_text(checksum(path) + "\n")
+        (tmp_path / f"some.ckpt{SIDE}").write_text(content_hash(path) + "\n")
     assert same(read_checkpoint(path), state)
     draw = random.Random(0)
     for place in (*draw.sample(range(len(data)), 60), *range(len(data) - 120, len(data), 7)):

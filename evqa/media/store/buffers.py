@@ -24,7 +24,7 @@ _free: defaultdict[int, deque[NDArray[np.uint8]]] = defaultdict(deque)
 _kept = [0]
 
 
-class Memory(NamedTuple):
+class LentMemory(NamedTuple):
     """The same memory as an array and as a tensor.
 
     If it was lent, it comes back when neither is in use any more. What shares the tensor's memory keeps it; slices of
@@ -35,12 +35,12 @@ class Memory(NamedTuple):
     tensor: Tensor
 
 
-def lend(shape: Sequence[int]) -> Memory:
+def lend(shape: Sequence[int]) -> LentMemory:
     """Return uninitialised uint8 memory that nobody else uses."""
     num_bytes = math.prod(shape)
     if num_bytes < SMALLEST:
         array = np.empty(shape, dtype=np.uint8)
-        return Memory(array, torch.from_numpy(array))
+        return LentMemory(array, torch.from_numpy(array))
     rounded = -(-num_bytes // SMALLEST) * SMALLEST
     try:
         memory = _free[rounded].pop()
@@ -50,7 +50,7 @@ def lend(shape: Sequence[int]) -> Memory:
     # Shaped by NumPy: each operation of torch hands Python's lock to another thread, which costs more than it does.
     array = memory[:num_bytes].reshape(shape)
     weakref.finalize(array, _give_back, memory).atexit = False
-    return Memory(array, torch.from_numpy(array))
+    return LentMemory(array, torch.from_numpy(array))
 
 
 def _give_back(memory: NDArray[np.uint8]) -> None:

@@ -1,11 +1,10 @@
-"""The cache's folder as one process sees it: what it knows of it, and what it may write there."""
+"""What one process knows of the cache's folder, and what it may write there."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evqa.media.clip import ClipSpec
 from evqa.media.store.claims import Claim
@@ -13,10 +12,8 @@ from evqa.media.store.hashes import ContentHashes, FileHash
 from evqa.media.store.naming import describe, folder_name
 from evqa.media.store.record import Content, encode
 from evqa.media.store.room import Room
+from evqa.media.store.settings import CacheSettings
 from evqa.media.store.shards import CacheFullError, Shards
-
-if TYPE_CHECKING:
-    from evqa.media.cache import CacheSettings
 
 log = logging.getLogger(__name__)
 

@@ -9,21 +9,21 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from evqa.media.probe import content_hash
+from evqa.files.content import content_hash
 from evqa.media.store.journal import Journal, append_line
 
 SETTLED_NS = 2_000_000_000  # a file changed more recently may change again without a new time stamp
 
 
 class FileHash(NamedTuple):
-    """What a file held when it looked like this; key: SHA-256, 32 bytes."""
+    """What a file held when it had this size and time stamp; key: SHA-256, 32 bytes."""
 
     key: bytes
     size: int
     modified_ns: int
 
     def is_current(self, path: Path) -> bool:
-        """Return whether the file still looks the same. Raises OSError."""
+        """Return whether size and time stamp are still the same. Raises OSError."""
         now = path.stat()
         return (now.st_size, now.st_mtime_ns) == (self.size, self.modified_ns)
 

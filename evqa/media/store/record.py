@@ -22,7 +22,7 @@ import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evqa.media.store.buffers import Memory
+from evqa.media.store.buffers import LentMemory
 from evqa.media.store.frames import FrameMemory, pack_frames
 from evqa.types import Clip
 
@@ -32,11 +32,11 @@ MAGIC = b"evqaclp1"
 _HEAD = struct.Struct("<8s32sIQQQ")  # magic, key, bytes of JSON, bytes of sections, checksums of JSON and of sections
 
 Content = Clip | str  # a clip, or the sentence that says why the file has none
-Section = Memory | FrameMemory  # what is read into
+Section = LentMemory | FrameMemory  # what is read into
 
 
 class DamagedRecordError(Exception):
-    """Bytes that are not the record that was looked for; the text says how."""
+    """Bytes that are not the record that was wanted; the text says how."""
 
 
 def encode(key: bytes, content: Content, *, jpeg_quality: int | None) -> list[memoryview]:
@@ -129,7 +129,7 @@ def _section(meta: dict[str, Any], name: str, kind: str, shape: Sequence[int]) -
     if name == "frames_FHWC":
         return FrameMemory(meta["frames"], shape[0])
     array = np.empty(shape, dtype=kind)
-    return Memory(array, torch.from_numpy(array))
+    return LentMemory(array, torch.from_numpy(array))
 
 
 def _pieces(section: Section) -> Sequence[NDArray[Any]]:

@@ -29,12 +29,12 @@ class ShardFiles:
 class Room:
     """The space below `root` (every specification's folder) that clips may take.
 
-    Several processes may be over the limit together by about 2 % each, because they look at the disk only now and then.
+    Several processes may be over the limit together by about 2 % each, because they check the disk only now and then.
     """
 
     def __init__(self, root: Path, *, limit_bytes: float, in_use_seconds: float = IN_USE_SECONDS) -> None:
         self.root, self.limit_bytes, self.in_use_seconds = root, limit_bytes, in_use_seconds
-        self._free = 0.0  # bytes that may be written before looking again
+        self._free = 0.0  # bytes that may be written before checking again
         self._step = limit_bytes / 64
 
     def take(self, num_bytes: int, *, keep: Container[str] = ()) -> bool:

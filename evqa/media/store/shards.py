@@ -171,7 +171,7 @@ class Shards:
 
     def _decode(self, key: bytes, place: Location, *, check: bool) -> Content:
         path = f"{self.folder}/{place.shard}.shard"
-        descriptor = os.open(path, os.O_RDONLY)  # each time: sees what other nodes wrote, and needs no closing in turn
+        descriptor = os.open(path, os.O_RDONLY)  # each time: finds what other nodes wrote, and needs no closing in turn
         try:
             content = decode(descriptor, place.offset, key, check=check)
         finally:

@@ -105,12 +105,6 @@ def interrupt_held() -> Iterator[None]:
         before(*pressed[0])
 
 
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint of evqa without unpickling code; what was checked and what is loaded is one file.
 

@@ -15,7 +15,7 @@ raise SystemExit(code)
 """
 
 
-def test_a_model_without_ears_names_those_that_hear_in_less_than_a_second():
+def test_a_model_without_an_audio_encoder_names_those_with_one_in_less_than_a_second():
     for _attempt in range(4):  # neighbours on the same processor slow the first ones down
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         done = subprocess.run([sys.executable, "-c", SOURCE], capture_output=True, text=True)
