@@ -64,8 +64,10 @@ def base_entries(
 
     def entry(name: str) -> Entry:
         def make() -> Tensor:
+            kept: list[Tensor] = []
             with checkpoint.about():
-                return next(tensor.to(dtype, copy=True) for _, tensor in found.read([name]))
+                found.each([name], lambda _, tensor: kept.append(tensor.to(dtype, copy=True)))
+            return kept[0]
 
         return Entry(torch.Size(found.stored(name).shape).numel() * dtype.itemsize, make)
 

@@ -5,7 +5,7 @@ safetensors first; a pickled file is read by `torch.load(weights_only=True)`, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,18 +50,22 @@ class WeightFile:
             for key, tensor in self._unpickled().items()
         }
 
-    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Yield tensors, mapped from disk while the file is open: copy each before the next one."""
+    def each(self, keys: Iterable[str], take: Callable[[str, Tensor], None]) -> None:
+        """Call `take` with one tensor after the other, mapped from disk: it copies what it keeps.
+
+        It is called, not iterated over: a loop's variable would keep this file mapped while the next one is opened.
+        """
         keys = list(keys)
         if not keys:
             return
         if self._is_pickled:
             content = self._unpickled()
-            yield from ((key, content.pop(key)) for key in keys)
+            for key in keys:
+                take(key, content.pop(key))
             return
         with self._opened() as file:
             for key in keys:
-                yield key, file.get_tensor(key)
+                take(key, file.get_tensor(key))
 
     @property
     def _is_pickled(self) -> bool:

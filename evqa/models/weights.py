@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -67,12 +68,15 @@ class Inventory:
         file, key = self.places[name]
         return file.tensors[key]
 
-    def read(self, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
-        """Yield weights that have a place, file by file; copy each before the next one."""
+    def each(self, names: Collection[str], take: Callable[[str, Tensor], None]) -> None:
+        """Call `take` with one weight after the other, file by file: it copies what it keeps."""
         for file in dict.fromkeys(file for file, _ in self.places.values()):
             wanted = {key: name for name, (place, key) in self.places.items() if place is file and name in names}
-            for key, tensor in file.read(wanted):
-                yield wanted[key], tensor
+            file.each(wanted, partial(_under, wanted, take))
+
+
+def _under(names: Mapping[str, str], take: Callable[[str, Tensor], None], key: str, tensor: Tensor) -> None:
+    take(names[key], tensor)
 
 
 def take_inventory(
@@ -113,9 +117,13 @@ def load_weights(
     state = model.state_dict(keep_vars=True)
     found = take_inventory(checkpoint, adapter, complete=complete, wanted=wanted)
     check_inventory(found, {name: state[name] for name in wanted}, checkpoint=checkpoint)
+
+    def take(name: str, tensor: Tensor) -> None:
+        moved = tensor.to(device)  # before it is cast: a second copy lies where there is room for it
+        _place(model, wanted[name], moved.to(state[name].dtype, copy=moved is tensor), empty=state[name])
+
     with checkpoint.about():
-        for name, tensor in found.read(wanted):
-            _place(model, wanted[name], tensor.to(device, state[name].dtype, copy=True), empty=state[name])
+        found.each(wanted, take)
 
 
 def check_inventory(found: Inventory, wanted: Mapping[str, Tensor], *, checkpoint: Checkpoint) -> None:
@@ -162,7 +170,9 @@ def read_head(checkpoint: Checkpoint, adapter: KeyAdapter, *, width: int) -> dic
         else:
             return {}
         held = {file: [key for key in file.tensors if key.startswith(prefix)] for file in files}
-        state = {key.removeprefix(prefix): t.clone() for file, keys in held.items() for key, t in file.read(keys)}
+        state: dict[str, Tensor] = {}
+        for file, keys in held.items():
+            file.each(keys, lambda key, tensor: state.update({key.removeprefix(prefix): tensor.clone()}))
         if not state and prefix:
             return {}
         check_head(next(file for file, keys in held.items() if keys or not prefix).path, state, width=width)

@@ -92,7 +92,7 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     console.print(f"Run: {folder.path}")
     if keys := list(environment_keys(config)):
         console.print(f"From the environment, and so not recorded with their values: {', '.join(keys)}.", markup=False)
-    scorer = build_scorer(config)
+    scorer = build_scorer(config, device=build(config.trainer).device)
     if (base := scorer.model.base_name()) != RANDOM_WEIGHTS:
         console.print(show.weights_line(hidden(base), scorer.model.license), markup=False)
     datamodule = load_data(config, scorer)

@@ -67,7 +67,11 @@ def give_weights(
         random_weights(model, seed=seed, device=device)
     else:
         load_weights(model, source.checkpoint, key_adapter(source.dims), complete=complete, device=device)
-    make_buffers(model, device=device)
+    make_buffers(model)
+    model.to(device)
+    if torch.device(device).type != "meta":
+        left = [name for name, value in [*model.named_parameters(), *model.named_buffers()] if value.is_meta]
+        assert not left, f"without memory: {left[:5]}"
 
 
 def random_weights(model: nn.Module, *, seed: int, device: torch.device | str) -> None:
@@ -108,15 +112,10 @@ def recompute_activations(model: nn.Module) -> None:
             module.gradient_checkpointing = True
 
 
-def make_buffers(model: nn.Module, *, device: torch.device | str) -> None:
-    """Compute the constants that no checkpoint holds, and make sure that nothing is left without memory."""
-    with torch.device(device):
-        for module in model.modules():
-            if isinstance(module, VisionTower):
-                module.make_buffers()
-            if hasattr(module, "rotary_emb"):
-                make_rotary_buffers(module)
-    if torch.device(device).type == "meta":
-        return
-    left = [name for name, value in [*model.named_parameters(), *model.named_buffers()] if value.is_meta]
-    assert not left, f"without memory: {left[:5]}"
+def make_buffers(model: nn.Module) -> None:
+    """Compute the constants that no checkpoint holds: on the CPU, so that they are the same everywhere."""
+    for module in model.modules():
+        if isinstance(module, VisionTower):
+            module.make_buffers()
+        if hasattr(module, "rotary_emb"):
+            make_rotary_buffers(module)
