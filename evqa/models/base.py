@@ -17,7 +17,13 @@ from torch import nn
 from evqa.media.audio import AudioWindow
 from evqa.media.clip import ClipSpec
 from evqa.media.sampling import FrameSampling
+from evqa.models.exporting import entries_of, write_weights
+from evqa.models.key_adapter import KeyAdapter
+from evqa.models.license import License
 from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
+
+RANDOM_WEIGHTS = "random weights"  # in place of a base's name
+PARTS = ("vision", "connector", "audio", "audio_connector", "language", "lm_head")  # that recipes name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +32,14 @@ class BuildOptions:
 
     frames / audio: None builds no vision / no audio encoder. logits: whether the head reads logits (builds an LM head).
     load: false builds the structure on the meta device and reads no weights (the cost card of a dry run).
+    device: where weights are put as they are read, one at a time.
     """
 
     frames: FrameSampling | None
     audio: AudioWindow | None
     logits: bool = False
     load: bool = True
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +90,12 @@ class Model(nn.Module, ABC):
     learning_rate: ClassVar[float] = 2e-5  # where a recipe names none
     reads_questions: ClassVar[bool] = True  # otherwise the default prompt is the texts alone
     max_files: ClassVar[int] = 1  # media files of a record
+    # Names of the parts that a model of this class may have; recipes may name any that some model has.
+    part_names: ClassVar[tuple[str, ...]] = PARTS
     preparer: Preparer
     width: int  # D
+    key_adapter: KeyAdapter = KeyAdapter()  # our names of the weights are the files'
+    license: License | None = None  # of the weights that it was built from
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Output:
@@ -116,7 +128,7 @@ class Model(nn.Module, ABC):
 
     def base_name(self) -> str:
         """Name the frozen base (checkpoint and revision) for the run's records; a random model has none."""
-        return "random weights"
+        return RANDOM_WEIGHTS
 
     def published_class(self) -> str | None:
         """Name the class that others load a merged folder with; None where only evqa knows it."""
@@ -134,10 +146,6 @@ class Model(nn.Module, ABC):
         del name
         return False
 
-    def published_name(self, name: str) -> str:
-        """Translate the name of a parameter to the one that the published code knows it by."""
-        return name
-
     def export(self, folder: Path, *, head_state: Mapping[str, torch.Tensor]) -> None:
         """Write all weights to a folder as others load them; adapters must be merged before.
 
@@ -145,7 +153,4 @@ class Model(nn.Module, ABC):
         place for it.
         """
         del head_state
-        from safetensors.torch import save_file
-
-        state = {self.published_name(name): tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        write_weights(entries_of(self, self.key_adapter), folder, self.key_adapter)

@@ -1,93 +1,145 @@
-"""A Qwen model as a folder that transformers 4.57 and 5 load: the base's own settings, and what training changed."""
+"""Write a model as a folder that others load: its weights shard by shard, and the base's own small files."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evqa.files.whole import write_whole
-from evqa.media.sampling import FrameSampling
-from evqa.models.hub import SIDE_FILES, TOKENIZER_FILES, Checkpoint, quiet, read_settings
-from evqa.models.safety import about, file_of, read_foreign, without_code
+import torch
+from torch import Tensor, nn
 
-VIDEO_FILE = "video_preprocessor_config.json"
-SETTINGS_FILES = ("tokenizer_config.json", "generation_config.json", *SIDE_FILES)  # JSON that says what to load
+from evqa.errors import CheckpointError
+from evqa.files.whole import write_whole
+from evqa.models.hub import SETTINGS_FILES, TOKENIZER_FILES, Checkpoint
+from evqa.models.key_adapter import KeyAdapter
+from evqa.models.safety import file_of, read_foreign, without_code
+from evqa.models.weights import take_inventory
+
+SHARD_BYTES = 5_000_000_000
 # Written by transformers while it loads a folder: true of one machine, or only of one version.
 LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path", "backend", "processor_class_path")
 
 
-def write_folder(
-    whole: Any, checkpoint: Checkpoint, folder: Path, *, inside: str | None, config: Mapping[str, Any],
-    video: Mapping[str, Any],
-) -> None:  # fmt: skip
-    """Write weights under their published names; settings, tokenizer and processor files come from the base.
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of an export; `make` fetches it when its shard is written."""
 
-    inside: see `read_settings`. config: what to set in config.json. video: what the video processor must do to give the
-    frames that the weights were trained with; empty where they saw none.
+    num_bytes: int
+    make: Callable[[], Tensor]
+
+
+Entries = dict[str, Entry]
+
+
+def entries_of(model: nn.Module, adapter: KeyAdapter) -> Entries:
+    """Name a model's own weights as published files do, in the types that it holds them in; a shared one once.
+
+    Raises:
+        CheckpointError: a weight has no place there (adapters must be merged before).
     """
-    with quiet():
-        whole.save_pretrained(folder)
-    settings = read_settings(checkpoint, inside=inside) | {"architectures": [type(whole).__name__], **config}
-    write_json(folder / "config.json", with_dtype(both_rotary_forms(settings), str(whole.dtype)))
+    entries: Entries = {}
+    for name, tensor in (*model.named_parameters(), *_buffers(model)):
+        try:
+            key = adapter.key_of(name)
+        except KeyError:
+            key = ""
+        if not key or ".lora_" in name or ".base_layer." in name:
+            raise CheckpointError(f"{name} has no place in the published layout; merge adapters before an export")
+        entries[key] = Entry(tensor.numel() * tensor.element_size(), lambda t=tensor: t.detach().cpu())  # type: ignore[misc]
+    return entries
+
+
+def base_entries(
+    checkpoint: Checkpoint, adapter: KeyAdapter, names: Mapping[str, str], *, dtype: torch.dtype
+) -> Entries:
+    """Take weights over from the base that a model was built from, as far as it has them.
+
+    names: what they are called here -> the key that they get.
+    """
+    found = take_inventory(checkpoint, adapter, complete=names.keys(), wanted=names.keys())
+
+    def entry(name: str) -> Entry:
+        def make() -> Tensor:
+            kept: list[Tensor] = []
+            with checkpoint.about():
+                found.each([name], lambda _, tensor: kept.append(tensor.to(dtype, copy=True)))
+            return kept[0]
+
+        return Entry(torch.Size(found.stored(name).shape).numel() * dtype.itemsize, make)
+
+    return {key: entry(name) for name, key in names.items() if name in found.places}
+
+
+def write_weights(entries: Entries, folder: Path, adapter: KeyAdapter, *, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write safetensors files of a bounded size, one in memory at a time; several get an index.
+
+    Raises:
+        CheckpointError: the folder is not new or empty.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise CheckpointError(f"{folder}: must be a new or empty folder")
+    entries = entries | {key: entries[one] for one, keys in adapter.copies if one in entries for key in keys}
+    shards = _shards(entries, shard_bytes)
+    places: dict[str, str] = {}
+    for number, keys in enumerate(shards, start=1):
+        name = f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else "model.safetensors"
+        save_file({key: entries[key].make().clone().contiguous() for key in keys}, folder / name, {"format": "pt"})
+        places |= dict.fromkeys(keys, name)
+    if len(shards) > 1:
+        size = sum(entry.num_bytes for entry in entries.values())
+        write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": places})
+
+
+def _shards(entries: Mapping[str, Entry], shard_bytes: int) -> list[list[str]]:
+    shards: list[list[str]] = [[]]
+    size = 0
+    for key in sorted(entries):
+        if shards[-1] and size + entries[key].num_bytes > shard_bytes:
+            shards.append([])
+            size = 0
+        shards[-1].append(key)
+        size += entries[key].num_bytes
+    return shards
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Type of a model's frozen weights; trained parts may be held in another one."""
+    kinds = [parameter.dtype for parameter in model.parameters()]
+    return min(kinds, key=lambda kind: kind.itemsize)
+
+
+def _buffers(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """The buffers that a checkpoint holds (running means); constants are computed anew."""
+    held = model.state_dict(keep_vars=True)
+    return ((name, tensor) for name, tensor in model.named_buffers() if name in held)
+
+
+def copy_settings(checkpoint: Checkpoint, folder: Path) -> None:
+    """Copy the base's tokenizer and processor files, as far as it has them."""
     for name in dict.fromkeys((*TOKENIZER_FILES, *SETTINGS_FILES)):
         if (checkpoint.folder / name).exists():
-            copy_setting(checkpoint, name, folder)
-    if video:
-        write_video_settings(folder, video)
+            _copy(checkpoint, name, folder)
 
 
-def copy_setting(checkpoint: Checkpoint, name: str, folder: Path) -> None:
-    """Copy one of the base's small files; what asks for code or is true of one machine only is left out."""
-    with about(checkpoint.name):
+def _copy(checkpoint: Checkpoint, name: str, folder: Path) -> None:
+    """Copy one small file; what asks for code or is true of one machine only is left out."""
+    with checkpoint.about():
         source = file_of(checkpoint.folder, name)
-        if name not in SETTINGS_FILES:
-            shutil.copyfile(source, folder / name)
-            return
-        settings = {key: value for key, value in without_code(read_foreign(source)).items() if key not in LOCAL_KEYS}
+        before = read_foreign(source) if name in SETTINGS_FILES else {}
+    settings = {key: value for key, value in without_code(before).items() if key not in LOCAL_KEYS}
     if settings.get("tokenizer_class") == "TokenizersBackend":  # its name in transformers 5 alone
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    write_json(folder / name, settings)
-
-
-def with_dtype(settings: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-    """State the type of the weights under the older name, and under the newer one where the base has it."""
-    name = dtype.removeprefix("torch.")
-    return {**settings, "torch_dtype": name, **({"dtype": name} if "dtype" in settings else {})}
-
-
-def both_rotary_forms(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """State the rotary settings as transformers 4 reads them too, where the base states them as 5 does alone."""
-    text = settings["text_config"] if isinstance(settings.get("text_config"), dict) else settings
-    rotary = text.get("rope_parameters")
-    if not rotary or text.get("rope_scaling"):
-        return dict(settings)
-    older = {"rope_scaling": {key: value for key, value in rotary.items() if key != "rope_theta"}}
-    older |= {"rope_theta": rotary["rope_theta"]} if "rope_theta" in rotary else {}
-    return {**settings, **older} if text is settings else {**settings, "text_config": {**text, **older}}
-
-
-def write_video_settings(folder: Path, video: Mapping[str, Any]) -> None:
-    """Put the training's frame sizes into every file that a video processor may be read from."""
-    base = read_foreign(folder / "preprocessor_config.json") if (folder / "preprocessor_config.json").exists() else {}
-    own = read_foreign(folder / VIDEO_FILE) if (folder / VIDEO_FILE).exists() else {}
-    kept = ("processor_class", "resample", "do_convert_rgb", "rescale_factor")
-    write_json(folder / VIDEO_FILE, {key: base[key] for key in kept if key in base} | own | dict(video))
-    if base:
-        budget = {key: video[key] for key in ("size", "min_pixels", "max_pixels") if key in video}
-        write_json(folder / "preprocessor_config.json", base | budget)
-    if (folder / "processor_config.json").exists():
-        whole = read_foreign(folder / "processor_config.json")
-        if isinstance(whole.get("video_processor"), dict):
-            whole["video_processor"] |= video
-            write_json(folder / "processor_config.json", whole)
-
-
-def seconds_between(sampling: FrameSampling) -> float | None:
-    """Seconds from one frame to the next in a clip that is long enough; None where they depend on the clip."""
-    return {"first_n_seconds": sampling.seconds / sampling.count, "fps": 1 / sampling.fps}.get(sampling.policy)
+    if settings == before:
+        shutil.copyfile(source, folder / name)
+    else:
+        write_json(folder / name, settings)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

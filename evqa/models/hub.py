@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evqa.errors import CheckpointError, FileError
+from evqa.errors import CheckpointError
 from evqa.files.regular import check_readable
 from evqa.models.published import CONFIGURATIONS, published_config, stand_in_tokenizer
 from evqa.models.safety import (
@@ -18,26 +18,22 @@ from evqa.models.safety import (
     check_config,
     code_asked_for,
     file_of,
-    indexed_files,
     mention_code,
     one_line,
     read_foreign,
     without_code,
 )
+from evqa.models.weight_files import WeightFile, main_files
 
 TEXTS = ["*.json", "*.txt", "*.jinja"]
 WEIGHTS = "*.safetensors"
-HEAD_FILE = "head.safetensors"  # of a merged run, beside the model's own weights
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"),
     *("special_tokens_map.json", "chat_template.jinja"),
 )
-# Texts and settings that an exported folder takes over from its base.
-SIDE_FILES = (
-    "preprocessor_config.json",
-    "video_preprocessor_config.json",
-    "processor_config.json",
-    "chat_template.json",
+SETTINGS_FILES = (  # JSON that says what to load
+    *("tokenizer_config.json", "generation_config.json", "preprocessor_config.json"),
+    *("video_preprocessor_config.json", "processor_config.json", "chat_template.json"),
 )
 
 
@@ -58,58 +54,41 @@ class Checkpoint:
         """Name and revision for a run's records."""
         return self.name if self.revision is None else f"{self.name}@{self.revision}"
 
-    def shards(self) -> list[Path]:
-        """List the weight files. Raises CheckpointError where there is none in safetensors format."""
-        index = self.folder / "model.safetensors.index.json"
+    @contextmanager
+    def about(self) -> Iterator[None]:
+        """Turn what is wrong with one of its files into a CheckpointError that names the checkpoint as it was given."""
         with about(self.name):
-            if index.exists():
-                return indexed_files(index)
-            names = sorted(file.name for file in self.folder.glob("*.safetensors") if file.name != HEAD_FILE)
-            shards = [file_of(self.folder, name) for name in names]
-        if not shards:
-            raise CheckpointError(
-                f"model.checkpoint={self.name}: {self.folder} holds no *.safetensors file (pickled weights are never "
-                "read). Convert the checkpoint, or name another one."
-            )
-        return shards
+            yield
+
+    def files(self) -> list[WeightFile]:
+        """List the weight files. Raises CheckpointError where there are none."""
+        with self.about():
+            return main_files(self.folder)
 
     def num_tensors(self) -> int | None:
         """Count the stored tensors; None where the weights are not at hand."""
         if self.on_paper or not self.has(weights=True):
             return None
-        count = 0
-        for shard in self.shards():
-            with self.opened(shard) as tensors:
-                count += len(tensors.keys())
-        return count
-
-    @contextmanager
-    def opened(self, shard: Path) -> Iterator[Any]:
-        """Open one weight file. Raises CheckpointError where it is damaged or no file."""
-        from safetensors import SafetensorError, safe_open
-
-        with about(self.name):
-            check_readable(shard)
-            try:
-                with safe_open(shard, framework="pt") as tensors:
-                    yield tensors
-            except (SafetensorError, OSError) as error:
-                raise FileError(shard, f"cannot be read ({error})") from error
+        with self.about():
+            return sum(len(file.tensors) for file in self.files())
 
     def has(self, *, weights: bool) -> bool:
         """Tell whether the configuration and, where asked for, every weight file is there."""
         try:
-            shards = self.shards() if weights else []
+            files = self.files() if weights else []
         except CheckpointError:
             return False
-        return all(file.is_file() for file in [self.folder / "config.json", *shards])
+        return all(path.is_file() for path in [self.folder / "config.json", *(file.path for file in files)])
 
 
-def find_checkpoint(name: str, *, revision: str | None, weights: bool = True) -> Checkpoint:
+def find_checkpoint(
+    name: str, *, revision: str | None, weights: bool = True, sizes_known: bool = False, also: Sequence[str] = ()
+) -> Checkpoint:
     """Find a checkpoint folder; a hub name is looked up in the local cache first and downloaded where it is missing.
 
     `revision` pins a hub name and has no meaning for a folder. Without `weights` only the small files are needed, and
-    for a published checkpoint that is not in the cache not even those.
+    for a published checkpoint that is not in the cache (or any, where `sizes_known`) not even those. also: patterns of
+    weight files to be fetched beside *.safetensors.
 
     Raises:
         CheckpointError: there is no such folder or hub repository, or it cannot be reached.
@@ -123,25 +102,25 @@ def find_checkpoint(name: str, *, revision: str | None, weights: bool = True) ->
         return Checkpoint(name=name, folder=folder)
     if folder.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") != 1:
         raise CheckpointError(f"model.checkpoint={name}: no such folder, and not a hub name (owner/name) either.")
-    return _from_hub(name, revision, weights=weights)
+    on_paper = not weights and (sizes_known or name in CONFIGURATIONS)
+    return _from_hub(name, revision, patterns=[*TEXTS, *([WEIGHTS, *also] if weights else [])], on_paper=on_paper)
 
 
-def _from_hub(name: str, revision: str | None, *, weights: bool) -> Checkpoint:
+def _from_hub(name: str, revision: str | None, *, patterns: list[str], on_paper: bool) -> Checkpoint:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
     def fetch(*, cached: bool) -> Checkpoint:
-        patterns = [*TEXTS, WEIGHTS] if weights else TEXTS
         folder = snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=cached)
         return Checkpoint(name=name, folder=Path(folder), revision=Path(folder).name)
 
     try:
         checkpoint = fetch(cached=True)
-        if checkpoint.has(weights=weights):
+        if checkpoint.has(weights=WEIGHTS in patterns):
             return checkpoint
     except LocalEntryNotFoundError:
         pass
-    if not weights and name in CONFIGURATIONS:
+    if on_paper:
         return Checkpoint(name=name, folder=Path(name), revision=revision, on_paper=True)
     pinned = f" --revision {revision}" if revision else ""
     advice = f"Download it where there is a network with `hf download {name}{pinned}`, or name a local folder."
@@ -174,10 +153,10 @@ def _reach(name: str, revision: str | None) -> None:
 
 
 def read_config(checkpoint: Checkpoint, *, model_type: str, inside: str | None = None) -> Any:
-    """Read config.json; `inside` names the part to use where the checkpoint holds a larger model (Omni's thinker).
+    """Read config.json as transformers' configuration of a model; `inside` as in `read_settings`.
 
     Raises:
-        CheckpointError: the configuration is damaged, belongs to another kind of model, or has sizes that cannot be.
+        CheckpointError: as `read_settings`, or transformers makes nothing of it.
     """
     from transformers import CONFIG_MAPPING
 
@@ -185,11 +164,7 @@ def read_config(checkpoint: Checkpoint, *, model_type: str, inside: str | None =
         config = published_config(checkpoint.name)
         _check_type(checkpoint, config.model_type, model_type)
         return config
-    settings = read_settings(checkpoint, inside=inside)
-    _check_type(checkpoint, settings.get("model_type"), model_type)
-    with about(checkpoint.name):
-        check_config(checkpoint.folder / "config.json", settings, num_tensors=checkpoint.num_tensors())
-        mention_code(checkpoint.folder, name=checkpoint.name, kind=model_type)
+    settings = read_settings(checkpoint, model_type=model_type, inside=inside)
     try:
         with quiet():
             config = CONFIG_MAPPING[model_type].from_dict(settings)
@@ -199,13 +174,26 @@ def read_config(checkpoint: Checkpoint, *, model_type: str, inside: str | None =
     return config
 
 
-def read_settings(checkpoint: Checkpoint, *, inside: str | None = None) -> dict[str, Any]:
-    """Read config.json as it is, without what asks for code; `inside` as in `read_config`.
+def read_settings(checkpoint: Checkpoint, *, model_type: str, inside: str | None = None) -> dict[str, Any]:
+    """Read config.json as it is, without what asks for code, and check its sizes.
+
+    inside: the part to use where the checkpoint holds a larger model (Omni's thinker).
 
     Raises:
-        CheckpointError: there is no JSON object.
+        CheckpointError: the file is damaged, belongs to another kind of model, or has sizes that cannot be.
     """
-    with about(checkpoint.name):
+    path = checkpoint.folder / "config.json"
+    settings = plain_settings(checkpoint, inside=inside)
+    _check_type(checkpoint, settings.get("model_type"), model_type)
+    with checkpoint.about():
+        check_config(path, settings, num_tensors=checkpoint.num_tensors())
+        mention_code(checkpoint.folder, name=checkpoint.name, kind=model_type)
+    return settings
+
+
+def plain_settings(checkpoint: Checkpoint, *, inside: str | None = None) -> dict[str, Any]:
+    """Read config.json unchecked, as an export takes it over; `inside` as in `read_settings`."""
+    with checkpoint.about():
         settings = without_code(read_foreign(file_of(checkpoint.folder, "config.json")))
     part = settings.get(inside) if inside is not None else None
     return part if isinstance(part, dict) else settings
@@ -214,7 +202,7 @@ def read_settings(checkpoint: Checkpoint, *, inside: str | None = None) -> dict[
 def _check_type(checkpoint: Checkpoint, found: object, wanted: str) -> None:
     if found == wanted:
         return
-    with about(checkpoint.name):
+    with checkpoint.about():
         asked = [] if checkpoint.on_paper else code_asked_for(checkpoint.folder)
     code = f" It asks for code of its own ({', '.join(asked)}), which is never run." if asked else ""
     raise CheckpointError(
@@ -241,7 +229,7 @@ def read_tokenizer(checkpoint: Checkpoint, *, vocab_size: int) -> Any:
 
     if checkpoint.on_paper:
         return stand_in_tokenizer(checkpoint.name)
-    with about(checkpoint.name):
+    with checkpoint.about():
         for name in TOKENIZER_FILES:
             if (checkpoint.folder / name).exists():
                 check_readable(file_of(checkpoint.folder, name))

@@ -14,21 +14,22 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from evqa.errors import ConfigError
+from evqa.errors import CheckpointError, ConfigError
 from evqa.models.base import BuildOptions, Cost, Model
-from evqa.models.exporting import seconds_between, write_folder
-from evqa.models.hub import HEAD_FILE, Checkpoint, quiet, read_tokenizer
+from evqa.models.exporting import base_entries, copy_settings, dtype_of, entries_of, write_json, write_weights
+from evqa.models.hub import Checkpoint, plain_settings, quiet, read_tokenizer
 from evqa.models.padded import PaddedOutput
 from evqa.models.patches import Patches
+from evqa.models.qwen_folder import both_rotary_forms, seconds_between, with_dtype, write_video_settings
 from evqa.models.qwen_preparer import Marks, QwenPreparer
-from evqa.models.safety import about, check_head, file_of
-from evqa.models.weights import build_empty, load_weights
+from evqa.models.weights import build_empty, load_weights, read_head
 from evqa.prompts.chat import Chat
 from evqa.types import Decoding, Inputs, Output, Part
 
 Dtype = Literal["bfloat16", "float32"]
 Attention = Literal["sdpa", "flash_attention_2", "eager"]
 TEXT_TOKENS = 120  # the default question with a title and a description of usual length
+LM_HEAD = "lm_head.weight"
 LANGUAGE_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -89,13 +90,15 @@ class PretrainedModel(Model):
         kind = self._kind.full if self._options.logits else self._kind.body
         whole = build_empty(kind, self.architecture, dtype=dtype, attention=attention)
         self.body: Any = whole.model if self._options.logits else whole
+        self.lm_head = whole.lm_head if self._options.logits else None
+        whole.tie_weights()  # a shared LM head is one weight
+        complete = {*self.state_dict(), LM_HEAD}
         for tower in unused:
             setattr(self.body, tower, None)
         if self._options.load:
-            load_weights(whole, self.checkpoint, prefix="model." if self._options.logits else "")
-        else:
-            whole.tie_weights()  # a shared LM head counts once
-        self.lm_head = whole.lm_head if self._options.logits else None
+            device = self._options.device
+            load_weights(self, self.checkpoint, self.key_adapter, complete=complete, device=device)
+            self.to(device)  # the buffers, which are computed
         # A tuple hides the wrapper from torch: its parts are registered above, under names that do not depend on it.
         self._whole = (whole,)
         self._checkpointed = gradient_checkpointing
@@ -203,38 +206,36 @@ class PretrainedModel(Model):
         head = Part(name="lm_head", prefixes=("lm_head",))
         return (language,) if self.lm_head is None or tied else (language, head)
 
-    def published_name(self, name: str) -> str:
-        """Name below the transformers class with an LM head."""
-        return f"model.{name.removeprefix('body.')}" if name.startswith("body.") else name
-
     def head_state(self) -> dict[str, Tensor]:
         """Read the head that `evqa.merge` writes beside the weights."""
-        if not (self.checkpoint.folder / HEAD_FILE).exists():
-            return {}
-        with about(self.checkpoint.name):
-            file = file_of(self.checkpoint.folder, HEAD_FILE)
-        with self.checkpoint.opened(file) as tensors:
-            state: dict[str, Tensor] = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-            check_head(file, state, width=self.width)
-        return state
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Write config, weights, tokenizer and the base's processor files as a Hugging Face folder.
-
-        Parts that were not built (an unused tower, the LM head) are not in it; merge adapters first.
-        """
-        (whole,) = self._whole
-        self._save(whole, folder)
+        return read_head(self.checkpoint, self.key_adapter, width=self.width)
 
     def export(self, folder: Path, *, head_state: Mapping[str, Tensor]) -> None:
         """Write a complete Hugging Face folder: parts that were not built are taken over from the base."""
         del head_state  # transformers has no place for them
-        dtype = str(next(self.body.parameters()).dtype).removeprefix("torch.")
-        complete = build_empty(self._kind.full, self.architecture, dtype=dtype, attention="sdpa")
-        state = {self.published_name(name): tensor for name, tensor in self.state_dict().items()}
-        complete.load_state_dict(state, strict=False, assign=True)
-        load_weights(complete, self.checkpoint, prefix="model.")
-        self._save(complete, folder)
+        dtype = dtype_of(self)
+        own = entries_of(self, self.key_adapter)
+        keys = {name: self.key_adapter.key_of(name) for name in self._complete_names()}
+        rest = {name: key for name, key in keys.items() if key not in own}
+        base = base_entries(self.checkpoint, self.key_adapter, rest, dtype=dtype)
+        if missing := [key for key in rest.values() if key not in base]:
+            raise CheckpointError(
+                f"model.checkpoint={self.checkpoint.name}: an export takes over what was not built, and the base "
+                f"lacks {', '.join(missing[:20])}. Complete the base, or build the model whole."
+            )
+        write_weights(base | own, folder, self.key_adapter)
+        settings = plain_settings(self.checkpoint, inside=self.inside)
+        settings |= {"architectures": [self.published_class()], **self.exported_settings()}
+        write_json(folder / "config.json", with_dtype(both_rotary_forms(settings), str(dtype)))
+        copy_settings(self.checkpoint, folder)
+        if video := self.video_settings():
+            write_video_settings(folder, video)
+
+    def _complete_names(self) -> list[str]:
+        """Our names of all weights that the class with an LM head has; a shared one once."""
+        whole = build_empty(self._kind.full, self.architecture, dtype="float32", attention="sdpa")
+        whole.tie_weights()
+        return [_own_name(name) for name, _ in whole.named_parameters()]
 
     def published_class(self) -> str:
         """Name the class of transformers with an LM head."""
@@ -275,9 +276,10 @@ class PretrainedModel(Model):
         """What an export's config.json must say beside the base's own settings."""
         return {}
 
-    def _save(self, whole: Any, folder: Path) -> None:
-        config, video = self.exported_settings(), self.video_settings()
-        write_folder(whole, self.checkpoint, Path(folder), inside=self.inside, config=config, video=video)
+
+def _own_name(name: str) -> str:
+    """Translate a name below the transformers class with an LM head: its `model` is our `body`."""
+    return f"body.{name.removeprefix('model.')}" if name.startswith("model.") else name
 
 
 def pad_left(values_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What is known of published checkpoints: sizes, so that a dry run needs neither network nor download, and licenses.
+"""Sizes of published checkpoints, so that a dry run needs neither network nor download.
 
 Sizes are taken from their `config.json`; only what decides on shapes and counts is listed.
 """
@@ -75,17 +75,6 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
         **{"video_token_id": 151_656, "image_token_id": 151_655},
     },
-}
-
-
-# Of the weights, as the hub's model cards state it: (license, its name where the hub's list has none for it).
-LICENSES: dict[str, tuple[str, str | None]] = {
-    "Qwen/Qwen2.5-VL-3B-Instruct": ("other", "qwen-research"),
-    "Qwen/Qwen2.5-VL-7B-Instruct": ("apache-2.0", None),
-    "Qwen/Qwen2.5-Omni-3B": ("other", "qwen-research"),
-    "Qwen/Qwen2.5-Omni-7B": ("apache-2.0", None),
-    "Qwen/Qwen3-VL-4B-Instruct": ("apache-2.0", None),
-    "DAMO-NLP-SG/VideoLLaMA2.1-7B-AV": ("apache-2.0", None),
 }
 
 

@@ -17,6 +17,8 @@ from torch.nn import functional
 from evqa.media.clip import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
+from evqa.models.key_adapter import KeyAdapter
+from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat
 from evqa.models.qwen_preparer import AudioInput, Marks, QwenPreparer, Timing
@@ -72,6 +74,19 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
     inside: ClassVar[str | None] = "thinker_config"
+    key_adapter = KeyAdapter(
+        prefixes=(
+            *(("body.visual", "visual"), ("body.audio_tower", "audio_tower")),
+            *(("body.language_model", "model"), ("lm_head", "lm_head")),
+        ),
+        modules=(("body", "model"), ("lm_head", "lm_head")),
+        older=(
+            ("thinker.", ""),
+            *((f"model.{tower}.", f"{tower}.") for tower in ("visual", "audio_tower")),
+            ("model.language_model.", "model."),
+        ),
+        unused=("talker.*", "token2wav.*"),  # the half that talks
+    )
 
     def __init__(
         self,
@@ -87,6 +102,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         seconds_per_grid: Annotated[float, "0 < seconds_per_grid"] | None = None,
         system: str | None = "You are a helpful assistant.",
         special_text: Literal["plain", "parsed"] = "plain",
+        license: License | None = None,
     ) -> None:
         from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
@@ -97,6 +113,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         config.vision_start_token_id = chat.token("<|vision_bos|>")
         kind = Kind(body=omni.Qwen2_5OmniThinkerModel, full=omni.Qwen2_5OmniThinkerForConditionalGeneration)
         super().__init__(kind, config, found, chat, options=options)
+        self.license = license
         self.patches = Patches.of(config.vision_config)
         video = Marks(
             start=chat.token("<|vision_bos|>"),

@@ -13,6 +13,8 @@ from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
+from evqa.models.key_adapter import KeyAdapter
+from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat, vision_marks
 from evqa.models.qwen_preparer import QwenPreparer, Timing
@@ -29,6 +31,11 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("v",)
+    key_adapter = KeyAdapter(
+        prefixes=(("body.visual", "visual"), ("body.language_model", "model"), ("lm_head", "lm_head")),
+        modules=(("body", "model"), ("lm_head", "lm_head")),
+        older=(("model.visual.", "visual."), ("model.language_model.", "model.")),
+    )
 
     def __init__(
         self,
@@ -45,6 +52,7 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
         seconds_per_grid: Annotated[float, "0 < seconds_per_grid"] | None = None,
         system: str | None = "You are a helpful assistant.",
         special_text: Literal["plain", "parsed"] = "plain",
+        license: License | None = None,
     ) -> None:
         from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLModel
 
@@ -57,6 +65,7 @@ class Qwen2_5_VL(PretrainedModel):  # noqa: N801
         chat = read_chat(found, config, system=system, special_text=special_text)
         kind = Kind(body=Qwen2_5_VLModel, full=Qwen2_5_VLForConditionalGeneration)
         super().__init__(kind, config, found, chat, options=options)
+        self.license = license
         self.patches = Patches.of(config.vision_config)
         self.preparer = QwenPreparer(
             ClipSpec(

@@ -14,6 +14,8 @@ from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
+from evqa.models.key_adapter import KeyAdapter
+from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat, vision_marks
 from evqa.models.qwen_preparer import QwenPreparer, Timing
@@ -24,6 +26,7 @@ class Qwen3VL(PretrainedModel):
     """Qwen3-VL with or without its LM head; the arguments are those of `Qwen2_5_VL`."""
 
     modalities: ClassVar[tuple[str, ...]] = ("v",)
+    key_adapter = KeyAdapter(prefixes=(("body", "model"), ("lm_head", "lm_head")))
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Qwen3VL(PretrainedModel):
         max_pixels: Annotated[int, "1 <= max_pixels"] = 768 * 32 * 32,
         system: str | None = None,
         special_text: Literal["plain", "parsed"] = "plain",
+        license: License | None = None,
     ) -> None:
         from transformers import Qwen3VLForConditionalGeneration, Qwen3VLModel
 
@@ -50,6 +54,7 @@ class Qwen3VL(PretrainedModel):
         chat = read_chat(found, config, system=system, special_text=special_text)
         kind = Kind(body=Qwen3VLModel, full=Qwen3VLForConditionalGeneration)
         super().__init__(kind, config, found, chat, options=options)
+        self.license = license
         half = (0.5, 0.5, 0.5)
         self.patches = Patches.of(config.vision_config, mean=half, std=half)
         self.preparer = QwenPreparer(

@@ -1,19 +1,22 @@
-"""Build a model of transformers without memory, and fill it from a checkpoint's files, safetensors only."""
+"""Fill a model that holds no memory yet from a checkpoint: every key is accounted for, one tensor is read at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evqa.errors import CheckpointError, MissingDependencyError
 from evqa.models.hub import Checkpoint, quiet
-from evqa.models.safety import check_floating, one_line
+from evqa.models.key_adapter import KeyAdapter
+from evqa.models.safety import check_head, file_of, one_line
+from evqa.models.weight_files import HEAD_FILE, Stored, WeightFile, side_files
 
-TOWERS = ("visual.", "audio_tower.", "language_model.")
-UNBUILT = ("lm_head.", "talker.", "token2wav.")  # of a checkpoint, where they are not asked for
+FLOATING = ("F64", "F32", "F16", "BF16")  # of 16 bits or more; in fewer, a weight means nothing without its scale
 
 
 def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
@@ -36,64 +39,164 @@ def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
         raise CheckpointError(f"model.checkpoint: config.json describes no model ({one_line(error)})") from error
 
 
-def load_weights(model: Any, checkpoint: Checkpoint, *, prefix: str = "") -> None:
-    """Fill the empty weights of `model` from the checkpoint, under its published or newer key names.
+@dataclass(kw_only=True)
+class Inventory:
+    """Where a checkpoint holds each weight, by our names, and the keys that have no place: each file adds what it has.
 
-    Only what the model has is read, so a tower or an LM head that was not built costs nothing. `prefix` stands before
-    every name of the model but `lm_head` ("model." where the LM head was built).
+    complete: our names of everything that a model of this kind can have; what is not built is known all the same.
+    """
+
+    adapter: KeyAdapter
+    complete: Collection[str]
+    places: dict[str, tuple[WeightFile, str]] = field(default_factory=dict)
+    unexpected: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+
+    def add(self, file: WeightFile, *, is_side: bool = False) -> None:
+        """Enter a file's keys; a side file gives only what no main file has. Raises FileError as the file does."""
+        for key in file.tensors:
+            name = self.adapter.name_of(key)
+            if name is None or name not in self.complete:
+                self.unexpected += [] if self.adapter.is_unused(key) else [key]
+            elif name not in self.places:
+                self.places[name] = (file, key)
+            elif not is_side and not any(map(self.adapter.is_copy, (key, self.places[name][1]))):
+                self.twice.append(key)
+
+    def stored(self, name: str) -> Stored:
+        """Return shape and type of a weight that has a place."""
+        file, key = self.places[name]
+        return file.tensors[key]
+
+    def each(self, names: Collection[str], take: Callable[[str, Tensor], None]) -> None:
+        """Call `take` with one weight after the other, file by file: it copies what it keeps."""
+        for file in dict.fromkeys(file for file, _ in self.places.values()):
+            wanted = {key: name for name, (place, key) in self.places.items() if place is file and name in names}
+            file.each(wanted, partial(_under, wanted, take))
+
+
+def _under(names: Mapping[str, str], take: Callable[[str, Tensor], None], key: str, tensor: Tensor) -> None:
+    take(names[key], tensor)
+
+
+def take_inventory(
+    checkpoint: Checkpoint, adapter: KeyAdapter, *, complete: Collection[str], wanted: Collection[str]
+) -> Inventory:
+    """Look through a checkpoint's files; side files are opened only for what the main files lack of `wanted`.
 
     Raises:
-        CheckpointError: weights are missing, unknown, damaged, or have another shape; lists them.
+        CheckpointError: a file is damaged or no file.
     """
-    wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.is_meta}
-    known = {name.removeprefix(prefix) for name in model.state_dict()}
-    found: dict[str, Tensor] = {}
-    problems: list[str] = []
-    for shard in checkpoint.shards():
-        with checkpoint.opened(shard) as tensors:
-            for key in tensors.keys():  # noqa: SIM118 (a safetensors file is no dictionary)
-                inner = canonical(key)
-                name = inner if inner.startswith("lm_head.") else prefix + inner
-                if name in found:
-                    problems.append(f"{key}: stored twice")
-                elif name not in wanted:
-                    problems += [f"{key}: unknown"] if _is_unknown(inner, known) else []
-                elif (shape := tensors.get_slice(key).get_shape()) != list(wanted[name].shape):
-                    problems.append(f"{name}: {shape} stored, {list(wanted[name].shape)} expected")
-                else:
-                    tensor = tensors.get_tensor(key)
-                    check_floating(shard, key, tensor)
-                    found[name] = tensor.to(wanted[name].dtype)
-    model.load_state_dict(found, strict=False, assign=True)
-    model.tie_weights()
-    still_empty = (name for name, parameter in model.named_parameters() if parameter.is_meta)
-    problems += [f"{name}: missing" for name in still_empty if not any(p.startswith(f"{name}:") for p in problems)]
-    if problems:
+    inventory = Inventory(adapter=adapter, complete=complete)
+    with checkpoint.about():
+        for file in checkpoint.files():
+            inventory.add(file)
+        for file in side_files(checkpoint.folder, adapter.side_files):
+            if set(wanted) - inventory.places.keys():
+                inventory.add(file, is_side=True)
+    return inventory
+
+
+def load_weights(
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    adapter: KeyAdapter,
+    *,
+    complete: Collection[str],
+    device: torch.device | str = "cpu",
+) -> None:
+    """Give everything of a model that is on the meta device its weights, on `device`, in the types that the model has.
+
+    Only what the model has is read, so a part that was not built costs nothing. One tensor at a time is on its way, and
+    one file at a time is mapped; with device="meta" everything is read and checked, and nothing kept.
+
+    Raises:
+        CheckpointError: weights are missing, unexpected, of another shape or type, or a file is damaged. Lists all.
+    """
+    wanted = {names[0]: names for names in _shared_names(model)}
+    state = model.state_dict(keep_vars=True)
+    found = take_inventory(checkpoint, adapter, complete=complete, wanted=wanted)
+    check_inventory(found, {name: state[name] for name in wanted}, checkpoint=checkpoint)
+
+    def take(name: str, tensor: Tensor) -> None:
+        moved = tensor.to(device)  # before it is cast: a second copy lies where there is room for it
+        _place(model, wanted[name], moved.to(state[name].dtype, copy=moved is tensor), empty=state[name])
+
+    with checkpoint.about():
+        found.each(wanted, take)
+
+
+def check_inventory(found: Inventory, wanted: Mapping[str, Tensor], *, checkpoint: Checkpoint) -> None:
+    """Compare what a checkpoint holds with what a model needs.
+
+    Raises:
+        CheckpointError: lists every key that is missing, unexpected, stored twice, or of another shape or type.
+    """
+    key_of, here = found.adapter.key_of, [name for name in wanted if name in found.places]
+    problems = {
+        "missing": [key_of(name) for name in wanted if name not in found.places],
+        "unexpected": found.unexpected,
+        "stored twice": found.twice,
+        "of another shape": [
+            f"{found.places[name][1]} has shape {found.stored(name).shape}, but config.json describes a model with "
+            f"{tuple(wanted[name].shape)}"
+            for name in here
+            if found.stored(name).shape != tuple(wanted[name].shape)
+        ],
+        "not stored as floating-point numbers of 16 bits or more": [
+            f"{found.places[name][1]} is {found.stored(name).kind}"
+            for name in here
+            if wanted[name].is_floating_point() and found.stored(name).kind not in FLOATING
+        ],
+    }
+    lines = [f"{len(keys)} {kind}: {_some(sorted(keys))}" for kind, keys in problems.items() if keys]
+    if lines:
         raise CheckpointError(
-            f"model.checkpoint={checkpoint.name}: {len(problems)} weights do not fit:\n  "
-            + "\n  ".join(_short(problems))
+            f"model.checkpoint={checkpoint.name}: the weights do not fit this model; keys " + "; ".join(lines)
         )
 
 
-def _is_unknown(name: str, known: Collection[str]) -> bool:
-    """Tell whether a stored weight has no place in the model, nor in a part that is not built."""
-    if name in known or name.startswith(UNBUILT) or name.endswith("inv_freq"):  # a constant in older files
-        return False
-    tower = next((tower for tower in TOWERS if name.startswith(tower)), None)
-    return tower is None or any(other.startswith(tower) for other in known)
+def read_head(checkpoint: Checkpoint, adapter: KeyAdapter, *, width: int) -> dict[str, Tensor]:
+    """Read the regression head of a merged or published checkpoint (float32, fc1.weight, ...); empty without one.
 
-
-def canonical(key: str) -> str:
-    """Map a stored key to the name below the model without its LM head: `visual...`, `language_model...`.
-
-    Older checkpoints keep the language model as `model.layers...` and the towers at the top; Omni's thinker has one
-    more prefix.
+    Raises:
+        CheckpointError: the head is incomplete, does not fit hidden states of this width, or its file is damaged.
     """
-    key = key.removeprefix("thinker.")
-    inner = key.removeprefix("model.")
-    return inner if inner.startswith(TOWERS) or inner == key else f"language_model.{inner}"
+    with checkpoint.about():
+        if (checkpoint.folder / HEAD_FILE).exists():
+            files, prefix = [WeightFile(file_of(checkpoint.folder, HEAD_FILE))], ""
+        elif adapter.head is not None:
+            files, prefix = checkpoint.files(), adapter.head
+        else:
+            return {}
+        held = {file: [key for key in file.tensors if key.startswith(prefix)] for file in files}
+        state: dict[str, Tensor] = {}
+        for file, keys in held.items():
+            file.each(keys, lambda key, tensor: state.update({key.removeprefix(prefix): tensor.clone()}))
+        if not state and prefix:
+            return {}
+        check_head(next(file for file, keys in held.items() if keys or not prefix).path, state, width=width)
+    return {name: tensor.float() for name, tensor in state.items()}
 
 
-def _short(problems: Sequence[str], limit: int = 20) -> list[str]:
-    rest = len(problems) - limit
-    return [*problems[:limit], *([f"... and {rest} more"] if rest > 0 else [])]
+def _shared_names(model: nn.Module) -> list[list[str]]:
+    """Names of everything without memory that a checkpoint holds; those of one shared tensor stand together."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if tensor.is_meta:
+            names.setdefault(id(tensor), []).append(name)
+    return list(names.values())
+
+
+def _place(model: nn.Module, names: Sequence[str], tensor: Tensor, *, empty: Tensor) -> None:
+    """Put a tensor in place of an empty one, under all of its names."""
+    is_parameter = isinstance(empty, nn.Parameter)
+    placed = nn.Parameter(tensor, requires_grad=empty.requires_grad) if is_parameter else tensor
+    for name in names:
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, placed)
+
+
+def _some(names: Sequence[str], limit: int = 40) -> str:
+    rest = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

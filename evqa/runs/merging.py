@@ -20,8 +20,7 @@ from evqa.files.whole import whole_folder, write_whole
 from evqa.heads.base import Head
 from evqa.media.clip import described
 from evqa.media.sampling import FrameSampling
-from evqa.models.hub import HEAD_FILE
-from evqa.models.published import LICENSES
+from evqa.models.weight_files import HEAD_FILE
 from evqa.runs.model_card import model_card, usage
 from evqa.scoring.files import read_record
 from evqa.scoring.places import LoadedRun, load_run
@@ -92,14 +91,13 @@ def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
     model = run.scorer.model
     base, revision = _base(model.base_name())
     frames = model.preparer.clip.frames
-    terms, terms_name = LICENSES.get(base, (None, None))
+    terms = model.license if model.license is not None and model.license.holds_for(base) else None
     return {
         "evqa": __version__,
         "form": form,
         "base": hidden(base),
         "base_revision": revision,
-        "license": terms,
-        "license_name": terms_name,
+        "license": None if terms is None else {**terms.hub_fields, "note": terms.note},
         "class": model.published_class(),
         "use": model.how_to_load(),
         "versions": {name: metadata.version(name) for name in VERSIONED},

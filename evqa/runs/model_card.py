@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evqa.metrics.names import PRINTED
+from evqa.models.base import RANDOM_WEIGHTS
 
 
 def model_card(about: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
@@ -36,11 +37,7 @@ def _header(about: dict[str, Any]) -> str:
 
 def _license(about: dict[str, Any]) -> list[str]:
     """The base's license: what is made of its weights stands under it."""
-    if about["license"] is None:
-        return []
-    named = about["license_name"]
-    link = f"https://huggingface.co/{about['base']}/blob/main/LICENSE"
-    return [f"license: {about['license']}", *([f"license_name: {named}", f"license_link: {link}"] if named else [])]
+    return [f"{key}: {value}" for key, value in (about["license"] or {}).items() if key != "note"]
 
 
 def _is_hub_name(base: str) -> bool:
@@ -65,9 +62,10 @@ rank-like predictions, not calibrated probabilities.
 
 def _terms(about: dict[str, Any]) -> str:
     """Say under which terms the weights stand, as far as it is known here."""
-    if about["license"] is not None:
-        return f"{about['license_name'] or about['license']}, the base's"
-    if about["base"] == "random weights":
+    if terms := about["license"]:
+        note = f" ({terms['note']})" if terms["note"] else ""
+        return f"{terms.get('license_name', terms['license'])}{note}, the base's"
+    if about["base"] == RANDOM_WEIGHTS:
         return "yours to choose; there is no base whose terms would hold"
     return f"that of the base {about['base']}, which is not known here"
 

@@ -102,6 +102,14 @@ class TrainerSettings:
         return [Bfloat16Weights("cuda" if on_gpu else "cpu")] if self.precision == "bf16-true" else []
 
     @property
+    def device(self) -> str:
+        """Device of this process ("cuda:1"), on which a model is built; "cpu" where the trainer moves it later, too."""
+        if self.accelerator == "cpu" or not torch.cuda.is_available():
+            return "cpu"
+        many = self.num_processes > 1
+        return f"cuda:{cluster_environment(self.devices, self.num_nodes).local_rank() if many else 0}"
+
+    @property
     def num_processes(self) -> int:
         """Processes of the run on all nodes."""
         return self.devices * self.num_nodes

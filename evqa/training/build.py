@@ -54,14 +54,14 @@ def build(node: DictConfig, *positional: Any) -> Any:
         raise
 
 
-def build_scorer(config: DictConfig, *, load: bool = True) -> Scorer:
-    """Build model and head; towers that `modal` leaves out are not built. Without `load` on the meta device.
+def build_scorer(config: DictConfig, *, load: bool = True, device: str = "cpu") -> Scorer:
+    """Build model and head on a device; towers that `modal` leaves out are not built. Without `load` on the meta one.
 
     Random weights follow from the configuration's seed alone, so that every process that builds the scorer has the
     same ones.
     """
     with seeded(config.seed):
-        return _build_scorer(config, load=load)
+        return _build_scorer(config, load=load, device=device)
 
 
 @contextlib.contextmanager
@@ -74,13 +74,14 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _build_scorer(config: DictConfig, *, load: bool) -> Scorer:
+def _build_scorer(config: DictConfig, *, load: bool, device: str) -> Scorer:
     modal = config.modal.name
     options = BuildOptions(
         frames=build(config.frames) if "v" in modal else None,
         audio=build(config.audio) if "a" in modal else None,
         logits=bool(read_schema(config.head._target_).facts["needs_logits"]),
         load=load,
+        device=device,
     )
     with torch.device("cpu" if load else "meta"):
         model: Model = build(config.model, options)
@@ -88,6 +89,9 @@ def _build_scorer(config: DictConfig, *, load: bool) -> Scorer:
     model.preparer.clip = dataclasses.replace(model.preparer.clip, **_reading_settings(config))
     if load and isinstance(head, RegressionHead) and (state := model.head_state()):
         head.load_published(state)
+    if load:  # random weights are drawn on the CPU, so that they do not depend on the device
+        model.to(device)
+        head.to(device)
     prompt: Prompt = build(config.prompt).fitted(build(config.data.label), short=not model.reads_questions)
     return Scorer(model, head, prompt)
 

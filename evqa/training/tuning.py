@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from evqa.errors import ConfigError, MissingDependencyError
-from evqa.models.base import Model
+from evqa.models.base import PARTS, Model
 from evqa.types import Part
 
 
@@ -45,10 +45,7 @@ class TrainedPart:
 
 def apply_tuning(model: Model, tuning: Tuning) -> None:
     """Inject adapters and set `requires_grad` everywhere; call once, before the optimizer is made."""
-    known = {"vision", "connector", "audio", "audio_connector", "language", "lm_head"}
-    unknown = {*tuning.adapt, *tuning.train, *(tuning.freeze or ())} - known - {part.name for part in model.parts()}
-    if unknown:
-        raise ConfigError([f"lora: no part {sorted(unknown)}. Known: {', '.join(sorted(known))}."])
+    _check_names(model, tuning)
     frozen = model.frozen_parts() if tuning.freeze is None else tuning.freeze
     if tuning.method == "full":
         trained = {part.name for part in model.parts()} - set(frozen)
@@ -61,6 +58,20 @@ def apply_tuning(model: Model, tuning: Tuning) -> None:
         if parameter.requires_grad and tuning.method != "full":
             # Small steps get lost in bfloat16; what little is trained beside a frozen base can afford float32.
             parameter.data = parameter.data.float()
+
+
+def _check_names(model: Model, tuning: Tuning) -> None:
+    """Refuse a part that no model has; one that this model lacks, or that was not built, is left out by any recipe."""
+    named = {"adapt": tuning.adapt, "train": tuning.train, "freeze": tuning.freeze or ()}
+    known = {*PARTS, *model.part_names, *(part.name for part in model.parts())}
+    problems = [
+        f"lora.{key}: no model has a part {name!r}. This one has: {', '.join(sorted(known & {*model.part_names}))}."
+        for key, names in named.items()
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def is_adapter(name: str) -> bool:
@@ -190,8 +201,8 @@ def _savable(model: Model, prefixes: Sequence[str]) -> Iterator[str]:
 
 
 def _published_parameter(model: Model, name: str) -> str:
-    return model.published_name(name.replace(".default.", "."))
+    return model.key_adapter.module_name_of(name.replace(".default.", "."))
 
 
 def _published_module(model: Model, name: str) -> str:
-    return model.published_name(f"{name}.weight").removesuffix(".weight")
+    return model.key_adapter.module_name_of(f"{name}.weight").removesuffix(".weight")

@@ -16,7 +16,6 @@ from evqa.models.base import BuildOptions
 from evqa.models.qwen2_5_omni import Qwen2_5Omni
 from evqa.models.qwen2_5_vl import Qwen2_5_VL
 from evqa.models.qwen3_vl import Qwen3VL
-from evqa.models.videollama2.export import export
 from evqa.models.videollama2.model import Videollama2
 
 KINDS = {"qwen2_5_vl": Qwen2_5_VL, "qwen2_5_omni": Qwen2_5Omni, "qwen3_vl": Qwen3VL, "videollama2": Videollama2}
@@ -26,11 +25,9 @@ SECONDS = 20  # of processor time, and far less where nothing else runs
 
 @pytest.fixture(scope="module")
 def originals(twin, tmp_path_factory):
-    """A good folder of every model with the arguments that load it; VideoLLaMA2's weights lie in one file."""
+    """A good folder of every model with the arguments that load it."""
     folder = tmp_path_factory.mktemp("videollama2") / "folder"
-    export(Videollama2(SETTING, size="tiny", dtype="float32"), None, folder)
-    (folder / "model.safetensors.index.json").unlink()
-    next(folder.glob("*.safetensors")).rename(folder / "model.safetensors")
+    Videollama2(SETTING, size="tiny", dtype="float32").export(folder, head_state={})
     own = {"videollama2": {"checkpoint": str(folder), "dtype": "float32", "gradient_checkpointing": False}}
     return own | {name: twin(name) for name in KINDS if name not in own}
 
@@ -265,8 +262,6 @@ def test_code_that_a_folder_asks_for_is_not_run_and_said(trap):
 
 def test_a_model_that_exists_only_as_the_folders_code_is_refused(trap):
     folder, build = trap
-    if folder.name == "videollama2":
-        pytest.skip("its folders need no model_type")
     add(folder, "config.json", model_type="own", auto_map={"AutoConfig": "own.OwnConfig"})
     refused(build, "of type 'own'", "It asks for code of its own (config.json: auto_map)")
 

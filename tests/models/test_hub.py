@@ -7,7 +7,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Revi
 
 from evqa.errors import CheckpointError
 from evqa.models.hub import Checkpoint, find_checkpoint, read_config, read_tokenizer
-from evqa.models.weights import canonical, load_weights
+from evqa.models.key_adapter import KeyAdapter
+from evqa.models.weights import load_weights
 
 COMMIT = "0123456789abcdef"
 
@@ -104,6 +105,15 @@ def test_without_a_network_nothing_is_tried_twice(hub, monkeypatch):
     assert [place for place, *_ in calls] == ["cache"]
 
 
+def test_a_kind_with_known_sizes_needs_nothing_at_hand_to_count(hub):
+    answers, calls, _ = hub
+    answers["cache"] = error(LocalEntryNotFoundError)
+    found = find_checkpoint("owner/name", revision=COMMIT, weights=False, sizes_known=True)
+    assert found.on_paper
+    assert found.label == f"owner/name@{COMMIT}"
+    assert [place for place, *_ in calls] == ["cache"], "the network is not asked"
+
+
 @pytest.mark.parametrize("name", ["./missing", "/missing/folder", "missing", "a/b/c"])
 def test_a_folder_that_is_missing_is_not_looked_up_in_the_hub(hub, name):
     with pytest.raises(CheckpointError, match="no such folder, and not a hub name"):
@@ -131,27 +141,12 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 def test_an_index_cannot_lead_out_of_its_folder(tmp_path, index, message):
     (tmp_path / "model.safetensors.index.json").write_text(index)
     with pytest.raises(CheckpointError, match=message):
-        Checkpoint(name="here", folder=tmp_path).shards()
+        Checkpoint(name="here", folder=tmp_path).files()
 
 
 def test_a_damaged_shard_is_named(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"short")
     with pytest.raises(CheckpointError, match=r"model\.checkpoint=here: model\.safetensors cannot be read"):
-        load_weights(torch.nn.Linear(1, 1), Checkpoint(name="here", folder=tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("stored", "name"),
-    [
-        ("model.layers.0.mlp.up_proj.weight", "language_model.layers.0.mlp.up_proj.weight"),
-        ("model.language_model.norm.weight", "language_model.norm.weight"),
-        ("model.visual.blocks.0.norm1.weight", "visual.blocks.0.norm1.weight"),
-        ("visual.blocks.0.norm1.weight", "visual.blocks.0.norm1.weight"),
-        ("thinker.model.embed_tokens.weight", "language_model.embed_tokens.weight"),
-        ("thinker.audio_tower.proj.weight", "audio_tower.proj.weight"),
-        ("thinker.lm_head.weight", "lm_head.weight"),
-        ("talker.model.norm.weight", "talker.model.norm.weight"),
-    ],
-)
-def test_stored_keys_lead_to_the_names_below_the_model(stored, name):
-    assert canonical(stored) == name
+        load_weights(
+            torch.nn.Linear(1, 1), Checkpoint(name="here", folder=tmp_path), KeyAdapter(), complete=("weight", "bias")
+        )

@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 
 from evqa.errors import CheckpointError, ConfigError, FileError, RunError
 from evqa.merge import main
-from evqa.models.published import LICENSES
+from evqa.models.hub import Checkpoint
 from evqa.runs.merging import describe, export_run, write_scorer
 from evqa.runs.model_card import model_card
+from evqa.runs.show import weights_line
 from evqa.scoring.places import LoadedRun, load_run
-from evqa.training.build import build_module, build_scorer
+from evqa.training.build import build, build_module, build_scorer
 from evqa.training.tuning import merge_adapters
 from evqa.types import LabelScale
 from tests.models.toys import COMPOSER, configure, options, randomise, samples
@@ -116,7 +117,7 @@ def test_an_adapter_loads_in_peft_on_the_published_base(twin, tmp_path, name):
     base = AutoModelForImageTextToText.from_pretrained(twin(name)["checkpoint"])
     loaded = peft.PeftModel.from_pretrained(base, tmp_path).merge_and_unload().eval()
     merge_adapters(run.scorer.model)
-    ours = {run.scorer.model.published_name(n): p for n, p in run.scorer.model.named_parameters()}
+    ours = {run.scorer.model.key_adapter.module_name_of(n): p for n, p in run.scorer.model.named_parameters()}
     theirs = dict(loaded.named_parameters())
     assert set(ours) <= set(theirs)
     for key, value in ours.items():
@@ -233,37 +234,48 @@ def test_a_base_whose_side_files_lead_elsewhere_is_not_copied(twin, tmp_path):
         exported(arguments, "qwen2_5_vl", "v", tmp_path / "out")
 
 
-def card(twin, name="qwen2_5_vl", *, base=None, adapter=False):
+def card(twin, name="qwen2_5_vl", *, base=None, option=None, adapter=False):
     run = toy_run(twin, name, "av" if name == "videollama2" else "v")
-    about = describe(run, form="adapter" if adapter else "merged")
     if base is not None:
-        terms, named = LICENSES.get(base, (None, None))
-        about |= {"base": base, "base_revision": "abc", "license": terms, "license_name": named}
+        run.scorer.model.checkpoint = Checkpoint(name=base, folder=run.scorer.model.checkpoint.folder, revision="abc")
+        run.scorer.model.license = build(COMPOSER.compose([f"model={option}"]).model.license)
+    about = describe(run, form="adapter" if adapter else "merged")
     text = model_card(about, [])
     return yaml.safe_load(text.split("---")[1]), text
 
 
 @pytest.mark.parametrize(
-    ("base", "terms", "named"),
+    ("option", "base", "terms", "named"),
     [
-        ("Qwen/Qwen2.5-VL-3B-Instruct", "other", "qwen-research"),
-        ("Qwen/Qwen2.5-Omni-3B", "other", "qwen-research"),
-        ("Qwen/Qwen2.5-VL-7B-Instruct", "apache-2.0", None),
-        ("somebody/else", None, None),
+        ("qwen2_5_vl_3b", "Qwen/Qwen2.5-VL-3B-Instruct", "other", "qwen-research"),
+        ("qwen2_5_omni_3b", "Qwen/Qwen2.5-Omni-3B", "other", "qwen-research"),
+        ("qwen2_5_vl", "Qwen/Qwen2.5-VL-7B-Instruct", "apache-2.0", None),
+        ("qwen2_5_vl", "Qwen/Qwen2.5-VL-3B-Instruct", None, None),
+        ("qwen2_5_vl", "somebody/else", None, None),
     ],
 )
-def test_a_card_carries_the_license_of_its_base(twin, base, terms, named):
-    front, text = card(twin, base=base)
+def test_a_card_carries_the_license_of_its_base_and_of_no_other(twin, option, base, terms, named):
+    front, text = card(twin, base=base, option=option)
     assert (front.get("license"), front.get("license_name")) == (terms, named)
     assert front["base_model"] == base
     assert front["pipeline_tag"] == "video-classification"
     assert ("which is not known here" in text) == (terms is None)
     assert front.get("license_link", "").startswith("https://huggingface.co/Qwen/") == (named is not None)
+    assert ("qwen-research (no commercial use), the base's" in text) == (named is not None)
 
 
-def test_every_published_base_has_a_license():
-    names = {str(COMPOSER.compose([f"model={option}"]).model.get("checkpoint")) for option in options("model")}
-    assert names - {"None"} == set(LICENSES)
+@pytest.mark.parametrize("option", options("model"))
+def test_every_model_with_a_published_base_states_that_bases_license(option):
+    node = COMPOSER.compose([f"model={option}"]).model
+    stated = node.license.of if node.get("license") else None
+    assert stated == node.get("checkpoint")
+    if stated:
+        license = build(node.license)
+        restricted = option.endswith("_3b")
+        line = weights_line(f"{stated}@abc", license)
+        assert ("license: qwen-research (no commercial use)." in line) == restricted
+        assert ("license: apache-2.0." in line) != restricted
+        assert "not known here" in weights_line("somebody/else", license)
 
 
 @pytest.mark.parametrize("adapter", [True, False])

@@ -10,6 +10,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from evqa.errors import RunError
 from evqa.runs.processes import cluster_environment, is_first
+from evqa.runs.settings import TrainerSettings
 from evqa.training.callbacks.requeue import Interrupted, Stops
 
 
@@ -51,6 +52,15 @@ def test_several_nodes_without_anything_that_starts_them_are_told(given):
     given()
     with pytest.raises(RunError, match=r"start the command on every node, with srun --nodes=2 --ntasks-per-node=4"):
         cluster_environment(4, 2)
+
+
+def test_each_process_builds_its_model_on_a_device_of_its_own(given, monkeypatch):
+    given(LOCAL_RANK="2")
+    assert TrainerSettings(accelerator="auto", devices=4).device == "cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert TrainerSettings(accelerator="gpu", devices=4).device == "cuda:2"
+    assert TrainerSettings(accelerator="gpu").device == "cuda:0"
+    assert TrainerSettings(accelerator="cpu", devices=4).device == "cpu"
 
 
 @pytest.fixture

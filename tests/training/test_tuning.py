@@ -242,11 +242,11 @@ def test_without_bitsandbytes_four_bits_say_what_to_install(model, monkeypatch):
 
 
 def test_unknown_parts_and_parts_without_layers_are_refused(model):
-    known = "Known: audio, audio_connector, connector, language, lm_head, vision."
+    known = "This one has: audio, audio_connector, connector, language, lm_head, vision."
     for place in ("adapt", "train", "freeze"):
         with pytest.raises(ConfigError) as error:
             apply_tuning(model, Tuning(method="lora", **{place: ("vison",)}))
-        assert error.value.problems == [f"lora: no part ['vison']. {known}"]
+        assert error.value.problems == [f"lora.{place}: no model has a part 'vison'. {known}"]
     apply_tuning(model, Tuning(freeze=("vision", "audio", "lm_head")))
     with pytest.raises(ConfigError, match=r"lora.adapt=\['connector'\]: nothing to adapt. .*\['language'\]"):
         apply_tuning(model, Tuning(method="lora", adapt=("connector",)))

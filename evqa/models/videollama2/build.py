@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from pathlib import Path
+from collections.abc import Collection
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from evqa.errors import CheckpointError, EvqaError
 from evqa.models.safety import one_line
-from evqa.models.videollama2 import layout
-from evqa.models.videollama2.beats import Beats
-from evqa.models.videollama2.checkpoint import CheckpointFolder, account, check_shape
-from evqa.models.videollama2.connector import Connector, readout
+from evqa.models.videollama2.beats import Beats, Encoder
+from evqa.models.videollama2.connector import Connector, RegStage, readout
 from evqa.models.videollama2.dims import Dims
+from evqa.models.videollama2.layout import key_adapter
+from evqa.models.videollama2.source import Source
 from evqa.models.videollama2.towers import AttentionName, VisionTower, build_language, make_rotary_buffers
+from evqa.models.weights import load_weights
 
 INITIAL_STD = 0.02  # of language model, embeddings and heads, as in the original
 
@@ -50,40 +53,33 @@ def _lay_out(dims: Dims, *, attention: AttentionName) -> nn.ModuleDict:
         )
 
 
-def known_shapes(dims: Dims, parts: nn.ModuleDict) -> dict[str, layout.Shape]:
-    """Every key of the published layout with its shape; `parts` are all parts, before any is left out."""
-    return layout.used_shapes(parts) | layout.unused_shapes(dims) | layout.head_shapes(dims)
-
-
-def load_weights(
-    model: nn.Module, folder: CheckpointFolder, dims: Dims, *, known: set[str], dtype: torch.dtype
+def give_weights(
+    model: nn.Module, source: Source, *, complete: Collection[str], seed: int, device: torch.device | str
 ) -> None:
-    """Give a model on the meta device the weights of a checkpoint, tensor by tensor, on the current default device.
+    """Give a model on the meta device its source's weights, or random ones, and compute its constants.
+
+    complete: names of everything that the source may hold; seed: of random weights.
 
     Raises:
-        CheckpointError: keys are missing or unknown, or shapes differ.
+        CheckpointError: as `load_weights`.
     """
-    names = {layout.published_name(name): name for name in model.state_dict()}
-    shapes = layout.used_shapes(model)
-    places = folder.places(names)
-    biases = layout.shared_bias_names(dims)
-    held = next((name for name in biases if name in places), None)
-    if biases[0] in names and held is not None:
-        names[held], shapes[held] = names.pop(biases[0]), shapes.pop(biases[0])
-    account(shapes, known | set(biases), places, folder=folder.folder)
-    keys = {name: key for key, name in names.items()}
-    for name, tensor in folder.read(names, places):
-        check_shape(keys[name], tensor, shapes[keys[name]], folder=folder.folder)
-        set_parameter(model, name, tensor.to(torch.get_default_device(), dtype, copy=True))
+    if source.checkpoint is None:
+        random_weights(model, seed=seed, device=device)
+    else:
+        load_weights(model, source.checkpoint, key_adapter(source.dims), complete=complete, device=device)
+    make_buffers(model)
+    model.to(device)
+    if torch.device(device).type != "meta":
+        left = [name for name, value in [*model.named_parameters(), *model.named_buffers()] if value.is_meta]
+        assert not left, f"without memory: {left[:5]}"
 
 
-def random_weights(model: nn.Module, *, seed: int, dtype: torch.dtype) -> None:
-    """Give a model on the meta device random weights that depend on the seed alone, on the current default device."""
-    device = torch.get_default_device()
-    generator = torch.Generator(device).manual_seed(seed)
+def random_weights(model: nn.Module, *, seed: int, device: torch.device | str) -> None:
+    """Give a model on the meta device random weights that depend on the seed alone; drawn on the CPU, one by one."""
+    generator = torch.Generator("cpu").manual_seed(seed)
     for name, parameter in list(model.named_parameters()):
-        value = torch.empty(parameter.shape, dtype=dtype, device=device)
-        set_parameter(model, name, _initialise(name, value, generator))
+        value = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+        set_parameter(model, name, _initialise(name, value, generator).to(device))
 
 
 def _initialise(name: str, value: Tensor, generator: torch.Generator) -> Tensor:
@@ -105,31 +101,21 @@ def set_parameter(model: nn.Module, name: str, value: Tensor) -> None:
     setattr(model.get_submodule(parent), leaf, nn.Parameter(value))
 
 
+def recompute_activations(model: nn.Module) -> None:
+    """Compute layers of language model, audio tower and connector again in the backward pass."""
+    recompute = functools.partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
+    for layer in model.get_submodule("language.layers").children():
+        # What transformers' own switch sets, without its hook on the embeddings.
+        vars(layer).update(gradient_checkpointing=True, _gradient_checkpointing_func=recompute)
+    for module in model.modules():
+        if isinstance(module, RegStage | Encoder):
+            module.gradient_checkpointing = True
+
+
 def make_buffers(model: nn.Module) -> None:
-    """Compute the constants that no checkpoint holds, and make sure that nothing is left without memory."""
+    """Compute the constants that no checkpoint holds: on the CPU, so that they are the same everywhere."""
     for module in model.modules():
         if isinstance(module, VisionTower):
             module.make_buffers()
         if hasattr(module, "rotary_emb"):
             make_rotary_buffers(module)
-    left = [name for name, value in [*model.named_parameters(), *model.named_buffers()] if value.is_meta]
-    assert not left, f"without memory: {left[:5]}"
-
-
-def read_head(folder: Path, dims: Dims) -> dict[str, Tensor]:
-    """Read the regression head of a fine-tuned checkpoint (float32, keys fc1.weight, ...); empty where it has none.
-
-    Raises:
-        CheckpointError: the head is incomplete or has another shape.
-    """
-    shapes = layout.head_shapes(dims)
-    files = CheckpointFolder(folder)
-    places = {key: file for key, file in files.places().items() if key in shapes}
-    if not places:
-        return {}
-    account(shapes, shapes, places, folder=folder)
-    state = {}
-    for name, tensor in files.read({key: key.removeprefix(layout.HEAD) for key in shapes}, places):
-        check_shape(layout.HEAD + name, tensor, shapes[layout.HEAD + name], folder=folder)
-        state[name] = tensor.to(torch.float32, copy=True)
-    return state

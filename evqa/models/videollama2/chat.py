@@ -16,8 +16,6 @@ WORD_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LEVEL_WORDS = (" high", " good", " fair", " poor", " low", " excellent", " bad")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json",
-                   "special_tokens_map.json", "generation_config.json")  # fmt: skip
 
 
 def load_tokenizer(folder: Path, *, vocab_size: int) -> Tokenizer:

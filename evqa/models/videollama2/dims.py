@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evqa.errors import CheckpointError
-from evqa.models.safety import ADAPTER_FILE, about, check_config, file_of, read_foreign, without_code
+from evqa.models.hub import Checkpoint, read_settings
+from evqa.models.safety import check_config, file_of, read_foreign, without_code
 
+MODEL_TYPE = "videollama2_qwen2"
 PUBLISHED_TOWER = "siglip-so400m-patch14-384"
 CONNECTOR_PADDING = {"stc_connector_v35": 0, "stc_connector": 1}
 Sizes = TypeVar("Sizes", "LanguageDims", "VisionDims", "BeatsDims")
@@ -109,7 +111,7 @@ class Dims:
         """Write the sizes under the names of the published `config.json`, plus the two towers' own."""
         return {
             "architectures": ["Videollama2Qwen2ForCausalLM"],
-            "model_type": "videollama2_qwen2",
+            "model_type": MODEL_TYPE,
             **asdict(self.language),
             "tie_word_embeddings": False,
             "use_sliding_window": False,
@@ -143,19 +145,19 @@ TINY = Dims(
 )  # fmt: skip
 
 
-def read_dims(folder: Path, *, num_tensors: int | None = None) -> Dims:
-    """Read a checkpoint folder's `config.json`; num_tensors: of its weights, where they are at hand.
+def read_dims(checkpoint: Checkpoint) -> Dims:
+    """Read a checkpoint's sizes; the published ones where nothing of it is at hand.
 
     Raises:
-        CheckpointError: the file is missing or describes something else than a VideoLLaMA2 that can be built here.
+        CheckpointError: config.json is missing or describes something else than a VideoLLaMA2 that can be built here.
     """
-    path = folder / "config.json"
-    config = read_config(folder)
-    with about():
-        check_config(path, config, num_tensors=num_tensors)
+    if checkpoint.on_paper:
+        return PUBLISHED
+    path = checkpoint.folder / "config.json"
+    config = read_settings(checkpoint, model_type=MODEL_TYPE)
     if problems := _differences(config):
         raise CheckpointError(f"{path}: cannot be built here: " + "; ".join(problems))
-    vision = _vision_config(config, path, num_tensors=num_tensors)
+    vision = _vision_config(config, checkpoint)
     rope = config.get("rope_parameters") or {}
     dims = Dims(
         language=_pick(LanguageDims, {"rope_theta": rope.get("rope_theta", 1e6), **config}, path),
@@ -169,21 +171,6 @@ def read_dims(folder: Path, *, num_tensors: int | None = None) -> Dims:
         layers = f"the vision tower has {dims.vision.num_hidden_layers} layers"
         raise CheckpointError(f"{path}: mm_vision_select_layer={dims.select_layer} names none of them: {layers}")
     return dims
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read a folder's `config.json` as it is, without what asks for code of its own to be run.
-
-    Raises:
-        CheckpointError: there is none, or it is no JSON object.
-    """
-    if not (folder / "config.json").exists():
-        raise CheckpointError(
-            f"{folder / 'config.json'}: not found; a checkpoint folder holds config.json beside its weights"
-            + ("; an adapter has to be merged into its base first" if (folder / ADAPTER_FILE).exists() else "")
-        )
-    with about():
-        return without_code(read_foreign(file_of(folder, "config.json")))
 
 
 def _differences(config: Mapping[str, Any]) -> list[str]:
@@ -203,24 +190,24 @@ def _differences(config: Mapping[str, Any]) -> list[str]:
     return problems + [f"beats_config.{key}={beats[key]!r} (must be {value!r})" for key, value in kinds]
 
 
-def _vision_config(config: Mapping[str, Any], path: Path, *, num_tensors: int | None) -> Mapping[str, Any]:
+def _vision_config(config: Mapping[str, Any], checkpoint: Checkpoint) -> Mapping[str, Any]:
     """Find the vision tower's sizes: in this file, in the tower's folder beside it, or the published ones by name."""
     if config.get("vision_config"):
         found: Mapping[str, Any] = config["vision_config"]
         return found
     tower = str(config.get("mm_vision_tower", PUBLISHED_TOWER))
     name = Path(tower).name
-    if name not in ("", "..") and (path.parent / name / "config.json").exists():
-        with about():
-            beside = file_of(path.parent, name)
-            inner = read_config(beside)
-            check_config(beside / "config.json", inner, num_tensors=num_tensors)
+    if name not in ("", "..") and (checkpoint.folder / name / "config.json").exists():
+        with checkpoint.about():
+            path = file_of(file_of(checkpoint.folder, name), "config.json")
+            inner = without_code(read_foreign(path))
+            check_config(path, inner, num_tensors=checkpoint.num_tensors())
         return inner.get("vision_config") or inner
     if PUBLISHED_TOWER in tower:
         return {}
     raise CheckpointError(
-        f"{path}: mm_vision_tower={tower!r} has unknown sizes. Known: {PUBLISHED_TOWER}; for another SigLIP put its "
-        f"sizes under 'vision_config', or its folder beside the file."
+        f"{checkpoint.folder / 'config.json'}: mm_vision_tower={tower!r} has unknown sizes. Known: {PUBLISHED_TOWER}; "
+        f"for another SigLIP put its sizes under 'vision_config', or its folder beside the file."
     )
 
 

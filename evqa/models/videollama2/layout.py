@@ -1,14 +1,13 @@
-"""The published checkpoint's names: which key holds which parameter, and which keys are never needed."""
+"""The published checkpoint's keys: which of them holds which weight, and which are never needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import nn
-
+from evqa.models.key_adapter import KeyAdapter
 from evqa.models.videollama2.dims import Dims
 
-# Our module -> the published prefix. The order matters in one direction only: "model." is a prefix of most others.
+# Our module -> the published prefix.
 PREFIXES = {
     "vision_tower": "model.vision_tower.vision_tower.vision_model",
     "mm_projector": "model.mm_projector",
@@ -22,21 +21,16 @@ SHARED_BIAS = "self_attn.relative_attention_bias.weight"  # one tensor, register
 Shape = tuple[int, ...]
 
 
-def published_name(name: str) -> str:
-    """Translate a parameter's name below our model to the published key."""
-    module, _, rest = name.partition(".")
-    return f"{PREFIXES[module]}.{rest}"
-
-
-def shared_bias_names(dims: Dims) -> tuple[str, ...]:
-    """Return all keys under which a file may hold the position bias of BEATs; ours is the first."""
-    layers = range(dims.beats.encoder_layers)
-    return tuple(f"model.audio_tower.encoder.layers.{index}.{SHARED_BIAS}" for index in layers)
-
-
-def used_shapes(parts: nn.Module) -> dict[str, Shape]:
-    """Published keys and shapes of everything that the given parts hold."""
-    return {published_name(name): tuple(value.shape) for name, value in parts.state_dict().items()}
+def key_adapter(dims: Dims) -> KeyAdapter:
+    """Return the two-way translation between our names and the keys of a checkpoint of these sizes."""
+    bias, *copies = (f"model.audio_tower.encoder.layers.{i}.{SHARED_BIAS}" for i in range(dims.beats.encoder_layers))
+    return KeyAdapter(
+        prefixes=tuple(PREFIXES.items()),
+        unused=tuple(unused_shapes(dims)),
+        copies=((bias, tuple(copies)),),
+        side_files=("audio_tower.bin", "mm_projector_a.bin", "mm_projector.bin"),
+        head=HEAD,
+    )
 
 
 def unused_shapes(dims: Dims) -> dict[str, Shape]:
@@ -48,22 +42,6 @@ def unused_shapes(dims: Dims) -> dict[str, Shape]:
             ("bias", (dims.beats.predictor_class,)),
         )
     }
-
-
-def head_shapes(dims: Dims) -> dict[str, Shape]:
-    """Published keys and shapes of the regression head; in fine-tuned checkpoints only."""
-    width = dims.language.hidden_size
-    return {
-        f"{HEAD}fc1.weight": (width // 2, width),
-        f"{HEAD}fc1.bias": (width // 2,),
-        f"{HEAD}fc2.weight": (1, width // 2),
-        f"{HEAD}fc2.bias": (1,),
-    }
-
-
-def is_buffer(key: str) -> bool:
-    """Tell whether a key is a constant that older files carry (position numbers, rotary frequencies)."""
-    return key.endswith(("rotary_emb.inv_freq", "embeddings.position_ids"))
 
 
 def _vision_rest(dims: Dims) -> dict[str, Shape]:

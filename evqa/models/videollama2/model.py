@@ -8,35 +8,30 @@ SigLIP -> STC connector, BEATs -> projector, both spliced into a Qwen2 chat. The
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import torch
-import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
-from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions, Cost, Model
+from evqa.models.license import License
 from evqa.models.padded import PaddedOutput
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
-from evqa.models.videollama2 import build, encoders
-from evqa.models.videollama2.beats import Beats, Encoder
-from evqa.models.videollama2.chat import PAD, SYSTEM
-from evqa.models.videollama2.checkpoint import CheckpointFolder
-from evqa.models.videollama2.connector import Connector, RegStage
+from evqa.models.videollama2 import build, encoders, export
+from evqa.models.videollama2.beats import Beats
+from evqa.models.videollama2.connector import Connector
 from evqa.models.videollama2.generate import generate
-from evqa.models.videollama2.layout import published_name
-from evqa.models.videollama2.preparer import Videollama2Preparer
-from evqa.models.videollama2.source import find_source
-from evqa.models.videollama2.towers import VisionTower, make_rotary_buffers
-from evqa.prompts.chat import Chat
+from evqa.models.videollama2.layout import key_adapter
+from evqa.models.videollama2.preparer import Videollama2Preparer, check_pairs
+from evqa.models.videollama2.source import build_chat, find_source
+from evqa.models.videollama2.towers import AttentionName, VisionTower, make_rotary_buffers
+from evqa.models.weights import read_head
 from evqa.prompts.defaults import ENGAGEMENT
 from evqa.prompts.prompt import PLACE
 from evqa.types import MEDIA, Decoding, Inputs, Output, Part, Turn
@@ -87,35 +82,17 @@ class Videollama2(Model):
         exact: bool = False,
         resize: Literal["square", "pad"] = "square",
         max_text_tokens: Annotated[int, "1 <= max_text_tokens"] | None = None,
+        license: License | None = None,
     ) -> None:
         super().__init__()
         self.source = find_source(checkpoint, revision, size, load=options.load)
-        self.dims = self.source.dims
+        self.dims, self.license = self.source.dims, license
         self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
         self.width = self.dims.language.hidden_size
-        parts = build.build_parts(self.dims, attention=attention)
-        known = set(build.known_shapes(self.dims, parts))
-        wanted = {"vision_tower": options.frames, "mm_projector": options.frames, "audio_tower": options.audio,
-                  "mm_projector_a": options.audio, "language": True, "lm_head": options.logits}  # fmt: skip
-        for name, part in parts.items():
-            setattr(self, name, part if wanted[name] else None)
-        self._fill(known, seed=init_seed, dtype=getattr(torch, dtype), load=options.load)
-        if self.vision_tower is not None:
-            self.vision_tower.requires_grad_(False)
-        if gradient_checkpointing:
-            self._checkpoint_activations()
-        self._check_frames(options.frames)
-        self.chat = Chat(
-            self.source.tokenizer,
-            name=self.source.name,
-            pad=self.source.tokenizer.token_to_id(PAD),
-            system=SYSTEM,
-            special_text="parsed" if exact else "plain",
-            after_media="\n",
-            closes=True,
-            max_text_tokens=max_text_tokens or self.dims.max_text_tokens,
-            cuts_tail=exact,
-        )
+        self.key_adapter = key_adapter(self.dims)
+        self._build(options, seed=init_seed, dtype=getattr(torch, dtype), attention=attention)
+        check_pairs(options.frames, self.dims, exact=exact)
+        self.chat = build_chat(self.source, exact=exact, max_text_tokens=max_text_tokens or self.dims.max_text_tokens)
         spec = ClipSpec(
             frames=FrameStream.of(
                 options.frames, resize=Resize(mode=resize, size=self.dims.vision.image_size, exact=exact)
@@ -133,36 +110,21 @@ class Videollama2(Model):
 
     # ---- building
 
-    def _fill(self, known: set[str], *, seed: int, dtype: torch.dtype, load: bool) -> None:
-        """Set all weights; a model that only counts stays on the meta device."""
-        if not load:
-            self.to(dtype)
-            return
-        if self.source.folder is None:
-            build.random_weights(self, seed=seed, dtype=dtype)
-        else:
-            build.load_weights(self, CheckpointFolder(self.source.folder), self.dims, known=known, dtype=dtype)
-        build.make_buffers(self)
-
-    def _checkpoint_activations(self) -> None:
-        recompute = functools.partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
-        for layer in self.language.layers:
-            # What transformers' own switch sets, without its hook on the embeddings.
-            vars(layer).update(gradient_checkpointing=True, _gradient_checkpointing_func=recompute)
-        for module in self.modules():
-            if isinstance(module, RegStage | Encoder):
-                module.gradient_checkpointing = True
-
-    def _check_frames(self, sampling: FrameSampling | None) -> None:
-        if sampling is None or sampling.count % 2 == 0 or self.dims.connector_padding:
-            return
-        if self.exact and sampling.count == 1:
-            raise ConfigError(
-                ["frames.count=1: with model.exact=true the connector drops an odd frame, so none is left"]
-            )
-        done = "drops the last one (model.exact=true, as the original)" if self.exact else "sees the last one twice"
-        message = f"frames.count={sampling.count}: the connector takes frames in pairs and {done}"
-        warnings.warn(f"{message}; an even number wastes nothing", stacklevel=3)
+    def _build(self, options: BuildOptions, *, seed: int, dtype: torch.dtype, attention: AttentionName) -> None:
+        """Lay out all parts, keep those that are asked for, and give them weights; one that counts only gets none."""
+        parts = build.build_parts(self.dims, attention=attention)
+        wanted = {"vision_tower": options.frames, "mm_projector": options.frames, "audio_tower": options.audio,
+                  "mm_projector_a": options.audio, "language": True, "lm_head": options.logits}  # fmt: skip
+        for name, part in parts.items():
+            setattr(self, name, part if wanted[name] else None)
+        self.to(dtype)
+        if options.load:
+            complete = parts.state_dict().keys()
+            build.give_weights(self, self.source, complete=complete, seed=seed, device=options.device)
+        if self.vision_tower is not None:
+            self.vision_tower.requires_grad_(False)
+        if self.gradient_checkpointing:
+            build.recompute_activations(self)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast everything but the rotary frequencies, whose precision decides how positions are told apart."""
@@ -175,25 +137,21 @@ class Videollama2(Model):
 
     def head_state(self) -> dict[str, Tensor]:
         """Read the regression head of a fine-tuned checkpoint; LMM-EVQA's predicts on the scale 0-100."""
-        return {} if self.source.folder is None else build.read_head(self.source.folder, self.dims)
+        checkpoint = self.source.checkpoint
+        return {} if checkpoint is None else read_head(checkpoint, self.key_adapter, width=self.width)
 
     def base_name(self) -> str:
         """Name the weights that the model was built from."""
         return self.source.name
 
     def is_published(self, name: str) -> bool:
-        """Every weight was read from the checkpoint, or none: `build.load_weights` refuses one that lacks some."""
-        return self.source.folder is not None
-
-    def published_name(self, name: str) -> str:
-        """Name in the published checkpoint."""
-        return published_name(name)
+        """Every weight was read from the checkpoint, or none: `load_weights` refuses one that lacks some."""
+        return self.source.checkpoint is not None
 
     def export(self, folder: Path, *, head_state: Mapping[str, Tensor]) -> None:
         """Write the published layout, a regression head included (on its scale of 0-100)."""
-        from evqa.models.videollama2.export import export
-
-        export(self, head_state or None, folder, head_scale=100.0)
+        settings = export.run_settings(self.preparer.clip, self.chat)
+        export.export(self, folder, self.source, head_state=head_state, settings=settings)
 
     def published_class(self) -> str:
         """Name the original's class."""
@@ -201,9 +159,7 @@ class Videollama2(Model):
 
     def how_to_load(self) -> str:
         """Say what a merged folder gives in other hands, and what it does not."""
-        from evqa.models.videollama2.export import how_to_load
-
-        return how_to_load(self)
+        return export.how_to_load(self.source, has_vision=self.vision_tower is not None, exact=self.exact)
 
     def parts(self) -> tuple[Part, ...]:
         """The parts that are built; LoRA may adapt the language model."""

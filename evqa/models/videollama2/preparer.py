@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -12,10 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
 from evqa.media.fbank import MEL_BINS, SHIFT, SILENCE, WINDOW, sound_fbank
+from evqa.media.sampling import FrameSampling
 from evqa.models.base import Preparer
 from evqa.models.splice import PLACEHOLDER, collate_texts, prepare_text
+from evqa.models.videollama2.dims import Dims
 from evqa.prompts.chat import Chat
 from evqa.types import SAMPLE_RATE_HZ, Clip, Inputs, Prepared, Turn
 
@@ -106,3 +110,18 @@ class Videollama2Preparer(Preparer):
             "num_rows": tuple(0 if one is None else len(one) for one in fbanks),
         }
         return Inputs(tensors=tensors, host=inputs.host | host)
+
+
+def check_pairs(sampling: FrameSampling | None, dims: Dims, *, exact: bool) -> None:
+    """Warn where the connector, which takes frames in pairs, gets an odd number.
+
+    Raises:
+        ConfigError: none would be left.
+    """
+    if sampling is None or sampling.count % 2 == 0 or dims.connector_padding:
+        return
+    if exact and sampling.count == 1:
+        raise ConfigError(["frames.count=1: with model.exact=true the connector drops an odd frame, so none is left"])
+    done = "drops the last one (model.exact=true, as the original)" if exact else "sees the last one twice"
+    message = f"frames.count={sampling.count}: the connector takes frames in pairs and {done}"
+    warnings.warn(f"{message}; an even number wastes nothing", stacklevel=3)

@@ -11,12 +11,15 @@ from safetensors.torch import load_file
 
 from evqa.errors import CheckpointError
 from evqa.models.videollama2 import build, layout
-from evqa.models.videollama2.export import export
+from evqa.models.videollama2.export import export, run_settings
 from evqa.models.videollama2.model import PROJECTIONS, Videollama2
+from evqa.training.tuning import merge_adapters
 from tests.models.videollama2 import reference
 
 
 def read_folder(folder):
+    if not (folder / "model.safetensors.index.json").exists():
+        return load_file(folder / "model.safetensors")
     index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
     weights = {}
     for shard in sorted(set(index.values())):
@@ -37,10 +40,12 @@ def adapted(model):
 
 
 @pytest.mark.parametrize("modal", ["av", "v"])
-@pytest.mark.parametrize("max_shard_bytes", [10**9, 200_000])
-def test_an_exported_checkpoint_is_the_one_that_was_loaded(folder, tmp_path, modal, max_shard_bytes):
+@pytest.mark.parametrize("shard_bytes", [10**9, 200_000])
+def test_an_exported_checkpoint_is_the_one_that_was_loaded(folder, tmp_path, modal, shard_bytes):
     model = reference.build(folder, modal)
-    export(model, model.head_state(), tmp_path / "out", max_shard_bytes=max_shard_bytes)
+    own = {"head_state": model.head_state(), "settings": run_settings(model.preparer.clip, model.chat)}
+    export(model, tmp_path / "out", model.source, **own, shard_bytes=shard_bytes)
+    assert len(list((tmp_path / "out").glob("*.safetensors"))) == 1 or shard_bytes == 200_000
     ours, theirs = read_folder(tmp_path / "out"), load_file(folder / "model.safetensors")
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -57,7 +62,7 @@ def test_scores_survive_training_export_and_loading(folder, tmp_path, pixels_giv
     head = reference.original_head(model)
     for value in (*model.parameters(), *head.parameters()):
         value.mul_(1.01)
-    export(model, head.state_dict(), tmp_path / "out")
+    model.export(tmp_path / "out", head_state=head.state_dict())
     again = reference.build(tmp_path / "out", "av")
     case = reference.read_tensors("case_av_b1")
     batch = reference.case_inputs(case, ["av"])
@@ -65,14 +70,15 @@ def test_scores_survive_training_export_and_loading(folder, tmp_path, pixels_giv
 
 
 @torch.no_grad()
-def test_adapters_are_merged_and_the_model_is_left_as_it_is(folder, tmp_path, pixels_given):
+def test_merged_adapters_are_part_of_an_export_and_unmerged_ones_are_refused(folder, tmp_path, pixels_given):
     model = adapted(reference.build(folder, "av"))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
     case = reference.read_tensors("case_av_b1")
     batch = reference.case_inputs(case, ["av"])
     hidden = model(batch).hidden_BTD
-    export(model, None, tmp_path / "out")
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(CheckpointError, match="merge adapters before an export"):
+        model.export(tmp_path / "out", head_state={})
+    merge_adapters(model)
+    model.export(tmp_path / "out", head_state={})
     again = reference.build(tmp_path / "out", "av")
     assert reference.relative(again(batch).hidden_BTD, hidden) < reference.RELATIVE
     assert reference.relative(reference.build(folder, "av")(batch).hidden_BTD, hidden) > 1e-2
@@ -82,34 +88,25 @@ def test_adapters_are_merged_and_the_model_is_left_as_it_is(folder, tmp_path, pi
 @pytest.mark.parametrize("modal", ["av", "a"])
 def test_a_model_with_random_weights_is_exported_whole(tmp_path, modal):
     model = Videollama2(reference.setting(modal), size="tiny", dtype="bfloat16")
-    export(model, None, tmp_path / "out")
+    model.export(tmp_path / "out", head_state={})
     weights = read_folder(tmp_path / "out")
-    known = build.known_shapes(model.dims, build.build_parts(model.dims, attention="sdpa"))
+    built = build.build_parts(model.dims, attention="sdpa").state_dict()
+    known = {model.key_adapter.key_of(name) for name in built} | layout.unused_shapes(model.dims).keys()
     left_out = () if modal == "av" else ("model.vision_tower.", "model.mm_projector.")
-    expected = {name for name in known if not name.startswith((layout.HEAD, *left_out))}
-    assert expected | set(layout.shared_bias_names(model.dims)) == weights.keys()
+    (copies,) = (others for _, others in model.key_adapter.copies)
+    assert {name for name in known if not name.startswith(left_out)} | set(copies) == weights.keys()
     again = Videollama2(reference.setting(modal), checkpoint=str(tmp_path / "out"), dtype="bfloat16")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
     assert again.chat.plain("a good day") == model.chat.plain("a good day")
     assert again.dims == model.dims
 
 
-def test_a_head_on_another_scale_is_brought_to_the_originals(folder, tmp_path):
-    model = reference.build(folder, "a")
-    state = model.head_state()
-    export(model, state, tmp_path / "out", head_scale=1.0)
-    ours = read_folder(tmp_path / "out")
-    torch.testing.assert_close(ours["lm_head_reg.fc2.weight"], 100 * state["fc2.weight"])
-    torch.testing.assert_close(ours["lm_head_reg.fc2.bias"], 100 * state["fc2.bias"])
-    assert torch.equal(ours["lm_head_reg.fc1.weight"], state["fc1.weight"])
-
-
 def test_a_folder_in_use_is_never_written_to(folder, tmp_path):
     model = reference.build(folder, "a")
     with pytest.raises(CheckpointError, match="must be a new or empty folder"):
-        export(model, None, folder)
+        model.export(folder, head_state={})
     with pytest.raises(CheckpointError, match=r"the head's fc1.weight has shape"):
-        export(model, {"fc1.weight": torch.ones(1, 1)}, tmp_path / "out")
+        model.export(tmp_path / "out", head_state={"fc1.weight": torch.ones(1, 1)})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +128,7 @@ def test_an_export_says_how_its_run_read_media_and_not_how_its_base_did(folder, 
     asked = {"max_text_tokens": 2048} | asked
     if count := asked.pop("count", None):
         setting = dataclasses.replace(setting, frames=dataclasses.replace(setting.frames, count=count))
-    export(Videollama2(setting, checkpoint=str(base), dtype="float32", **asked), None, tmp_path / "out")
+    Videollama2(setting, checkpoint=str(base), dtype="float32", **asked).export(tmp_path / "out", head_state={})
     exported = json.loads((tmp_path / "out/config.json").read_text())
     assert {key: exported[key] for key in written} == written
 
@@ -147,7 +144,7 @@ def test_an_export_keeps_what_loads_it_and_drops_what_would_run_code_or_names_a_
     (base / "config.json").write_text(json.dumps(config | own))
     with pytest.warns(UserWarning, match="asks for code of its own"):
         model = reference.build(base, "v")
-    export(model, None, tmp_path / "out")
+    model.export(tmp_path / "out", head_state={})
     exported = json.loads((tmp_path / "out/config.json").read_text())
     assert "auto_map" not in exported
     assert exported["_name_or_path"] == "Qwen2-7B-Instruct"
@@ -159,7 +156,7 @@ def test_an_export_keeps_what_loads_it_and_drops_what_would_run_code_or_names_a_
 
 def test_an_export_that_the_original_cannot_load_says_so(tmp_path):
     model = Videollama2(reference.setting("v"), size="tiny", dtype="float32")
-    export(model, None, tmp_path / "out")
+    model.export(tmp_path / "out", head_state={})
     assert json.loads((tmp_path / "out/config.json").read_text())["mm_vision_tower"] is None
     again = Videollama2(reference.setting("v"), checkpoint=str(tmp_path / "out"), dtype="float32")
     for one in (model, again):

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from evqa.models.videollama2.beats import position_buckets
-from evqa.models.videollama2.layout import HEAD, published_name
+from evqa.models.videollama2.layout import HEAD
 from evqa.training.losses import Plcc
 from tests.models.videollama2 import reference
 from tests.models.videollama2.reference import relative
@@ -184,7 +184,7 @@ def trained_twin(folder):
 
 
 def published_gradients(model, head):
-    ours = {published_name(name): value.grad for name, value in model.named_parameters()}
+    ours = {model.key_adapter.key_of(name): value.grad for name, value in model.named_parameters()}
     ours |= {HEAD + name: value.grad for name, value in head.named_parameters()}
     return {name: value for name, value in ours.items() if value is not None}
 
