@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take long, first with those that wait for a cluster: others fill their gaps."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.get_closest_marker("slurm") is None, item.path not in slow))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI the programs that tests need are installed: a test that finds no cluster or browser there fails."""
+    report = yield
+    needed = [name for name in ("slurm", "browser") if item.get_closest_marker(name)]
+    if report.skipped and needed and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"may not be skipped in CI ({needed[0]}): {report.longrepr[-1]}"
+    return report
 
 
 @pytest.fixture(scope="session")
