@@ -26,8 +26,8 @@ def composer():
         ("~model", r"model: nothing is chosen\. Options: .*tiny"),
         ("model.name=tiny", "model.name=tiny: model has no key 'name'; to choose another model write 'model=tiny'."),
         (
-            "model.prompt=tiny",
-            "model.prompt=tiny would replace a component by a string; to choose another model write 'model=tiny'.",
+            "data.label=ECR",
+            "data.label=ECR would replace a component by a string; set one of its keys, 'data.label.NAME=VALUE'.",
         ),
         ("frames/count=3", "frames/count: there is no such group. For a key inside a group write dots: frames.count=3"),
         ("modell/lora=r16", "modell/lora: there is no such group. Did you mean 'model'?"),

@@ -165,12 +165,12 @@ def test_a_command_line_cannot_name_other_code(composer, argument, sentence):
     ("text", "sentence"),
     [
         (
-            "_target_: evqa.models.tiny.Tiny\nprompt: ${loss}",
-            "model.prompt._target_: evqa.training.losses.Mse is no Prompt",
+            "_target_: evqa.models.tiny.Tiny\nwidth: ${loss}",
+            "model.width._target_: nothing is built here",
         ),
         (
-            "_target_: evqa.models.tiny.Tiny\nprompt: ${model}",
-            "model.prompt: cannot be worked out: Interpolation to parent",
+            "_target_: evqa.models.tiny.Tiny\nwidth: ${model}",
+            "model.width: cannot be worked out: Interpolation to parent",
         ),
         ("# @package _global_\nmodel: ${loss}", "model._target_: evqa.training.losses.Mse is no Model"),
         ("# @package _global_\nhydra: {job_logging: {filters: {x: {(): os.getcwd}}}}", "logging would call it; name a"),
