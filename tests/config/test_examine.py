@@ -27,8 +27,8 @@ def composer():
         ("~model", r"model: nothing is chosen\. Options: .*tiny"),
         ("model.name=tiny", "model.name=tiny: model has no key 'name'; to choose another model write 'model=tiny'."),
         (
-            "data.cache=tiny",
-            "data.cache=tiny would replace a component by a string; set one of its keys, 'data.cache.NAME=VALUE'.",
+            "data.label=ECR",
+            "data.label=ECR would replace a component by a string; set one of its keys, 'data.label.NAME=VALUE'.",
         ),
         ("frames/count=3", "frames/count: there is no such group. For a key inside a group write dots: frames.count=3"),
         ("modell/lora=r16", "modell/lora: there is no such group. Did you mean 'model'?"),

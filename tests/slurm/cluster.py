@@ -60,12 +60,21 @@ def wait(condition, *, seconds=240):
     return value
 
 
-def kill_everything(argument):
-    """Send SIGKILL to all processes that were started with an argument."""
+def started_with(argument):
+    """The numbers of all processes that were started with an argument."""
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ends by itself meanwhile
             if argument.encode() in (process / "cmdline").read_bytes().split(b"\0"):
-                os.kill(int(process.name), signal.SIGKILL)
+                found.append(int(process.name))
+    return found
+
+
+def kill(numbers):
+    """Send SIGKILL to processes that may have ended."""
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
 
 
 def runs(root):

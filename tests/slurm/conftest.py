@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.cluster import Cluster, prediction, runs
+from tests.sweeps.toys import Toy
 
 HERE = Path(__file__).parent
 PROGRAMS = ("slurmctld", "slurmd", "sinfo", "munged", "mungekey")
@@ -30,6 +31,11 @@ def cluster(tmp_path_factory):
     ours = {"PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PATH": path}
     yield Cluster({**os.environ, **given, **ours})
     subprocess.run([HERE / "stop.sh", folder], check=True, timeout=120)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return Toy(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Runs and sweeps as jobs of a real cluster, through everything that may happen to them.
 
-One file, so that one cluster serves all tests.
+One file, so that one cluster serves these tests.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evqa.training.callbacks.records import read_rows
-from tests.slurm.cluster import kill_everything, prediction, runs, wait
+from tests.slurm.cluster import kill, prediction, runs, started_with, wait
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 GUIDE = Path(__file__).parents[2] / "docs/cluster.md"
@@ -58,8 +58,9 @@ def test_a_run_outlives_preemption_and_a_lost_node_in_one_folder(cluster, submit
         cluster.tell("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true")
 
     def lose_node():
+        lost = started_with(f"run.root={tmp_path}")  # before, for the next life may begin at once
         cluster.tell("scontrol", "update", f"nodename={cluster.fact(job, 'NodeList')}", "state=down", "reason=lost")
-        kill_everything(f"run.root={tmp_path}")  # what a lost node does; this one is back, and chosen, in seconds
+        kill(lost)  # what a lost node does; this one is back, and chosen, in seconds
 
     disturb(cluster, job, tmp_path, preempt)
     whole = undisturbed(1)
