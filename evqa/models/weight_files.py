@@ -25,7 +25,7 @@ KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """Shape of a stored tensor, and its type as safetensors names it ("BF16")."""
 
     shape: tuple[int, ...]
@@ -39,14 +39,14 @@ class WeightFile:
     path: Path
 
     @cached_property
-    def tensors(self) -> dict[str, Stored]:
+    def tensors(self) -> dict[str, StoredTensor]:
         """What the file holds, by key."""
         if not self._is_pickled:
             with self._opened() as file:
                 slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no dictionary)
-                return {key: Stored(tuple(part.get_shape()), part.get_dtype()) for key, part in slices.items()}
+                return {key: StoredTensor(tuple(part.get_shape()), part.get_dtype()) for key, part in slices.items()}
         return {
-            key: Stored(tuple(tensor.shape), KINDS.get(tensor.dtype, str(tensor.dtype).removeprefix("torch.")))
+            key: StoredTensor(tuple(tensor.shape), KINDS.get(tensor.dtype, str(tensor.dtype).removeprefix("torch.")))
             for key, tensor in self._unpickled().items()
         }
 

@@ -14,7 +14,7 @@ from evqa.errors import CheckpointError, MissingDependencyError
 from evqa.models.hub import Checkpoint, quiet
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.safety import check_head, file_of, one_line
-from evqa.models.weight_files import HEAD_FILE, Stored, WeightFile, side_files
+from evqa.models.weight_files import HEAD_FILE, StoredTensor, WeightFile, side_files
 
 FLOATING = ("F64", "F32", "F16", "BF16")  # of 16 bits or more; in fewer, a weight means nothing without its scale
 
@@ -63,7 +63,7 @@ class Inventory:
             elif not is_side and not any(map(self.adapter.is_copy, (key, self.places[name][1]))):
                 self.twice.append(key)
 
-    def stored(self, name: str) -> Stored:
+    def stored(self, name: str) -> StoredTensor:
         """Return shape and type of a weight that has a place."""
         file, key = self.places[name]
         return file.tensors[key]
