@@ -49,7 +49,7 @@ def test_a_finished_run_becomes_a_folder_with_weights_head_and_card(finished, tm
     stored = load_file(tmp_path / "out/model.safetensors")
     assert all(torch.equal(stored[name], tensor) for name, tensor in run.scorer.model.state_dict().items())
     about = json.loads((tmp_path / "out/evqa.json").read_text())
-    assert about["label"] == {"name": "ECR", "range": [0.0, 1.0]}
+    assert about["label"] == {"name": "ECR", "range": [0.0, 1.0], "quantity": None}
     assert "data" not in about["config"]
 
 
