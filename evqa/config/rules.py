@@ -73,20 +73,6 @@ def dropout_has_two_modalities(design: Design) -> Iterator[str]:
         )
 
 
-def frames_fill_the_connector(design: Design) -> Iterator[str]:
-    """A connector that joins frames in groups would silently drop the rest of a group."""
-    multiple, count = design.fact("model", "frame_multiple", 1), design.value("frames.count")
-    if design.value("modal.name") == "a" or not isinstance(multiple, int) or not isinstance(count, int):
-        return
-    if multiple > 1 and count % multiple:
-        below = count - count % multiple
-        choices = [str(number) for number in (below, below + multiple) if number > 0]
-        yield (
-            f"frames.count={count}: {design.schemas['model'].name} joins frames in groups of {multiple} and would "
-            f"drop the rest. Write frames.count={' or '.join(choices)}."
-        )
-
-
 def names_are_folder_names(design: Design) -> Iterator[str]:
     """The experiment and the run's name become folders."""
     for key in ("run.experiment", "run.name"):
@@ -140,7 +126,6 @@ RULES: tuple[Callable[[Design], Iterator[str]], ...] = (
     model_has_the_modality,
     head_gets_its_logits,
     dropout_has_two_modalities,
-    frames_fill_the_connector,
     pixels_have_a_range,
 )
 

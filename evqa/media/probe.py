@@ -44,11 +44,6 @@ class MediaInfo:
     audio_seconds: float | None = None
 
     @property
-    def has_video(self) -> bool:
-        """Whether there is a picture that decodes."""
-        return self.video_codec is not None
-
-    @property
     def has_audio(self) -> bool:
         """Whether there is an audio track."""
         return self.audio_codec is not None

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from evqa.config.identity import register_resolver
 from evqa.errors import EvqaError, MissingDependencyError, RunError
 from evqa.files.stored import read_objects
 
+from ._member import run_member
 from ._record import JobError, failed, reason, words_of
 from ._settings import QueueSettings
 
@@ -46,17 +47,8 @@ class Task:
         Singleton.set_state(state)
         setup_globals()
         register_resolver()
-        config = self.context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = submitit.JobEnvironment().job_id
-            config.hydra.job.num = number
-        result = run_job(
-            task_function=self.task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-            hydra_context=self.context,
-        )
+        context, config, job_id = self.context, self.config, submitit.JobEnvironment().job_id
+        result = run_member(self.task_function, overrides, context=context, config=config, number=number, job_id=job_id)
         if result.status == JobStatus.FAILED:
             cause = result._return_value
             if not isinstance(cause, EvqaError):

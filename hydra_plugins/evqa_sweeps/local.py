@@ -7,14 +7,15 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from evqa.errors import EvqaError
 from evqa.files.names import shown_lines
 
+from ._member import run_member
 from ._record import reason, words_of
 
 log = logging.getLogger("evqa.sweep")
@@ -41,17 +42,8 @@ class LocalLauncher(Launcher):
 
     def run(self, overrides: list[str], number: int) -> JobReturn:
         """Run one member; its traceback is printed where the fault is not the user's."""
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = str(number)
-            config.hydra.job.num = number
-        result = run_job(
-            task_function=self.task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-            hydra_context=self.hydra_context,
-        )
+        context, config, job_id = self.hydra_context, self.config, str(number)
+        result = run_member(self.task_function, overrides, context=context, config=config, number=number, job_id=job_id)
         if result.status == JobStatus.FAILED:
             error = result._return_value
             log.error(

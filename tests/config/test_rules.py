@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 from evqa.config.rules import Design, broken_rules
 from evqa.config.signature import Schema
 
-BLIND = Schema(name="Qwen", facts={"modalities": ("v",), "generates": False, "frame_multiple": 2})
+BLIND = Schema(name="Qwen", facts={"modalities": ("v",), "generates": False})
 ABLE = Schema(name="Tiny", facts={"modalities": ("a", "v", "av"), "generates": True})
 LEVELS = Schema(name="LevelsHead", facts={"needs_logits": True})
 REGRESSION = Schema(name="RegressionHead", facts={"needs_logits": False})
@@ -12,7 +12,7 @@ ALTERNATIVES = {"model": {"qwen": BLIND, "tiny": ABLE}, "head": {"levels": LEVEL
 
 
 def broken(values, model=ABLE, head=REGRESSION):
-    cfg = OmegaConf.create({"modal": {"name": "v", "dropout": 0.0}, "frames": {"count": 8}, "run": {"name": None}})
+    cfg = OmegaConf.create({"modal": {"name": "v", "dropout": 0.0}, "run": {"name": None}})
     for key, value in values.items():
         OmegaConf.update(cfg, key, value)
     return broken_rules(Design(cfg=cfg, schemas={"model": model, "head": head}, alternatives=ALTERNATIVES.__getitem__))
@@ -41,17 +41,6 @@ def test_leaving_out_one_of_one_modality_is_refused(modal):
         f"modal.dropout=0.2: it leaves out picture or sound at random, and modal.name={modal} has only one of them. "
         "Write modal=av or modal.dropout=0."
     ]
-
-
-@pytest.mark.parametrize(("count", "choices"), [(5, "4 or 6"), (1, "2")])
-def test_frames_that_a_connector_would_drop_are_refused(count, choices):
-    assert broken({"frames.count": count}, model=BLIND) == [
-        f"frames.count={count}: Qwen joins frames in groups of 2 and would drop the rest. Write frames.count={choices}."
-    ]
-
-
-def test_frames_do_not_matter_to_a_model_that_only_hears():
-    assert broken({"frames.count": 5, "modal.name": "a"}) == []
 
 
 PAIRS = Schema(name="Plcc", facts={"needs_pairs": True})
