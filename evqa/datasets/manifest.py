@@ -19,7 +19,7 @@ from evqa.files.content import content_hash
 from evqa.files.names import shown
 from evqa.files.regular import check_readable
 from evqa.files.terminal import terminal
-from evqa.files.whole import whole_text
+from evqa.files.whole import write_table
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
 from evqa.media.limits import Limits
@@ -129,15 +129,7 @@ def read_manifest(path: Path) -> list[FileFacts]:
 def write_manifest(path: Path, facts: Iterable[FileFacts]) -> None:
     """Write a manifest whole or not at all."""
     names = [field.name for field in fields(FileFacts)]
-    write_rows(path, names, ([_cell(value) for value in asdict(one).values()] for one in facts))
-
-
-def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> None:
-    """Write a CSV file whole or not at all. Raises FileError."""
-    with whole_text(path) as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
+    write_table(path, names, ([_cell(value) for value in asdict(one).values()] for one in facts))
 
 
 def inspect_file(path: str, *, limits: Limits, hashed: bool = False, visually_hashed: bool = False) -> FileFacts:

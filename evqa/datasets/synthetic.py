@@ -10,7 +10,6 @@ with picture or with sound, .93 for all three, in every split and not only on av
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ from evqa.datasets.scenes import GRADED_WORDS, Scene, choose_words, write_scene
 from evqa.datasets.snapugc import SnapUGC
 from evqa.errors import AnnotationError, FileError
 from evqa.files.terminal import terminal
-from evqa.files.whole import whole_folder
+from evqa.files.whole import whole_folder, write_table
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
 
@@ -142,19 +141,16 @@ def _render(scenes: Sequence[Scene], folder: Path) -> None:
 
 
 def _write_table(path: Path, scenes: Sequence[Scene], labels: Sequence[float]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["Id", "Title", "Description", "Download_link", "ECR"])
-        for scene, label in zip(scenes, labels, strict=True):
-            table.writerow([scene.id, *choose_words(scene), "", f"{label:.6f}"])
+    rows = ([scene.id, *choose_words(scene), "", f"{label:.6f}"] for scene, label in zip(scenes, labels, strict=True))
+    write_table(path, ["Id", "Title", "Description", "Download_link", "ECR"], rows)
 
 
 def _write_factors(
     path: Path, scenes: Mapping[str, Sequence[Scene]], factors: Mapping[str, NDArray[np.float64]]
 ) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["Id", "split", *SHARES])
-        for split, of in scenes.items():
-            for scene, row in zip(of, factors[split], strict=True):
-                table.writerow([scene.id, split, *(f"{value:.6f}" for value in row)])
+    rows = (
+        [scene.id, split, *(f"{value:.6f}" for value in row)]
+        for split, of in scenes.items()
+        for scene, row in zip(of, factors[split], strict=True)
+    )
+    write_table(path, ["Id", "split", *SHARES], rows)

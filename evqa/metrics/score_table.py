@@ -5,7 +5,6 @@ A file of scores has exactly the columns `Id,<label>`; a table of labels may hav
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from evqa.errors import AnnotationError
 from evqa.files.grid import Grid, Quoting, read_grid
 from evqa.files.names import listed
-from evqa.files.whole import whole_text
+from evqa.files.whole import write_table
 
 ID = "Id"
 
@@ -80,10 +79,7 @@ def columns_of(path: Path) -> list[str]:
 
 def write_scores(path: Path, values: Mapping[str, float], *, label: str) -> None:
     """Write `Id,<label>` with full precision, whole or not at all. Raises FileError."""
-    with whole_text(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([ID, label])
-        writer.writerows([id_, repr(float(value))] for id_, value in values.items())
+    write_table(path, [ID, label], ([id_, repr(float(value))] for id_, value in values.items()))
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:

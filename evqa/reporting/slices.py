@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evqa.files.whole import whole_text
+from evqa.files.whole import write_table
 from evqa.metrics import Interval, bootstrap, interval, srocc
 from evqa.metrics.correlation import Vector
 from evqa.reporting.runs import Item
@@ -123,11 +122,9 @@ def by_error(study: Study, setting: Setting) -> list[ScoredItem]:
 def write_items(path: Path, study: Study) -> None:
     """Write a CSV file of all items with their label and every setting's mean score."""
     means = [setting.scores_SN.mean(axis=0) for setting in study.settings]
-    with whole_text(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["Id", study.label, *(setting.name for setting in study.settings)])
-        for id_, *numbers in zip(study.ids, study.labels_N, *means, strict=True):
-            writer.writerow([id_, *(repr(float(number)) for number in numbers)])
+    items = zip(study.ids, study.labels_N, *means, strict=True)
+    rows = ([id_, *(repr(float(number)) for number in numbers)] for id_, *numbers in items)
+    write_table(path, ["Id", study.label, *(setting.name for setting in study.settings)], rows)
 
 
 def _places(items: Sequence[Item], test: Callable[[Item], bool]) -> NDArray[np.intp]:

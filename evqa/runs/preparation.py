@@ -13,10 +13,11 @@ from rich.table import Table
 from evqa.datasets import manifest
 from evqa.datasets.base import Annotations, Dataset
 from evqa.datasets.copies import alike
-from evqa.datasets.manifest import Checked, FileFacts, write_rows
+from evqa.datasets.manifest import Checked, FileFacts
 from evqa.datasets.splits import Records
 from evqa.errors import AnnotationError, FileError
 from evqa.files.terminal import terminal
+from evqa.files.whole import write_table
 from evqa.media.cache import CachedReader
 from evqa.media.filling import fill
 from evqa.training.build import build_batch_settings, build_dataset, build_scorer
@@ -105,7 +106,7 @@ def write_rejects(dataset: Dataset, failures: Sequence[Failure]) -> None:
     """Write one line for everything that cannot be used."""
     rows = [[failure.id, failure.row or "", failure.reason, failure.table or ""] for failure in failures]
     try:
-        write_rows(dataset.prepared_folder() / "rejects.csv", ["id", "row", "reason", "table"], rows)
+        write_table(dataset.prepared_folder() / "rejects.csv", ["id", "row", "reason", "table"], rows)
     except FileError as error:
         raise AnnotationError(f"data.prepared={dataset.prepared}: {error.reason}.") from error
 

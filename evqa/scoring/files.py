@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from evqa.datasets.manifest import FileFacts
 from evqa.errors import FileError
 from evqa.files.plain import write_json
 from evqa.files.stored import read_object
-from evqa.files.whole import whole_text
+from evqa.files.whole import write_table
 from evqa.metrics import evaluate
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
@@ -82,11 +81,3 @@ def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, Fi
     ]
     if rows:
         write_table(path, ["Id", scale.name, "duration", "has_audio", "title_chars", "description_chars"], rows)
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file whole or not at all."""
-    with whole_text(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)

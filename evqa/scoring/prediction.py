@@ -19,8 +19,8 @@ from evqa.errors import AnnotationError, ConfigError, FileError, RunError
 from evqa.files.names import from_system, is_text
 from evqa.files.regular import why_unreadable
 from evqa.files.terminal import terminal
-from evqa.files.whole import check_place
-from evqa.scoring.files import score_split, write_table
+from evqa.files.whole import check_place, write_table
+from evqa.scoring.files import score_split
 from evqa.scoring.places import load_run
 from evqa.training.module import Scored
 from evqa.types import Failure, LabelScale, Record

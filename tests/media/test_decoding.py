@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -131,3 +132,18 @@ def test_threads_get_their_own_clips(video: Path, tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(read, paths))
+
+
+def test_a_filling_that_is_left_ends_what_is_being_decoded(video: Path, tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, limits=Limits(timeout_seconds=100.0))
+    reader = CachedReader(CacheSettings(folder=str(tmp_path / "cache")), spec)
+    known = copies(video, tmp_path, list("abcdefgh"))  # so that no file is decoded to estimate what is needed
+    fill(reader, known, workers=2)
+
+    def leave(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fill(reader, [*copies(video, tmp_path, ["hang"]), *known], workers=2, progress=leave)
+    assert time.monotonic() - started < 60
