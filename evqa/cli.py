@@ -18,7 +18,7 @@ from typing import NoReturn
 from evqa import __version__
 from evqa.config.nearest import suggestion
 from evqa.files.names import shown_lines
-from evqa.files.refusals import told
+from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
 from evqa.machine.program import end_of_pipe
 
@@ -58,7 +58,7 @@ def exit_code(run: Callable[[], object]) -> int:
     except BrokenPipeError:
         return end_of_pipe()
     except Exception as error:
-        known = told(error)
+        known = as_users_error(error)
         if known is None:
             raise
         from evqa.config.environment import hidden

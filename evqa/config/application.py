@@ -2,7 +2,7 @@
 
 Exit codes: 0 done, 1 a fault of the program (with its traceback) or a sweep with failed members, 2 a mistake that
 the user can mend (sentences, no traceback), 130 Ctrl-C. Hydra is used through its `Hydra` object instead of
-`hydra.main`, so that a command line is checked before anything runs and nobody meets Hydra's own error pages.
+`hydra.main`, so that a command line is checked before anything runs and Hydra's own error pages never appear.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from evqa.errors import ConfigError, EvqaError
-from evqa.files.refusals import told
+from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
 from evqa.machine.program import end_of_pipe
 
@@ -59,7 +59,7 @@ class Application:
             return 130
         except BrokenPipeError:
             return end_of_pipe()
-        except Exception as error:  # noqa: BLE001 (told with its traceback, where it is a fault of the program)
+        except Exception as error:  # noqa: BLE001 (reported, with its traceback where the program is at fault)
             return report_failure(error)
         finally:
             gc.enable()
@@ -126,7 +126,7 @@ class Job:
             with _alone(self.command, list(hydra.overrides.task)):
                 return self.run(settled)
         except Exception as error:
-            known = told(error) or error
+            known = as_users_error(error) or error
             if self.raises:
                 raise JobFailedError(known) from error
             raise known from error
@@ -144,7 +144,7 @@ def report_failure(error: Exception) -> int:
     """Print a sentence (2) for what the user can mend, a traceback (1) for everything else."""
     if isinstance(error, BrokenPipeError):
         return end_of_pipe()
-    if known := told(error):
+    if known := as_users_error(error):
         say(_sentence(known), sys.stderr)
         return 2
     traceback.print_exception(type(error), error, _from_the_job(error.__traceback__))

@@ -119,7 +119,7 @@ class _Checker:
         return parameters
 
     def unread(self, node: DictConfig, path: str) -> Iterator[str]:
-        """Values in a node that builds nothing: nobody would read them."""
+        """Values in a node that builds nothing: no code would read them."""
         for key, child in _children(node):
             if not isinstance(child, DictConfig | ListConfig) and child is not None and not _is_null(node, key):
                 yield f"{_join(path, key)}: nothing reads it, because '{path}' has no _target_."

@@ -1,6 +1,6 @@
 """The plain keys of a configuration: those that build nothing themselves.
 
-These classes are read like every other schema, as text; nobody makes instances of them.
+These classes are read like every other schema, as text; no instances are made of them.
 """
 
 from __future__ import annotations

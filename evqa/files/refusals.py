@@ -42,7 +42,7 @@ def placed(path: Path) -> Iterator[None]:
         raise FileError(refused.filename or path, why(refused, "used")) from error
 
 
-def told(error: Exception) -> EvqaError | None:
+def as_users_error(error: Exception) -> EvqaError | None:
     """Return what a user can mend as an error whose message is a sentence; None for a fault of the program."""
     if isinstance(error, EvqaError):
         return error

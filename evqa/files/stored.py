@@ -1,4 +1,4 @@
-"""Reading back what this program wrote: a file that a full disk or a copy cut short is told, never half believed."""
+"""Reading back what this program wrote: a file that a full disk or a copy cut short is an error, never half used."""
 
 from __future__ import annotations
 

@@ -1,9 +1,12 @@
-"""Call functions in processes that may hang or die without harm to the caller.
+"""Call functions in processes of their own: one that hangs or dies costs its item, not the caller.
 
 `concurrent.futures` gives up all work when one process dies and cannot end one that hangs; a hostile video does both.
-Here each process has a connection of its own, so that a death has one culprit. A nursery, which is a plain interpreter
-that does not import the caller's main module again, imports what is needed once and forks the processes (see
-nursery.py). They stay until this process ends.
+`pebble` ends a process that hangs and names the item of one that died, but starts processes as `multiprocessing` does
+(a fork of a process with threads, or one that imports the caller's main module again), copies arrays on their way, and
+what is in progress outlives a caller that is killed.
+
+Here each process has a connection of its own, so that a death has one culprit. A fork server (fork_server.py), which is
+a plain interpreter, imports what is needed once and forks the processes. They stay until this process ends.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from evqa.machine.children import current_folder
+from evqa.machine.fork_server import STARTUP_SECONDS, ForkServer, StartError
 from evqa.machine.messages import receive, send
-from evqa.machine.nursery import STARTUP_SECONDS, Nursery, StartError
 from evqa.machine.threads import each_in_threads
 
 Item = TypeVar("Item")
@@ -141,7 +144,7 @@ class _Worker:
         self._end, theirs = socket.socketpair()
         self._status, status = os.pipe()
         try:
-            self._process = _nursery().fork(module, theirs.fileno(), status)
+            self._process = _fork_server().fork(module, theirs.fileno(), status)
         except BaseException:
             self._end.close()
             os.close(self._status)
@@ -202,16 +205,16 @@ _callers = set[_Caller]()
 
 
 _idle: defaultdict[tuple[int, str], list[_Worker]] = defaultdict(list)  # by process (a fork has none) and module
-_nurseries: dict[int, Nursery] = {}
+_fork_servers: dict[int, ForkServer] = {}
 _lock = threading.Lock()
 
 
-def _nursery() -> Nursery:
+def _fork_server() -> ForkServer:
     with _lock:
-        nursery = _nurseries.get(os.getpid())
-        if nursery is None or not nursery.is_alive:
-            nursery = _nurseries[os.getpid()] = Nursery()
-        return nursery
+        server = _fork_servers.get(os.getpid())
+        if server is None or not server.is_alive:
+            server = _fork_servers[os.getpid()] = ForkServer()
+        return server
 
 
 @atexit.register
@@ -219,5 +222,5 @@ def _end_all() -> None:
     for (process, _), workers in _idle.items():
         while process == os.getpid() and workers:
             workers.pop().end()
-    if nursery := _nurseries.pop(os.getpid(), None):
-        nursery.end()
+    if server := _fork_servers.pop(os.getpid(), None):
+        server.end()

@@ -48,7 +48,7 @@ class Search:
         self.journal = self.folder / "study.journal"
 
     def run(self, arguments: Sequence[str]) -> SweepOutcome:
-        """Run trials until the total is reached; failed ones count and are told at the end."""
+        """Run trials until the total is reached; failed ones count and are listed at the end."""
         self.fixed, self.axes = self.read(arguments)
         with only_driver(self.folder):
             self.study = self.open_study()

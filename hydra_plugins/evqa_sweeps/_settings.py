@@ -1,4 +1,4 @@
-"""What a sweeper or launcher was told, for the module that does the work and imports the optional package."""
+"""Settings of a sweeper or launcher, for the module that does the work and imports the optional package."""
 
 from __future__ import annotations
 

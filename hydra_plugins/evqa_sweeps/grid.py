@@ -25,7 +25,7 @@ log = logging.getLogger("evqa.sweep")
 
 
 class GridSweeper(Sweeper):
-    """Hydra's grid, with all members checked before the first one runs, and failed ones told at the end.
+    """Hydra's grid, with all members checked before the first one runs, and failed ones listed at the end.
 
     params: axes of a sweep file, `key: value,value`. max_batch_size: members handed to the launcher together.
     """

@@ -22,7 +22,7 @@ log = logging.getLogger("evqa.sweep")
 
 
 class LocalLauncher(Launcher):
-    """Like Hydra's own, but a failed member is told at once and the next one runs."""
+    """Like Hydra's own, but a failed member is reported at once and the next one runs."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra."""

@@ -20,7 +20,7 @@ class SlurmLauncher(Launcher):
     found with squeue, so no accounting database is needed.
 
     timeout_min: after it, or when preempted, a job is put back into the queue and continues (at most
-        `max_num_timeout` times for the time limit). signal_delay_s: how long before the limit it is told to save.
+        `max_num_timeout` times for the time limit). signal_delay_s: how long before the limit it is asked to save.
     tasks_per_node: one a GPU; must be `trainer.devices`, as nodes must be `trainer.num_nodes`.
     setup: shell lines before the job's own. additional_parameters: any other option of sbatch by its long name.
     cluster: `local` starts the jobs on this machine, all at once, to try things out.

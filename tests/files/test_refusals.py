@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from evqa.cli import command, exit_code
 from evqa.config.application import report_failure
 from evqa.errors import FileError, RunError
-from evqa.files.refusals import placed, refusal, told
+from evqa.files.refusals import as_users_error, placed, refusal
 from evqa.files.whole import whole_file
 
 CODES = ("ENOSPC", "EROFS", "EACCES", "EDQUOT", "EIO", "ENAMETOOLONG", "EMFILE", "EFBIG")
@@ -51,7 +51,7 @@ def test_a_refusal_of_the_system_is_a_sentence_with_its_place(name, named, tmp_p
 
 def test_a_fault_of_the_program_keeps_its_traceback(capsys):
     for error in (KeyError("x"), FileNotFoundError(2, "No such file"), RuntimeError("x")):
-        assert told(error) is None
+        assert as_users_error(error) is None
         assert report_failure(error) == 1
         assert "Error" in capsys.readouterr().err
     with pytest.raises(KeyError):

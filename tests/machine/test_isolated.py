@@ -10,8 +10,8 @@ import pytest
 
 from evqa.errors import MediaError
 from evqa.machine import isolated
+from evqa.machine.fork_server import StartError
 from evqa.machine.isolated import call_isolated, map_isolated
-from evqa.machine.nursery import StartError
 
 
 def act(order: str) -> str:
@@ -84,18 +84,18 @@ def members(session: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
-@pytest.mark.parametrize("victim", ["parent", "nursery"])
+@pytest.mark.parametrize("victim", ["parent", "fork server"])
 def test_no_process_outlives_its_parent(victim: str) -> None:
     code = "from tests.machine.lives import ask_two; ask_two()"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "working\n"
     family = members(parent.pid)
-    assert len(family) == 4  # the parent, the nursery, two at work
-    nursery = min(set(family) - {parent.pid})
-    os.kill(parent.pid if victim == "parent" else nursery, signal.SIGKILL)
+    assert len(family) == 4  # the parent, the fork server, two at work
+    server = min(set(family) - {parent.pid})
+    os.kill(parent.pid if victim == "parent" else server, signal.SIGKILL)
     until = time.monotonic() + 20
-    left = {nursery, *family} - {parent.pid}
+    left = {server, *family} - {parent.pid}
     while left & set(members(parent.pid)) and time.monotonic() < until:
         time.sleep(0.05)
     assert not left & set(members(parent.pid))
@@ -106,7 +106,7 @@ def test_no_process_outlives_its_parent(victim: str) -> None:
 
 
 def test_a_process_that_cannot_start_is_not_a_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolated, "_nurseries", {})
+    monkeypatch.setattr(isolated, "_fork_servers", {})
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StartError, match="can be started"):
         call_isolated(act, "c", seconds=1.0)

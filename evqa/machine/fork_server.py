@@ -34,14 +34,14 @@ class StartError(EvqaError):
     """No process can be started."""
 
 
-class Nursery:
+class ForkServer:
     """The parent's side."""
 
     def __init__(self) -> None:
         self._end, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from {__name__} import nurse; nurse({theirs.fileno()})"],
+                [sys.executable, "-c", f"from {__name__} import run; run({theirs.fileno()})"],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=child_environment() | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
@@ -68,15 +68,15 @@ class Nursery:
         return int(struct.unpack("<q", answer)[0])
 
     def end(self) -> None:
-        """End the nursery; its processes follow."""
+        """End the fork server; its processes follow."""
         self.is_alive = False
         self._process.kill()
         self._process.wait()
         self._end.close()
 
 
-def nurse(descriptor: int) -> None:
-    """Fork processes as long as the parent asks for them; the main function of a nursery."""
+def run(descriptor: int) -> None:
+    """Fork processes as long as the parent asks for them; the main function of a fork server."""
     for name in _SENT_TO_ALL:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -115,9 +115,9 @@ def _report_ends(statuses: dict[int, int]) -> None:
             os.close(descriptor)
 
 
-def _begin(connection: int, of_the_nursery: list[int]) -> NoReturn:
+def _begin(connection: int, of_the_server: list[int]) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for descriptor in of_the_nursery:
+    for descriptor in of_the_server:
         os.close(descriptor)
     end_with_parent(check_seconds=CHECK_SECONDS)
     status = 1
