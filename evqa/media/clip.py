@@ -73,15 +73,17 @@ def _read_still(budget: Budget, spec: ClipSpec) -> Clip:
     """A still image: tiles where the request says how to cut it, else a video of one frame, at second 0."""
     if not spec.reads_pictures and spec.image is None:
         budget.refuse("is a still image, and no frames are asked for; give a video, or a sound file for modal=a")
-    image_HWC, notes = read_image(budget)
+    image = read_image(budget)
+    notes = list(image.notes)
     notes += [] if spec.audio is None else ["no audio track: the file is a still image"]
     notes += [] if spec.motion is None else ["no motion: the file is a still image"]
     about: dict[str, Any] = {"seconds": 0.0, "num_frames": 1, "missing": tuple(notes)}
     if spec.image is not None:
-        tiles, grid = spec.image.cut(image_HWC)
+        tiles, grid = spec.image.cut(image.rgb_HWC)
         return Clip(frames_FHWC=tiles, seconds_F=torch.zeros(len(tiles), dtype=torch.float64), image=grid, **about)
-    pictures = take_pictures(StillFrames(image_HWC), replace(spec, motion=None), budget)
-    return _with_pictures(Clip(**about), pictures)
+    still = StillFrames(image.rgb_HWC)
+    pictures = take_pictures(still, replace(spec, motion=None), budget)
+    return _with_pictures(Clip(**about), replace(pictures, notes=tuple(still.notes)))  # that it is short is plain
 
 
 def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:

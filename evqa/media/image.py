@@ -112,8 +112,17 @@ def is_image(budget: Budget) -> bool:
     return start.startswith(_STARTS) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
-def read_image(budget: Budget) -> tuple[Tensor, list[str]]:
-    """Decode an image, upright (EXIF): uint8 RGB [H, W, C], and sentences on what was left out.
+@dataclass(frozen=True, kw_only=True)
+class StillImage:
+    """A decoded image, upright (EXIF): uint8 RGB. codec: png, jpeg or webp. notes: sentences on what was left out."""
+
+    rgb_HWC: Tensor
+    codec: str
+    notes: tuple[str, ...]
+
+
+def read_image(budget: Budget) -> StillImage:
+    """Decode an image.
 
     Raises:
         MediaError: it breaks a limit, is damaged, or its storage fails.
@@ -126,7 +135,7 @@ def read_image(budget: Budget) -> tuple[Tensor, list[str]]:
         try:
             with Image.open(budget.path, formats=_FORMATS) as file:
                 budget.check_picture(*file.size)
-                notes = _left_out(file)
+                notes, codec = tuple(_left_out(file)), str(file.format).lower()
                 rgb_HWC = np.array(_as_rgb(ImageOps.exif_transpose(file)))
         except Image.DecompressionBombError:
             budget.refuse("is a still image of more pixels than Pillow decodes; scale it down")
@@ -139,16 +148,14 @@ def read_image(budget: Budget) -> tuple[Tensor, list[str]]:
         except (ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError):
             budget.refuse(damaged)  # what Pillow's parsers raise for broken headers and metadata
     budget.check_time()
-    return torch.from_numpy(rgb_HWC), notes
+    return StillImage(rgb_HWC=torch.from_numpy(rgb_HWC), codec=codec, notes=notes)
 
 
-def _left_out(file: Image) -> list[str]:
-    notes = []
+def _left_out(file: Image) -> Iterator[str]:
     if getattr(file, "n_frames", 1) > 1:
-        notes.append("the image is animated; its first picture is taken")
+        yield "the image is animated; its first picture is taken"
     if file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info:
-        notes.append("the image's transparency is left out")
-    return notes
+        yield "the image's transparency is left out"
 
 
 def _as_rgb(image: Image) -> Image:
