@@ -126,10 +126,7 @@ class Failure:
 
 
 class FrameChunks(Protocol):
-    """A motion stream: frames that are too many to be held at once, in order.
-
-    seconds_N: float64 presentation times of its num_frames frames.
-    """
+    """A motion stream: frames that are too many to be held at once. seconds_N: float64 presentation times."""
 
     num_frames: int
     seconds_N: Tensor
@@ -138,11 +135,9 @@ class FrameChunks(Protocol):
 
     def chunks(self, size: int, *, overlap: int = 0) -> Iterator[Tensor]:
         """Yield uint8 RGB [n, H, W, C], `size` frames at a time, of which `overlap` were in the chunk before."""
-        ...
 
     def close(self) -> None:
         """Free what it occupies; otherwise that is done when it is no longer used."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +163,8 @@ class Clip:
     fbank_RM: float32 log-mel filter bank of the waveform, where the request asked for one.
     missing: sentences that say what was asked for and is not there ("no audio track").
     seconds: length of the picture (of the sound, where no frames were asked for): measured where all of the file was
-        read, else as the file states it. None where nothing says it.
-    num_frames: all frames of the video, measured or stated likewise. None where no frames were asked for, or where only
-        the start was read and the container (Matroska, WebM) does not state it.
+        read, else as the file states it. num_frames: of the whole video, likewise; None where no frames were asked for,
+        or where only the start was read and the container (Matroska, WebM) does not state it.
     image: the tiles of a still image, where the request asked for tiles.
     """
 
