@@ -155,7 +155,7 @@ class Clip:
     """What was read from one media file.
 
     frames_FHWC: uint8 RGB, already resized as the request asked; None where no picture was asked for. Of a still image
-        that was cut: an overview of all of it, then the tiles row by row.
+        that was cut: an overview of all of it, then the tiles row by row (`image`).
     seconds_F: float64 presentation times of the frames.
     motion: a second stream of frames, where the request asked for one.
     waveform_S: float32 in [-1, 1], mono, 16 kHz, only real sound (no padding); None where none was asked for or
@@ -165,7 +165,6 @@ class Clip:
     seconds: length of the picture (of the sound, where no frames were asked for): measured where all of the file was
         read, else as the file states it. num_frames: of the whole video, likewise; None where no frames were asked for,
         or where only the start was read and the container (Matroska, WebM) does not state it.
-    image: the tiles of a still image, where the request asked for tiles.
     """
 
     frames_FHWC: Tensor | None = None
