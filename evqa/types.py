@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from evqa.errors import ConfigError
 
@@ -125,23 +125,57 @@ class Failure:
         return f"{place + ', ' if place else ''}Id {self.id or '(empty)'}: {self.reason}"
 
 
+class FrameChunks(Protocol):
+    """A motion stream: frames that are too many to be held at once. seconds_N: float64 presentation times."""
+
+    num_frames: int
+    seconds_N: Tensor
+    height: int
+    width: int
+
+    def chunks(self, size: int, *, overlap: int = 0) -> Iterator[Tensor]:
+        """Yield uint8 RGB [n, H, W, C], `size` frames at a time, of which `overlap` were in the chunk before."""
+
+    def close(self) -> None:
+        """Free what it occupies; otherwise that is done when it is no longer used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGrid:
+    """How a still image was cut into tiles: rows and columns; height and width of the image itself, upright."""
+
+    rows: int
+    columns: int
+    height: int
+    width: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """What was read from one media file.
 
-    frames_FHWC: uint8 RGB, already resized as the request asked; None where no picture was asked for.
+    frames_FHWC: uint8 RGB, already resized as the request asked; None where no picture was asked for. Of a still image
+        that was cut: an overview of all of it, then the tiles row by row (`image`).
     seconds_F: float64 presentation times of the frames.
+    motion: a second stream of frames, where the request asked for one.
     waveform_S: float32 in [-1, 1], mono, 16 kHz, only real sound (no padding); None where none was asked for or
         the file has no sound.
     fbank_RM: float32 log-mel filter bank of the waveform, where the request asked for one.
     missing: sentences that say what was asked for and is not there ("no audio track").
+    seconds: length of the picture (of the sound, where no frames were asked for): measured where all of the file was
+        read, else as the file states it. num_frames: of the whole video, likewise; None where no frames were asked for,
+        or where only the start was read and the container (Matroska, WebM) does not state it.
     """
 
     frames_FHWC: Tensor | None = None
     seconds_F: Tensor | None = None
+    motion: FrameChunks | None = None
     waveform_S: Tensor | None = None
     fbank_RM: Tensor | None = None
     missing: tuple[str, ...] = ()
+    seconds: float | None = None
+    num_frames: int | None = None
+    image: ImageGrid | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

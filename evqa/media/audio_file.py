@@ -27,8 +27,10 @@ _BLOCK_SAMPLES = 1 << 16
 _PUBLISHED_SECONDS = 30
 
 
-def read_audio_file(budget: Budget, *, num_samples: int | None) -> Tensor:
+def read_audio_file(budget: Budget, *, num_samples: int | None) -> tuple[Tensor, float]:
     """Read a sound file as int16 mono 16 kHz, stopping after `num_samples` where given; channels are averaged.
+
+    Returns the samples, and how long the whole file is in seconds.
 
     Raises:
         UnreadableError: soundfile does not know this kind of file.
@@ -39,12 +41,13 @@ def read_audio_file(budget: Budget, *, num_samples: int | None) -> Tensor:
     collected = Mono16k(budget)
     try:
         with soundfile.SoundFile(str(budget.path.absolute())) as file:
+            seconds = file.frames / file.samplerate
             for block_SC in file.blocks(_BLOCK_SAMPLES, dtype="float32", always_2d=True):
                 budget.check_time()
                 collected.add(_mono_frame(block_SC, file.samplerate))
                 if num_samples is not None and collected.num_samples >= num_samples:
                     break
-        return collected.finish()[:num_samples]
+        return collected.finish()[:num_samples], seconds
     except (soundfile.SoundFileError, av.FFmpegError) as error:
         raise UnreadableError(str(error)) from error
 

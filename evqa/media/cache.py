@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -35,12 +36,13 @@ class Stored(NamedTuple):
 class CachedReader:
     """`read_clip` for one specification, through the cache; also where settings.folder is null.
 
-    What is not in the cache is decoded in a process of its own. Threads may share one reader; a copy that is sent or
-    forked to another process starts afresh there.
+    What is not in the cache is decoded in a process of its own; of motion streams nothing is in the cache. Threads may
+    share one reader; a copy that is sent or forked to another process starts afresh there.
     """
 
     def __init__(self, settings: CacheSettings, spec: ClipSpec) -> None:
         self.settings, self.spec = settings, spec
+        self._stored_spec = replace(spec, motion=None)
         self._disk: Disk | None = None
         self._process = -1
 
@@ -58,7 +60,7 @@ class CachedReader:
             MediaError: the file cannot be read; from the cache it is the same sentence.
         """
         disk = self.disk
-        content = decode_isolated(path, self.spec) if disk is None else self._through(disk, path)
+        content = self._decoded(path) if disk is None else self._through(disk, path)
         if isinstance(content, str):
             raise MediaError(path, content)
         return content
@@ -67,9 +69,24 @@ class CachedReader:
         try:
             file = disk.hashes.of(path)
             content = disk.read(file)
-            return self._decode(path, file, disk) if content is None else content
+            return self._decode(path, file, disk) if content is None else self._with_motion(path, content)
         except OSError:  # of the video, and then this says what is wrong; or of the cache, which must not stop anybody
+            return self._decoded(path)
+
+    def _decoded(self, path: Path) -> Content:
+        if self.spec.motion is None:
             return decode_isolated(path, self.spec)
+        return decode_isolated(path, self.spec, folder=self.settings.folder)
+
+    def _with_motion(self, path: Path, content: Content) -> Content:
+        """Decode the motion stream that a stored clip lacks."""
+        if self.spec.motion is None or isinstance(content, str):
+            return content
+        alone = replace(self.spec, frames=None, audio=None, image=None)
+        motion = decode_isolated(path, alone, folder=self.settings.folder)
+        if isinstance(motion, str):
+            return motion
+        return replace(content, motion=motion.motion, missing=tuple(dict.fromkeys((*content.missing, *motion.missing))))
 
     def contains(self, path: Path) -> bool:
         """Return whether the clip, or the reason why there is none, is in the cache. Raises OSError."""
@@ -107,7 +124,7 @@ class CachedReader:
         with claim:
             if disk.shards.find(file.key, fresh=True) is not None:
                 return Stored("found", disk.reason(file))
-            content = decode_isolated(path, self.spec)
+            content = decode_isolated(path, self._stored_spec)
             reason = content if isinstance(content, str) else None
             return Stored("stored", reason, disk.add(path, file, content, claim))
 
@@ -116,7 +133,7 @@ class CachedReader:
         disk = self.disk
         assert disk is not None
         try:
-            content = decode_isolated(path, self.spec)
+            content = decode_isolated(path, self._stored_spec)
         except MediaError as error:
             content = error.reason
         return sum(piece.nbytes for piece in disk.encode(bytes(32), content))
@@ -125,13 +142,17 @@ class CachedReader:
         """Decode a clip that the cache lacks, and store it where that is possible and nobody else is at it."""
         claim = None if self.settings.fill == "never" else disk.try_claim(file)
         if claim is None:
-            return decode_isolated(path, self.spec)
+            return self._decoded(path)
         with claim:
             content = disk.read(file) if disk.shards.find(file.key, fresh=True) else None
             if content is None:
-                content = decode_isolated(path, self.spec)
-                disk.try_add(path, file, content, claim)
-        return content
+                content = self._decoded(path)
+                if isinstance(content, Clip):
+                    disk.try_add(path, file, replace(content, motion=None), claim)
+                elif self.spec.motion is None:  # else the motion stream may be all that is wrong
+                    disk.try_add(path, file, content, claim)
+                return content
+        return self._with_motion(path, content)
 
     def close(self) -> None:
         """Finish what this process has written and remove what dead ones left; reading and storing may go on."""
@@ -142,6 +163,6 @@ class CachedReader:
     def disk(self) -> Disk | None:
         """What this process knows of the folder, None without one."""
         if self._process != os.getpid():  # a forked copy must not write to its parent's shard
-            self._disk = None if self.settings.folder is None else Disk(self.settings, self.spec)
+            self._disk = None if self.settings.folder is None else Disk(self.settings, self._stored_spec)
             self._process = os.getpid()
         return self._disk

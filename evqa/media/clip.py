@@ -8,22 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from av.container import InputContainer
 from torch import Tensor
 
+from evqa.errors import MediaError
 from evqa.media.audio import AudioWindow
 from evqa.media.audio_file import read_audio_file
-from evqa.media.container import choose_video, open_container, rank_audio
+from evqa.media.container import choose_video, open_container, rank_audio, stated_seconds
 from evqa.media.decord_reader import DecordFrames
 from evqa.media.demux import Track, demux
 from evqa.media.fbank import INT16_SCALE, sound_fbank
+from evqa.media.image import StillFrames, is_image, read_image
 from evqa.media.limits import Budget, Limits
 from evqa.media.packets import PacketFrames, open_codec
 from evqa.media.pictures import Pictures, take_pictures
 from evqa.media.reader import UnreadableError
 from evqa.media.sound import Sound
 from evqa.media.spec import ClipSpec, FrameStream, described
+from evqa.media.spool import Spool
 from evqa.media.suffixes import SOUNDFILE
 from evqa.types import SAMPLE_RATE_HZ, Clip
 
@@ -33,19 +38,52 @@ _NOTICEABLE_SECONDS = 0.1  # a shorter lack of sound is not worth a sentence
 _NOTICEABLE_SHIFT_SECONDS = 0.25
 
 
-def read_clip(path: Path, spec: ClipSpec) -> Clip:
+def read_clip(path: Path, spec: ClipSpec, *, spool: Spool | None = None) -> Clip:
     """Read frames and sound of a file as `spec` asks.
+
+    spool: where the motion stream goes; without one, to a new file among the temporary ones.
 
     Raises:
         MediaError: the file cannot be opened, breaks a limit, or has no picture that decodes although frames are
             asked for. A lack of sound is no error: the Clip says so.
     """
-    budget = Budget(path, spec.limits)
-    clip = _read_sound_file(budget, spec) if spec.frames is None else None
+    budget = Budget(path, spec.patience)
+    if is_image(budget):
+        return _read_still(budget, spec)
+    clip = None if spec.reads_pictures else _read_sound_file(budget, spec)
     if clip is not None:
         return clip
+    if spec.motion is not None and spool is None:
+        spool = new_spool(path)
     with open_container(budget) as container:
-        return _read_container(container, budget, spec)
+        return _read_container(container, budget, spec, spool)
+
+
+def new_spool(path: Path, folder: str | None = None) -> Spool:
+    """Return a file for a clip's motion stream. Raises MediaError where none can be made."""
+    try:
+        return Spool.create(folder)
+    except OSError as error:
+        raise MediaError(
+            path, f"needs a temporary file for its motion stream, which cannot be made ({error.strerror}); set TMPDIR"
+        ) from error
+
+
+def _read_still(budget: Budget, spec: ClipSpec) -> Clip:
+    """A still image: tiles where the request says how to cut it, else a video of one frame, at second 0."""
+    if not spec.reads_pictures and spec.image is None:
+        budget.refuse("is a still image, and no frames are asked for; give a video, or a sound file for modal=a")
+    image = read_image(budget)
+    notes = list(image.notes)
+    notes += [] if spec.audio is None else ["no audio track: the file is a still image"]
+    notes += [] if spec.motion is None else ["no motion: the file is a still image"]
+    about: dict[str, Any] = {"seconds": 0.0, "num_frames": 1, "missing": tuple(notes)}
+    if spec.image is not None:
+        tiles, grid = spec.image.cut(image.rgb_HWC)
+        return Clip(frames_FHWC=tiles, seconds_F=torch.zeros(len(tiles), dtype=torch.float64), image=grid, **about)
+    still = StillFrames(image.rgb_HWC)
+    pictures = take_pictures(still, replace(spec, motion=None), budget)
+    return _with_pictures(Clip(**about), replace(pictures, notes=tuple(still.notes)))  # that it is short is plain
 
 
 def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:
@@ -53,37 +91,40 @@ def _read_sound_file(budget: Budget, spec: ClipSpec) -> Clip | None:
     if spec.audio is None or budget.path.suffix.lower() not in SOUNDFILE or not budget.path.is_file():
         return None
     try:
-        pcm_S = read_audio_file(budget, num_samples=spec.audio.num_samples)
+        pcm_S, seconds = read_audio_file(budget, num_samples=spec.audio.num_samples)
     except UnreadableError:
         return None
-    return _with_sound(Clip(), pcm_S, spec, notes=())
+    return _with_sound(Clip(seconds=seconds), pcm_S, spec, notes=())
 
 
-def _read_container(container: InputContainer, budget: Budget, spec: ClipSpec) -> Clip:
+def _read_container(container: InputContainer, budget: Budget, spec: ClipSpec, spool: Spool | None) -> Clip:
     video = _video_track(container, budget, spec)
     sounds = [] if spec.audio is None else audio_tracks(container, spec.audio)
-    pictures = _decord_pictures(video, budget, spec) if spec.reader == "decord" else None
+    pictures = _decord_pictures(video, budget, spec, spool) if spec.reader == "decord" else None
     tracks = [*([] if video is None or pictures is not None else [video]), *sounds]
     damage = demux(container, tracks, budget) if tracks else None
     clip = Clip(missing=(damage,) if damage else ())
-    if spec.frames is not None and video is not None:
-        pictures = pictures or take_pictures(PacketFrames(video, budget), spec.frames, budget)
-        clip = _with_pictures(clip, pictures)
+    if video is not None:
+        is_whole = pictures is not None or video.is_whole
+        pictures = pictures or take_pictures(PacketFrames(video, budget), spec, budget, spool=spool)
+        clip = _with_length(_with_pictures(clip, pictures), pictures, video, is_whole=is_whole)
     if spec.audio is None:
         return clip
     if not sounds:
         return _add(clip, ["no audio track"])
     sound = first_sound(sounds, budget, spec.audio)
+    if video is None:
+        clip = replace(clip, seconds=max(stated_seconds(container), sound.pcm_S.numel() / SAMPLE_RATE_HZ))
     return _with_sound(clip, sound.pcm_S, spec, notes=[*sound.notes, *_shift_notes(pictures, sound)])
 
 
 def _video_track(container: InputContainer, budget: Budget, spec: ClipSpec) -> Track | None:
-    if spec.frames is None:
+    if not spec.reads_pictures:
         return None
     stream = choose_video(container)
     if stream is None:
         budget.refuse("has no video track; give a video, or use modal=a")
-    return Track(stream, horizon_seconds=spec.frames.sampling.horizon_seconds)
+    return Track(stream, horizon_seconds=spec.horizon_seconds)
 
 
 def audio_tracks(container: InputContainer, window: AudioWindow) -> list[Track]:
@@ -105,19 +146,29 @@ def first_sound(tracks: Sequence[Track], budget: Budget, window: AudioWindow) ->
     return first
 
 
-def _decord_pictures(video: Track | None, budget: Budget, spec: ClipSpec) -> Pictures | None:
-    if spec.frames is None or video is None:
+def _decord_pictures(video: Track | None, budget: Budget, spec: ClipSpec, spool: Spool | None) -> Pictures | None:
+    if video is None:
         return None
     open_codec(video.stream, budget)  # for its checks of the declared size
     try:
-        return take_pictures(DecordFrames(budget), spec.frames, budget)
+        return take_pictures(DecordFrames(budget), spec, budget, spool=spool)
     except UnreadableError:
         return None
 
 
 def _with_pictures(clip: Clip, pictures: Pictures) -> Clip:
-    read = replace(clip, frames_FHWC=pictures.frames_FHWC, seconds_F=pictures.seconds_F)
+    read = replace(clip, frames_FHWC=pictures.frames_FHWC, seconds_F=pictures.seconds_F, motion=pictures.motion)
     return _add(read, pictures.notes)
+
+
+def _with_length(clip: Clip, pictures: Pictures, video: Track, *, is_whole: bool) -> Clip:
+    """Length and number of frames: measured, or as the file states them where only its start was read."""
+    if is_whole:
+        return replace(clip, seconds=pictures.end_seconds, num_frames=pictures.num_frames)
+    stream = video.stream
+    seconds = float(stream.duration * stream.time_base) if stream.duration else stated_seconds(stream.container)
+    num_frames = max(stream.frames, pictures.num_frames) if stream.frames else None
+    return replace(clip, seconds=max(seconds, pictures.end_seconds), num_frames=num_frames)
 
 
 def _with_sound(clip: Clip, pcm_S: Tensor, spec: ClipSpec, *, notes: Iterable[str]) -> Clip:

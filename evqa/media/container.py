@@ -106,6 +106,11 @@ def choose_video(container: InputContainer) -> Any | None:
     return best if best in streams else next(iter(streams), None)
 
 
+def stated_seconds(container: InputContainer) -> float:
+    """Length as the file states it, or as FFmpeg estimates it; 0 where neither is known."""
+    return max((container.duration or 0) / av.time_base, 0.0)
+
+
 def rank_audio(container: InputContainer) -> list[tuple[Any, Channels]]:
     """Audio streams as the ffmpeg program prefers them: marked as default first, then most channels, then the first.
 

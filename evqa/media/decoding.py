@@ -9,43 +9,52 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from evqa.errors import MediaError
 from evqa.machine.isolated import call_isolated
-from evqa.media.clip import ClipSpec, read_clip
+from evqa.media.clip import ClipSpec, new_spool, read_clip
+from evqa.media.spool import Spool, SpooledFrames
 from evqa.types import Clip
 
 HANG_FACTOR = 6  # times `timeout_seconds`: more than `Budget` allows, so it could not check the clock
 
 
-def decode_isolated(path: Path, spec: ClipSpec) -> Clip | str:
+def decode_isolated(path: Path, spec: ClipSpec, *, folder: str | None = None) -> Clip | str:
     """Read a clip in a process of its own; a file that has none gives the reason, which will be the same next time.
+
+    folder: where a motion stream is kept; None, and where it cannot be written: among the temporary files.
 
     Raises:
         MediaError: there is no clip, but perhaps the machine was at fault: its disk, its memory, a permission.
     """
-    seconds = HANG_FACTOR * spec.limits.timeout_seconds
-    outcome = call_isolated(partial(_decode, spec=spec), path.absolute(), seconds=seconds)
+    seconds = HANG_FACTOR * spec.patience.timeout_seconds
+    spool = None if spec.motion is None else new_spool(path, folder)
+    job = (path.absolute(), None if spool is None else spool.place)
+    outcome = call_isolated(partial(_decode, spec=spec), job, seconds=seconds)
+    if spool is not None:
+        spool.forget_name()
     if outcome.error is not None:
         if outcome.exit_status in (None, -signal.SIGKILL):  # took too long, or the system was short of memory
             raise MediaError(path, outcome.error)
         return outcome.error
     content, is_lasting = outcome.value or ("", False)
     if isinstance(content, dict):
-        return Clip(**{name: _as_tensor(value) for name, value in content.items()})
+        return _as_clip(content, spool)
     if not is_lasting:
         raise MediaError(path, content)
     return content
 
 
-def _decode(path: Path, *, spec: ClipSpec) -> tuple[dict[str, Any] | str, bool]:
+def _decode(job: tuple[Path, str | None], *, spec: ClipSpec) -> tuple[dict[str, Any] | str, bool]:
     """Return a clip's fields, or the reason why there is none and whether that will last. Runs in its own process."""
     wall, cpu = time.monotonic(), time.thread_time()
+    path, place = job
     try:
-        clip = read_clip(path, spec)
+        clip = read_clip(path, spec, spool=None if place is None else Spool.opened(place))
     except MediaError as error:
-        limit = spec.limits.timeout_seconds
+        limit = spec.patience.timeout_seconds
         stalled = time.monotonic() - wall > 2 * limit and time.thread_time() - cpu < limit
         return error.reason, not (stalled or isinstance(error.__cause__, OSError | MemoryError))
     return as_arrays(clip), True
@@ -54,8 +63,18 @@ def _decode(path: Path, *, spec: ClipSpec) -> tuple[dict[str, Any] | str, bool]:
 def as_arrays(clip: Clip) -> dict[str, Any]:
     """Return the fields of a clip with arrays for tensors, which travel to another process without a copy more."""
     values = {field.name: getattr(clip, field.name) for field in dataclasses.fields(Clip)}
+    if clip.motion is not None:  # its frames are in a file that both processes have open
+        motion = clip.motion
+        values["motion"] = {"seconds_N": motion.seconds_N.numpy(), "height": motion.height, "width": motion.width}
     return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
 
 
-def _as_tensor(value: Any) -> Any:
-    return value if value is None or isinstance(value, tuple) else torch.from_numpy(value)
+def _as_clip(content: dict[str, Any], spool: Spool | None) -> Clip:
+    values: dict[str, Any] = {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in content.items()
+    }
+    if motion := content["motion"]:
+        assert spool is not None
+        seconds_N = torch.from_numpy(motion["seconds_N"])
+        values["motion"] = SpooledFrames(spool, seconds_N=seconds_N, height=motion["height"], width=motion["width"])
+    return Clip(**values)

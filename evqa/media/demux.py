@@ -34,6 +34,7 @@ class Track:
         self._num_past_horizon = 0
         self._last_tick = _last_tick(stream, horizon_seconds)
         self._origin: int | None = None
+        self.is_whole = False  # all packets of the stream are here
 
     def add(self, packet: Packet[Any]) -> None:
         """Keep a packet; note when every later one must lie behind the horizon."""
@@ -84,7 +85,11 @@ def demux(container: InputContainer, tracks: Sequence[Track], budget: Budget) ->
         budget.refuse("could not be read in time; the storage is stuck or the file is damaged")
     except av.FFmpegError as error:
         check_storage(error, budget)
+        for track in tracks:
+            track.is_whole = True  # there is no more
         return "the file is damaged or cut off; only the part before the damage is used"
+    for track in tracks:
+        track.is_whole = True
     if any(_ends_behind(container, track.stream) for track in tracks):
         return "the file is cut off; only the part that is there is used"
     return None

@@ -85,3 +85,7 @@ class Budget:
     def refuse(self, reason: str) -> NoReturn:
         """Give the file up."""
         raise MediaError(self.path, reason)
+
+    def blame(self, reason: str, cause: OSError) -> NoReturn:
+        """Give up for now: the machine is at fault, not the file."""
+        raise MediaError(self.path, reason) from cause

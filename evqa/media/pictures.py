@@ -15,7 +15,8 @@ from evqa.media.limits import Budget
 from evqa.media.reader import FrameReader, Shot, UnfitVideoError
 from evqa.media.resize import Resize, bicubic
 from evqa.media.sampling import FrameSampling
-from evqa.media.spec import FrameStream
+from evqa.media.spec import ClipSpec
+from evqa.media.spool import FrameWriter, Spool, SpooledFrames
 
 _NOTICEABLE_SECONDS = 0.1  # a shorter lack is not worth a sentence
 
@@ -24,39 +25,72 @@ _NOTICEABLE_SECONDS = 0.1  # a shorter lack is not worth a sentence
 class Pictures:
     """Resized frames with their display times, counted from the first picture of the video.
 
-    frames_FHWC: uint8. seconds_F: float64. start_seconds: the video's first picture in the container's time.
+    frames_FHWC: uint8. seconds_F: float64. Both None where only motion was asked for, and motion where none was.
+    start_seconds: the video's first picture in the container's time. end_seconds, num_frames: of what was demuxed.
     notes: sentences about what was asked for and is not there.
     """
 
-    frames_FHWC: Tensor
-    seconds_F: Tensor
+    frames_FHWC: Tensor | None
+    seconds_F: Tensor | None
+    motion: SpooledFrames | None
     start_seconds: float
+    end_seconds: float
+    num_frames: int
     notes: tuple[str, ...]
 
 
-def take_pictures(reader: FrameReader, stream: FrameStream, budget: Budget) -> Pictures:
-    """Choose, decode and resize; every frame is resized as it comes, so that one native frame is held at a time.
+def take_pictures(reader: FrameReader, spec: ClipSpec, budget: Budget, *, spool: Spool | None = None) -> Pictures:
+    """Choose, decode and resize for all streams in one pass; every frame is resized as it comes.
+
+    One native frame is held at a time, and the frames of the motion stream go to `spool`.
 
     Raises:
-        MediaError: no picture decodes, or the sampling or resizing cannot work for this video.
+        MediaError: no picture decodes, the sampling or resizing cannot work for this video, or the disk is full.
     """
     if not reader.seconds_N:
         budget.refuse("has a video track without a single picture; it is cut off or damaged")
     try:
-        numbers = _choose(reader, stream.sampling)
-        shots = {shot.number: _resized(shot, stream.resize) for shot in reader.frames(sorted(set(numbers)))}
+        numbers = [] if spec.frames is None else _choose(reader, spec.frames.sampling)
+        writer = _writer(reader, spec, budget, spool)
+        shots = _take(reader, spec, numbers, writer)
     except UnfitVideoError as error:
         budget.refuse(str(error))
-    if not shots:
+    if (numbers and not shots) or (writer and not writer.has_any):
         budget.refuse("has a video track of which no picture can be decoded; it is damaged")
-    frames = _same_size([shots[number][0] for number in numbers])
+    frames = [shots[number][0] for number in numbers]
     seconds = [shots[number][1] for number in numbers]
     return Pictures(
-        frames_FHWC=torch.stack(frames),
-        seconds_F=torch.tensor(seconds, dtype=torch.float64),
+        frames_FHWC=torch.stack(_same_size(frames)) if numbers else None,
+        seconds_F=torch.tensor(seconds, dtype=torch.float64) if numbers else None,
+        motion=None if writer is None else writer.finish(),
         start_seconds=reader.start_seconds,
-        notes=(*reader.notes, *_shortage(reader, stream.sampling, numbers)),
+        end_seconds=reader.end_seconds,
+        num_frames=len(reader.seconds_N),
+        notes=(*reader.notes, *([] if spec.frames is None else _shortage(reader, spec.frames.sampling, numbers))),
     )
+
+
+def _writer(reader: FrameReader, spec: ClipSpec, budget: Budget, spool: Spool | None) -> FrameWriter | None:
+    if spec.motion is None:
+        return None
+    assert spool is not None
+    return FrameWriter(spool, _choose(reader, spec.motion.sampling), budget)
+
+
+def _take(
+    reader: FrameReader, spec: ClipSpec, numbers: Sequence[int], writer: FrameWriter | None
+) -> dict[int, tuple[Tensor, float]]:
+    """Return the frames with these numbers and hand those of the motion stream on."""
+    shots: dict[int, tuple[Tensor, float]] = {}
+    keys = set(numbers)
+    for shot in reader.frames(sorted(keys.union(writer.numbers if writer else ()))):
+        if spec.frames is not None and shot.number in keys:
+            shots[shot.number] = _resized(shot, spec.frames.resize)
+        if writer is not None and spec.motion is not None and shot.number in writer.numbers:
+            is_same = shot.number in keys and spec.frames is not None and spec.frames.resize == spec.motion.resize
+            frame_HWC, seconds = shots[shot.number] if is_same else _resized(shot, spec.motion.resize)
+            writer.add(shot.number, frame_HWC, seconds=seconds)
+    return shots
 
 
 def _choose(reader: FrameReader, sampling: FrameSampling) -> list[int]:

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 
 from evqa.media.coded import inspector
 from evqa.media.container import check_storage, choose_video, open_container, rank_audio
+from evqa.media.image import is_image, read_image
 from evqa.media.layout import Channels
 from evqa.media.limits import Budget, Limits
 from evqa.media.orientation import is_on_its_side
@@ -50,13 +51,17 @@ class MediaInfo:
 
 
 def probe(path: Path, limits: Limits | None = None) -> MediaInfo:
-    """Inspect a file without decoding more than its first picture.
+    """Inspect a file without decoding more than its first picture; a still image is a video of one frame.
 
     Raises:
         MediaError: the file cannot be opened, breaks a limit, has neither picture nor sound, or its picture does not
             decode.
     """
     budget = Budget(path, limits or Limits())
+    if is_image(budget):
+        image = read_image(budget)
+        height, width = image.rgb_HWC.shape[:2]
+        return MediaInfo(duration=0.0, width=width, height=height, rotation=0, num_frames=1, video_codec=image.codec)
     with open_container(budget) as container:
         video = _StreamPackets(choose_video(container))
         sounds = [_StreamPackets(stream, channels) for stream, channels in rank_audio(container)]

@@ -76,7 +76,7 @@ class Resize:
         if self.exact and self.mode == "budget":
             return _rounded_bicubic(frame_HWC, size)
         if self.exact and self.mode != "native":
-            return _pillow_bicubic(frame_HWC, self.size)
+            return pillow_bicubic(frame_HWC, size)
         return bicubic(frame_HWC, size)
 
 
@@ -130,11 +130,13 @@ def _rounded_bicubic(frame_HWC: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return resized.clamp(0, 255).round().to(torch.uint8)[0].permute(1, 2, 0).contiguous()
 
 
-def _pillow_bicubic(frame_HWC: Tensor, size: int) -> Tensor:
+def pillow_bicubic(frame_HWC: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Two passes of Pillow's bicubic filter, width first."""
     try:
         from PIL import Image
     except ImportError as error:
         raise MissingDependencyError("resize.exact=true needs Pillow: pip install pillow") from error
     image = Image.fromarray(frame_HWC.numpy())
-    narrow = image.resize((size, image.height), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(narrow.resize((size, size), Image.Resampling.BICUBIC)))
+    height, width = size_hw
+    narrow = image.resize((width, image.height), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(narrow.resize((width, height), Image.Resampling.BICUBIC)))

@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from evqa.media.audio import AudioWindow
+from evqa.media.image import Tiling
 from evqa.media.limits import Limits
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 
+MOTION_TIME_FACTOR = 4  # times `timeout_seconds`, for a clip that is decoded and resized frame by frame
 _LATER = ("whole_seconds", "stride", "multiple_of", "at_most")  # of a sampling: added after the first release
 
 
@@ -34,16 +36,36 @@ class FrameStream:
 class ClipSpec:
     """What to read from a media file. Everything but `limits` changes pixels or samples.
 
-    frames / audio: None reads no picture / no sound.
+    frames / audio: None reads no picture / no sound. motion: a second stream of frames of the same video, which is not
+    held in memory. image: how a still image is cut; None takes it as a video of one frame, at second 0.
     audio_as: the sound as samples, or as filter bank (then the Clip carries no samples).
     reader: packets (exact and fast), or decord with packets where decord fails.
     """
 
     frames: FrameStream | None = None
+    motion: FrameStream | None = None
     audio: AudioWindow | None = None
+    image: Tiling | None = None
     audio_as: Literal["waveform", "fbank"] = "waveform"
     reader: Literal["packets", "decord"] = "packets"
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether a video's track is needed."""
+        return self.frames is not None or self.motion is not None
+
+    @property
+    def horizon_seconds(self) -> float | None:
+        """No frame later than this is asked for; None where the whole video counts."""
+        horizons = [stream.sampling.horizon_seconds for stream in (self.frames, self.motion) if stream is not None]
+        return None if None in horizons else max(filter(None, horizons), default=None)
+
+    @property
+    def patience(self) -> Limits:
+        """The limits, with more time where most of a video's frames are decoded and resized."""
+        factor = 1 if self.motion is None else MOTION_TIME_FACTOR
+        return replace(self.limits, timeout_seconds=factor * self.limits.timeout_seconds)
 
 
 def described(spec: ClipSpec) -> dict[str, Any]:
@@ -53,7 +75,11 @@ def described(spec: ClipSpec) -> dict[str, Any]:
     `frames` is the sampling and `resize` stands beside it (None where no frames are read).
     """
     frames = spec.frames
-    return asdict(spec) | {
+    values = asdict(spec)
+    for name in ("motion", "image"):  # added after the first release, as the fields above
+        if values[name] is None:
+            del values[name]
+    return values | {
         "frames": frames and _described_sampling(frames.sampling),
         "resize": frames and asdict(frames.resize),
     }

@@ -1,6 +1,7 @@
 """Names of media files: the suffixes by which folders are searched, in the order in which they are preferred.
 
-They belong to the containers that `evqa.media.container` opens; a file that is given by itself may have any name.
+They belong to the containers that `evqa.media.container` opens and the images that `evqa.media.image` decodes; a file
+that is given by itself may have any name.
 """
 
 VIDEO = (
@@ -12,7 +13,8 @@ AUDIO = (
     *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus"),
     *(".oga", ".mka", ".wma", ".aiff", ".aif", ".au", ".caf", ".w64", ".ac3", ".eac3", ".amr", ".ape", ".wv", ".tta"),
 )
-MEDIA = VIDEO + AUDIO
+IMAGE = (".png", ".jpg", ".jpeg", ".webp")
+MEDIA = VIDEO + AUDIO + IMAGE
 
 # Of those, the ones that soundfile reads; all others are containers for FFmpeg.
 SOUNDFILE = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})

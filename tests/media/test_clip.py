@@ -205,3 +205,27 @@ def test_spectral_resampling_equals_scipy(old, new):
 
     sound = np.random.default_rng(old).standard_normal(old)
     assert np.allclose(fft_resample(sound, new), resample(sound, new), atol=1e-12)
+
+
+# ---- length and number of frames
+
+START = ClipSpec(frames=FrameStream(sampling=FrameSampling(count=2, seconds=1.0), resize=Resize(size=8)))
+ALL = ClipSpec(frames=FrameStream(sampling=FrameSampling(policy="uniform", count=2), resize=Resize(size=8)))
+
+
+@pytest.mark.parametrize(("name", "stated_frames"), [("a.mp4", 240), ("a.mkv", None)])
+def test_a_clip_tells_its_length_and_frames_also_where_only_its_start_is_read(make_video, name, stated_frames):
+    path = make_video(name, seconds=[i / 30 for i in range(240)])
+    whole, start = read_clip(path, ALL), read_clip(path, START)
+    assert (whole.num_frames, whole.seconds) == (240, pytest.approx(8.0, abs=0.01))
+    assert (start.num_frames, start.seconds) == (stated_frames, pytest.approx(8.0, abs=0.01))
+
+
+def test_sound_alone_has_a_length_and_no_frames(make_video, tmp_path):
+    video = make_video(tone_seconds=3.0)
+    sound = tmp_path / "a.wav"
+    soundfile.write(sound, np.zeros(44_100 * 3), 44_100)
+    for path in (video, sound):
+        clip = read_clip(path, ClipSpec(audio=AudioWindow(seconds=1.0)))
+        assert (clip.num_frames, clip.seconds) == (None, pytest.approx(3.0, abs=0.06))
+        assert clip.waveform_S.numel() == 16_000

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from evqa.files.content import content_hash
 from evqa.media.probe import probe
@@ -64,3 +65,12 @@ def test_only_files_are_hashed(tmp_path, place):
     (tmp_path / "link").symlink_to("/dev/zero")
     with pytest.raises(OSError, match="not a regular file"):
         content_hash(tmp_path / place)
+
+
+def test_a_still_image_is_described_as_a_video_of_one_frame(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    found = probe(tmp_path / "a.jpg")
+    assert (found.width, found.height, found.num_frames, found.duration) == (20, 30, 1, 0.0)
+    assert (found.video_codec, found.has_video, found.has_audio) == ("jpeg", True, False)

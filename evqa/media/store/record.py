@@ -24,12 +24,14 @@ from torch import Tensor
 
 from evqa.media.store.buffers import LentMemory
 from evqa.media.store.frames import FrameMemory, pack_frames
-from evqa.types import Clip
+from evqa.types import Clip, ImageGrid
 
 PAGE = 4096
 MOST_PIECES = 1024  # that one call of the system fills (IOV_MAX of Linux)
 MAGIC = b"evqaclp1"
 _HEAD = struct.Struct("<8s32sIQQQ")  # magic, key, bytes of JSON, bytes of sections, checksums of JSON and of sections
+
+_PLAIN = ("missing", "seconds", "num_frames")  # fields of a clip that JSON holds
 
 Content = Clip | str  # a clip, or the sentence that says why the file has none
 Section = LentMemory | FrameMemory  # what is read into
@@ -92,11 +94,12 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 def _describe(clip: Clip, sections: list[Tensor], jpeg_quality: int | None) -> dict[str, Any]:
     """Fill `sections` with the clip's tensors and return what restores them."""
-    meta: dict[str, Any] = {"missing": clip.missing, "sections": []}
+    meta: dict[str, Any] = {name: getattr(clip, name) for name in _PLAIN}
+    meta |= {"image": None if clip.image is None else dataclasses.asdict(clip.image), "sections": []}
     for field in dataclasses.fields(clip):
         tensor = getattr(clip, field.name)
         if not isinstance(tensor, Tensor):
-            assert tensor is None or field.name == "missing", f"a clip's {field.name} cannot be stored"
+            assert tensor is None or field.name in (*_PLAIN, "image"), f"a clip's {field.name} cannot be stored"
             continue
         if field.name == "frames_FHWC":
             meta["frames"], tensor = pack_frames(tensor, jpeg_quality=jpeg_quality)
@@ -108,7 +111,7 @@ def _describe(clip: Clip, sections: list[Tensor], jpeg_quality: int | None) -> d
 
 
 def _restore(meta: dict[str, Any], sections: Sequence[Section]) -> Clip:
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for (name, kind, _), section in zip(meta["sections"], sections, strict=True):
         if isinstance(section, FrameMemory):
             tensors[name] = section.restore()
@@ -116,7 +119,9 @@ def _restore(meta: dict[str, Any], sections: Sequence[Section]) -> Clip:
             tensors[name] = section.tensor.float().div_(32768)
         else:
             tensors[name] = section.tensor
-    return Clip(**tensors, missing=tuple(meta["missing"]))
+    image = None if meta["image"] is None else ImageGrid(**meta["image"])
+    plain = {name: meta[name] for name in _PLAIN}
+    return Clip(**(tensors | plain | {"missing": tuple(meta["missing"]), "image": image}))
 
 
 def _as_samples(waveform_S: Tensor) -> Tensor:
