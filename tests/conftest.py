@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
-
-
-def _place(variable: str, default: str) -> Path:
-    return Path(os.environ.get(variable) or TESTS.parent / default)
+from tests.golden import find, place
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,11 +33,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Reference numbers of LMM-EVQA: EVQA_GOLDEN, the shared set, or the small copy beside the tests."""
-    for place in (_place("EVQA_GOLDEN", "../shared/golden"), TESTS / "golden_small"):
-        for folder in (place / "lmm_evqa", place):
-            if (folder / "preprocess/videos.json").is_file():
-                return folder
-    pytest.skip("no reference numbers (set EVQA_GOLDEN)")
+    return find() or pytest.skip("no reference numbers (set EVQA_GOLDEN)")
+
+
+@pytest.fixture(scope="session")
+def vqa2() -> Path:
+    """Reference numbers of VQA², found in the same way; not in the small copy."""
+    return find("vqa2") or pytest.skip("no reference numbers of VQA² (set EVQA_GOLDEN)")
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +54,7 @@ def golden_numbers(golden: Path) -> dict:
 @pytest.fixture(scope="session")
 def media() -> Path:
     """Real and broken sample videos."""
-    folder = _place("EVQA_MEDIA", "../shared/media")
+    folder = place("EVQA_MEDIA", "../shared/media")
     if not folder.is_dir():
         pytest.skip(f"no sample videos in {folder} (set EVQA_MEDIA)")
     return folder
@@ -65,7 +63,7 @@ def media() -> Path:
 @pytest.fixture(scope="session")
 def cases() -> Path:
     """Small inputs on which evqa was found wrong."""
-    folder = _place("EVQA_CASES", "../shared/cases")
+    folder = place("EVQA_CASES", "../shared/cases")
     if not folder.is_dir():
         pytest.skip(f"no cases in {folder} (set EVQA_CASES)")
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -97,13 +96,3 @@ def damage() -> Callable[[Path], Path]:
         return path
 
     return overwrite
-
-
-@pytest.fixture(scope="session")
-def vqa2() -> Path:
-    """Reference numbers of VQA²: beside those of LMM-EVQA."""
-    place = Path(os.environ.get("EVQA_GOLDEN") or Path(__file__).parents[2] / "../shared/golden")
-    for folder in (place / "vqa2", place.parent / "vqa2"):
-        if (folder / "tables.json").is_file():
-            return folder
-    pytest.skip("no reference numbers of VQA² (set EVQA_GOLDEN)")

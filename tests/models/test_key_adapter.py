@@ -117,12 +117,9 @@ VQA2 = KeyAdapter(
 )
 
 
-def test_a_checkpoint_with_dead_weights_and_older_names_fits_the_same_description(golden):
+def test_a_checkpoint_with_dead_weights_and_older_names_fits_the_same_description(vqa2):
     """VQA² (Jia et al., 2024), whose list of 1,430 keys is part of the reference numbers."""
-    file = golden.parent / "vqa2/state_dict_keys_7b.json"
-    if not file.is_file():
-        pytest.skip("the keys of VQA² are not in this copy of the reference numbers")
-    keys = list(json.loads(file.read_text()))
+    keys = list(json.loads((vqa2 / "state_dict_keys_7b.json").read_text()))
     used = [key for key in keys if not VQA2.is_unused(key)]
     assert 0 < len(used) < len(keys)
     names = [VQA2.name_of(key) for key in used]

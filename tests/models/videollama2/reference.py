@@ -1,7 +1,6 @@
 """The reference numbers of LMM-EVQA (their README: ../shared/golden/lmm_evqa) and a checkpoint folder made of them."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -16,25 +15,15 @@ from evqa.models.splice import collate_texts, prepare_text
 from evqa.models.videollama2.model import Videollama2
 from evqa.prompts.chat import Encoded
 from evqa.types import Inputs
+from tests.golden import TESTS, find
 
-TESTS = Path(__file__).parents[2]
 RELATIVE = 2e-5  # activations; tolerances as stated in the README of the reference numbers
 SCORE = 5e-5
 LOSS = 1e-4
 GRADIENT = 1e-4
 
 
-def find_golden() -> Path:
-    """EVQA_GOLDEN (the folder or its parent), else the shared set, else the copy beside the tests."""
-    places = [os.environ.get("EVQA_GOLDEN"), TESTS.parent.parent / "shared/golden", TESTS / "golden_small"]
-    for place in (Path(place) for place in places if place):
-        for folder in (place / "lmm_evqa", place):
-            if (folder / "model/config.json").is_file():
-                return folder
-    raise FileNotFoundError("no reference numbers")
-
-
-GOLDEN = find_golden()
+GOLDEN = find() or TESTS / "golden_small/lmm_evqa"
 
 
 def read_json(name: str):
@@ -43,6 +32,9 @@ def read_json(name: str):
 
 def read_tensors(name: str) -> dict[str, torch.Tensor]:
     return load_file(GOLDEN / f"model/{name}.safetensors")
+
+
+NUM_FRAMES = read_json("model/config.json")["model_config"]["num_frames"]
 
 
 def write_checkpoint(folder: Path) -> Path:
@@ -59,7 +51,7 @@ def write_checkpoint(folder: Path) -> Path:
 
 def setting(modal: str, *, policy: str = "first_n_seconds", logits: bool = False) -> BuildOptions:
     return BuildOptions(
-        frames=FrameSampling(policy=policy, exact=True) if "v" in modal else None,
+        frames=FrameSampling(policy=policy, count=NUM_FRAMES, exact=True) if "v" in modal else None,
         audio=AudioWindow(policy="clips_8x2") if "a" in modal else None,
         logits=logits,
     )

@@ -52,7 +52,7 @@ def test_an_exported_checkpoint_is_the_one_that_was_loaded(folder, tmp_path, mod
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
     given, written = (json.loads((place / "config.json").read_text()) for place in (folder, tmp_path / "out"))
-    run = {"image_aspect_ratio": "square", "num_frames": 8, "tokenizer_model_max_length": 2048}
+    run = {"image_aspect_ratio": "square", "num_frames": reference.NUM_FRAMES, "tokenizer_model_max_length": 2048}
     assert written == given | run | {"torch_dtype": "float32"}
 
 
@@ -112,7 +112,11 @@ def test_a_folder_in_use_is_never_written_to(folder, tmp_path):
 @pytest.mark.parametrize(
     ("modal", "asked", "written"),
     [
-        ("av", {}, {"num_frames": 8, "image_aspect_ratio": "square", "tokenizer_model_max_length": 2048}),
+        (
+            "av",
+            {},
+            {"num_frames": reference.NUM_FRAMES, "image_aspect_ratio": "square", "tokenizer_model_max_length": 2048},
+        ),
         ("v", {"count": 4}, {"num_frames": 4}),
         ("a", {}, {"num_frames": 16}),  # the run saw none: the base's own
         ("v", {"resize": "pad"}, {"image_aspect_ratio": "pad"}),
