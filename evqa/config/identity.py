@@ -32,6 +32,7 @@ IRRELEVANT = (
     "trainer.strategy",
     "trainer.log_every",
     "trainer.progress",
+    "model.license",
     "data.workers",
     "data.cache.folder",
     "data.cache.max_gigabytes",

@@ -31,3 +31,10 @@ class License:
             return {"license": self.name}
         link = f"https://huggingface.co/{self.of}/blob/main/LICENSE"
         return {"license": "other", "license_name": self.name, "license_link": link}
+
+
+def terms_of(base: str, license: License | None) -> str:
+    """Say under which terms a base's weights stand."""
+    if license is None or not license.holds_for(base):
+        return "not known here (model.license states it)"
+    return f"{license.name} ({license.note})" if license.note else license.name

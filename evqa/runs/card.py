@@ -7,8 +7,10 @@ import dataclasses
 from omegaconf import DictConfig
 from torch import nn
 
+from evqa.config.environment import hidden
 from evqa.heads.base import Head
-from evqa.models.base import Cost
+from evqa.models.base import RANDOM_WEIGHTS, Cost
+from evqa.models.license import License, terms_of
 from evqa.training.build import Scorer, build, build_batch_settings, build_scorer
 from evqa.training.losses import Loss, Sum
 from evqa.training.tuning import apply_tuning, trained_parts
@@ -43,6 +45,7 @@ def cost_card(config: DictConfig) -> list[tuple[str, str]]:
     settings = build(config.trainer)
     num_batches = settings.accumulate * settings.devices * settings.num_nodes
     return [
+        *_weights_rows(scorer.model.base_name(), scorer.model.license),
         ("tokens a sample", f"{sum(load.tokens.values()):,} ({tokens})"),
         *((f"parameters: {part.name}", f"{part.total:,} ({part.trained:,} trained)") for part in parts),
         ("parameters", f"{sum(p.total for p in parts):,} ({sum(p.trained for p in parts):,} trained)"),
@@ -55,6 +58,10 @@ def cost_card(config: DictConfig) -> list[tuple[str, str]]:
         ("samples an optimizer step", str(batch_size * num_batches)),
         *_comparing_rows(build(config.loss), head=scorer.head, batch_size=batch_size, num_batches=num_batches),
     ]
+
+
+def _weights_rows(base: str, license: License | None) -> list[tuple[str, str]]:
+    return [] if base == RANDOM_WEIGHTS else [("weights", hidden(base)), ("their license", terms_of(base, license))]
 
 
 def _comparing_rows(loss: Loss, *, head: Head, batch_size: int, num_batches: int) -> list[tuple[str, str]]:

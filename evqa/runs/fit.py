@@ -19,6 +19,7 @@ from evqa.files.content import content_hash
 from evqa.files.terminal import terminal
 from evqa.machine.parent import end_with_parent
 from evqa.models.base import RANDOM_WEIGHTS
+from evqa.models.license import terms_of
 from evqa.runs import show
 from evqa.runs.card import cost_card
 from evqa.runs.origin import (
@@ -95,7 +96,7 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
         console.print(f"From the environment, and so not recorded with their values: {', '.join(keys)}.", markup=False)
     scorer = build_scorer(config, device=build(config.trainer).device)
     if (base := scorer.model.base_name()) != RANDOM_WEIGHTS:
-        console.print(show.weights_line(hidden(base), scorer.model.license), markup=False)
+        console.print(f"Weights: {hidden(base)}; license: {terms_of(base, scorer.model.license)}", markup=False)
     datamodule = load_data(config, scorer)
     module = build_module(config, scorer, build(config.data.label))
     module.metadata["origin"] = datamodule.origin

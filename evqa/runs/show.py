@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from evqa.metrics.names import PRINTED
-from evqa.models.license import License
 from evqa.scoring.files import read_record
 from evqa.training.folder import RunFolder
 from evqa.training.optimizer import AdamW
@@ -23,13 +22,6 @@ from evqa.types import Failure, Record
 def progress(wanted: bool) -> list[Callback]:
     """Return the progress bar for a terminal, nothing for a log file."""
     return [RichProgressBar(leave=False)] if wanted and os.isatty(1) else []
-
-
-def weights_line(base: str, license: License | None) -> str:
-    """Say which weights a run starts from, and under which terms they stand."""
-    if license is None or not license.holds_for(base):
-        return f"Weights: {base}; their license is not known here (model.license states it)."
-    return f"Weights: {base}; license: {license.name}{f' ({license.note})' if license.note else ''}."
 
 
 def print_parts(console: Console, parts: Sequence[TrainedPart], optimizer: AdamW) -> None:

@@ -241,6 +241,24 @@ def test_without_bitsandbytes_four_bits_say_what_to_install(model, monkeypatch):
     assert str(error.value) == "lora=qlora needs bitsandbytes: pip install 'evqa[qlora]'"
 
 
+class WithMotion(Tiny):
+    """A model with a part that no other has; this instance was built without it."""
+
+    part_names = (*Tiny.part_names, "motion")
+
+
+def test_a_recipe_may_name_parts_that_this_model_lacks_or_that_were_not_built(model):
+    recipe = Tuning(
+        method="lora", rank=2, adapt=("language", "audio", "vision"), train=("lm_head",), freeze=("vision",)
+    )
+    apply_tuning(model, recipe)
+    with pytest.raises(ConfigError, match="no model has a part 'motion'"):
+        apply_tuning(model, Tuning(method="lora", train=("motion",)))
+    built = WithMotion(BuildOptions(frames=FrameSampling(), audio=None), width=16, num_heads=2)
+    apply_tuning(built, Tuning(method="lora", rank=2, train=("motion",)))
+    assert all(is_adapter(name) for name in trained_names(built))
+
+
 def test_unknown_parts_and_parts_without_layers_are_refused(model):
     known = "This one has: audio, audio_connector, connector, language, lm_head, vision."
     for place in ("adapt", "train", "freeze"):

@@ -16,6 +16,7 @@ PREFIXES = {
     "language": "model",
     "lm_head": "lm_head",
 }
+SIDE_FILES = ("audio_tower.bin", "mm_projector_a.bin", "mm_projector.bin")  # may hold what the main files lack
 HEAD = "lm_head_reg."  # LMM-EVQA's regression head: fc1, fc2
 SHARED_BIAS = "self_attn.relative_attention_bias.weight"  # one tensor, registered in every BEATs layer
 Shape = tuple[int, ...]
@@ -28,7 +29,7 @@ def key_adapter(dims: Dims) -> KeyAdapter:
         prefixes=tuple(PREFIXES.items()),
         unused=tuple(unused_shapes(dims)),
         copies=((bias, tuple(copies)),),
-        side_files=("audio_tower.bin", "mm_projector_a.bin", "mm_projector.bin"),
+        side_files=SIDE_FILES,
         head=HEAD,
     )
 

@@ -12,9 +12,10 @@ from evqa.models.base import RANDOM_WEIGHTS
 from evqa.models.hub import Checkpoint, find_checkpoint
 from evqa.models.videollama2.chat import PAD, SYSTEM, embedded_tokenizer, load_tokenizer
 from evqa.models.videollama2.dims import PUBLISHED, TINY, Dims, read_dims
+from evqa.models.videollama2.layout import SIDE_FILES
 from evqa.prompts.chat import Chat
 
-OLDER_WEIGHTS = ("*.bin", "pytorch_model.bin.index.json")  # the published folder holds both forms
+PICKLED = (*SIDE_FILES, "pytorch_model*.bin*")  # what a hub repository may hold beside safetensors
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def find_source(
         raise ConfigError([given + rule])
     if checkpoint is None:
         return Source(TINY if size == "tiny" else PUBLISHED, embedded_tokenizer())
-    found = find_checkpoint(checkpoint, revision=revision, weights=load, sizes_known=True, also=OLDER_WEIGHTS)
+    found = find_checkpoint(checkpoint, revision=revision, weights=load, sizes_known=True, also=PICKLED)
     dims = read_dims(found)
     if found.on_paper:
         return Source(dims, embedded_tokenizer(), found, bytes_per_token=4)
