@@ -99,7 +99,7 @@ def penalised(logits_BV: Tensor, penalty: float) -> Tensor:
 def drawn(logits_BV: Tensor, decoding: Decoding, number: float) -> Tensor:
     """Draw ids [B] with a number in 0-1 that goes through the tokens from the likeliest on."""
     scaled_BV = (logits_BV - logits_BV.amax(-1, keepdim=True)) / decoding.temperature
-    scaled_BV, order_BV = scaled_BV.double().sort(dim=-1, descending=True, stable=True)
+    scaled_BV, order_BV = scaled_BV.sort(dim=-1, descending=True, stable=True)
     if 0 < decoding.top_k < scaled_BV.shape[-1]:
         least_B1 = scaled_BV[:, decoding.top_k - 1 : decoding.top_k]
         scaled_BV = scaled_BV.masked_fill(scaled_BV < least_B1, -torch.inf)  # tokens as likely as the last one stay
