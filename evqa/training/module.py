@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from evqa.errors import CheckpointError, RunError
 from evqa.heads.base import Criterion, Head
 from evqa.metrics import METRICS
-from evqa.metrics.names import LOSS
 from evqa.models.base import Model
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.optimizer import AdamW, WarmupCosine
-from evqa.training.token_loss import TokenLoss, of_batch, over_ranks
+from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
 from evqa.training.tuning import is_adapter, part_of
 from evqa.training.window import Window
 from evqa.types import Batch, Failure, LabelScale
@@ -194,26 +193,17 @@ class ScoreModule(lightning.LightningModule):
         )
 
     def on_validation_epoch_start(self) -> None:
-        """Begin a new validation."""
+        """Begin a new split."""
         self.scored, self.token_loss = Scored(), TokenLoss()
 
-    def on_predict_epoch_start(self) -> None:
-        """Begin a new split."""
-        self.scored = Scored()
+    on_predict_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect scores, or the loss where the head gives none; metrics are taken over the whole split."""
         if self.head.gives_scores:
             self.scored += self.score(batch)
         else:
-            self.token_loss += self._loss_of(batch)
-
-    def _loss_of(self, batch: Batch) -> TokenLoss:
-        if not len(batch):
-            return TokenLoss(failures=batch.failures)
-        output = self.model(batch.inputs)
-        loss = self.head.loss(output, batch.label_B, self.criterion)
-        return of_batch(batch, loss, self.head.count(output, batch.label_B))
+            self.token_loss += loss_of(batch, model=self.model, head=self.head, criterion=self.criterion)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split, with n and the number of failures."""
@@ -222,11 +212,9 @@ class ScoreModule(lightning.LightningModule):
             logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
             logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
         else:
-            seen = self.token_loss = over_ranks(self.token_loss)
-            logged = {LOSS: seen.mean, "val/n": float(seen.num_items), "val/failed": float(len(seen.failures))}
-            if self.trainer.state.fn != "fit":
-                return  # another split, at the end of a run
-        bar = {"val/srocc", "val/challenge", LOSS}
+            self.token_loss = over_ranks(self.token_loss)
+            logged = self.token_loss.logged() if self.trainer.state.fn == "fit" else {}  # else: of any split
+        bar = {"val/srocc", "val/challenge", "val/loss"}
         for name, value in logged.items():
             self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from evqa.heads.base import Criterion, Head
+from evqa.metrics.names import LOSS
+from evqa.models.base import Model
 from evqa.types import Batch, Failure
 
 
@@ -24,15 +26,23 @@ class TokenLoss:
     def __add__(self, other: TokenLoss) -> TokenLoss:
         return TokenLoss(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
+    def logged(self) -> dict[str, float]:
+        """Name what a validation logs."""
+        return {LOSS: self.mean, "val/n": float(self.num_items), "val/failed": float(len(self.failures))}
+
     @property
     def mean(self) -> float:
         """Mean over tokens, whichever batches and processes they were in; NaN without any."""
         return self.loss_sum / self.num_tokens if self.num_tokens else math.nan
 
 
-def of_batch(batch: Batch, loss: Tensor, count: Tensor) -> TokenLoss:
-    """Take the loss of a batch, a mean over `count` tokens, apart again."""
-    num_tokens = int(count)
+def loss_of(batch: Batch, *, model: Model, head: Head, criterion: Criterion) -> TokenLoss:
+    """Take the loss of a batch, which is a mean over tokens."""
+    if not len(batch):
+        return TokenLoss(failures=batch.failures)
+    output = model(batch.inputs)
+    loss = head.loss(output, batch.label_B, criterion)
+    num_tokens = int(head.count(output, batch.label_B))
     return TokenLoss(
         loss_sum=float(loss.detach()) * num_tokens, num_tokens=num_tokens, num_items=len(batch), failures=batch.failures
     )
