@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from evqa.errors import CheckpointError, ConfigError
-from evqa.heads.levels import LevelsHead
+from evqa.heads.conversation import ConversationHead
+from evqa.heads.levels import LevelsHead, level_of
 from evqa.heads.regression import RegressionHead
 from evqa.heads.text import NumberWording, TextHead
 from evqa.models.padded import PaddedOutput
@@ -257,3 +259,73 @@ def test_a_published_head_keeps_its_scores_on_any_scale(padded):
         assert torch.equal(head.fc1.weight, published.fc1.weight)
     with pytest.raises(CheckpointError, match=r"another size \(\(4, 8\) there, \(3, 8\) here\)"):
         RegressionHead(WIDTH, hidden=3).load_published(published.state_dict())
+
+
+WORDY = {"train": "words", "ending": "."}
+
+
+def test_levels_that_learn_words_word_the_labels_level_and_its_ending():
+    head = LevelsHead(WIDTH, **WORDY)
+    assert words(head, 0.9) == [("The engagement of the video is", False), (" high", True), (".", True)]
+    assert words(head, None) == words(head, math.nan) == [("The engagement of the video is", False)]
+    assert words(LevelsHead(WIDTH, train="words"), 0.1)[1:] == [(" low", True)]
+    mos = Prompt().fitted(LabelScale(name="MOS", range=(1, 5)))
+    assert words(head, LabelScale(name="MOS", range=(1, 5)).to_unit(3.0), mos)[1:] == [(" fair", True), (".", True)]
+
+
+@pytest.mark.parametrize(
+    ("label", "level"),
+    [(1.0, 0), (0.8, 0), (0.8 - 1e-12, 0), (0.7999, 1), (0.6, 1), (0.42, 2), (0.4, 2), (0.288, 3), (0.2, 3), (0.1, 4),
+     (0.0, 4), (-0.3, 4), (1.7, 0), ((4.2 - 1) / 4, 0), (3 * 0.2, 1)],
+)  # fmt: skip
+def test_a_label_on_the_edge_of_two_levels_is_of_the_better_one(label, level):
+    assert level_of(label, num_levels=5) == level
+
+
+def test_levels_of_any_number_have_equal_bins():
+    assert [level_of(label, num_levels=2) for label in (0.49, 0.5)] == [1, 0]
+    assert [level_of(place / 30, num_levels=3) for place in range(0, 31, 5)] == [2, 2, 1, 1, 0, 0, 0]
+
+
+def test_levels_that_learn_words_lower_the_next_token_loss_and_score_as_before(padded):
+    hidden_BTD, mask_BT = padded
+    target_BT = torch.full((2, 5), -100)
+    target_BT[0, 3:], target_BT[1, 2] = torch.tensor([1, 7]), 4
+    out, head = output(hidden_BTD, mask_BT, target_BT=target_BT), LevelsHead(WIDTH, **WORDY)
+    logits = out.logits(torch.stack([hidden_BTD[0, 3], hidden_BTD[0, 4], hidden_BTD[1, 2]]))
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([1, 7, 4]))
+    label_B = torch.tensor([0.9, 0.3])
+    torch.testing.assert_close(head.loss(out, label_B, None), expected)
+    assert (int(head.count(out, label_B)), int(LevelsHead(WIDTH).count(out, label_B))) == (3, 2)
+    assert (head.takes_loss, LevelsHead(WIDTH).takes_loss) == (False, True)
+    torch.testing.assert_close(scores(head, out), scores(LevelsHead(WIDTH), out))
+
+
+def test_words_that_could_not_be_scored_are_refused_before_they_are_learned(padded):
+    def to_id(word):
+        raise ConfigError([f"{word} is two tokens"])
+
+    with pytest.raises(ConfigError, match="high is two tokens"):
+        LevelsHead(WIDTH, **WORDY).loss(replace(output(*padded), to_id=to_id), torch.tensor([0.1, 0.2]), None)
+
+
+def test_an_ending_that_nothing_learns_is_refused():
+    with pytest.raises(ConfigError, match=r"head.ending='.': it is learned with head.train=words only"):
+        LevelsHead(WIDTH, ending=".")
+
+
+def test_a_head_of_conversations_words_nothing_and_gives_no_scores(padded):
+    head = ConversationHead(WIDTH)
+    assert words(head, 0.5) == []
+    with pytest.raises(ConfigError, match="ConversationHead learns conversations and gives no scores"):
+        head.score(Model(output(*padded)), Inputs())
+
+
+@pytest.mark.parametrize("head", [ConversationHead(WIDTH), TextHead(WIDTH), LevelsHead(WIDTH, train="words")])
+def test_a_batch_that_teaches_no_word_has_no_loss_and_still_reaches_the_model(padded, head):
+    hidden_BTD, mask_BT = padded
+    out = output(hidden_BTD.clone().requires_grad_(), mask_BT)
+    loss = head.loss(out, torch.tensor([math.nan, math.nan]), None)
+    loss.backward()
+    assert (loss.item(), int(head.count(out, torch.zeros(2)))) == (0.0, 0)
+    assert torch.equal(out.hidden_BTD.grad, torch.zeros_like(hidden_BTD))

@@ -13,6 +13,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from evqa.config.environment import hidden
 from evqa.config.signature import Schema
 
+LOSS = "val/loss"  # as evqa.metrics.names has it, which stands above this room
+
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
@@ -84,7 +86,8 @@ def names_are_folder_names(design: Design) -> Iterator[str]:
 def loss_has_pairs(design: Design) -> Iterator[str]:
     """Correlation and order need two items: batches of one would train nothing."""
     batch_size = design.value("data.batch_size")
-    if batch_size != 1 or design.fact("head", "takes_loss", True) is False or not _needs_pairs(design, "loss"):
+    learns_words = design.fact("head", "takes_loss", True) is False or design.value("head.train") == "words"
+    if batch_size != 1 or learns_words or not _needs_pairs(design, "loss"):
         return
     yield (
         f"data.batch_size=1: {design.schemas['loss'].name} compares the items of a batch, and one item trains nothing. "
@@ -115,6 +118,24 @@ def validation_takes_place(design: Design) -> Iterator[str]:
         )
 
 
+def monitored_metric_is_logged(design: Design) -> Iterator[str]:
+    """Scores are compared with labels; a head without scores is validated by its loss alone."""
+    gives_scores = design.fact("head", "gives_scores", True) is not False
+    for callback in ("checkpoints", "early_stopping", "pruning"):
+        key = f"callbacks.{callback}.monitor"
+        monitor = design.value(key)
+        if not isinstance(monitor, str) or (monitor == LOSS) != gives_scores:
+            continue
+        name = design.schemas["head"].name
+        if gives_scores:
+            yield f"{key}={monitor}: {name} is validated by its scores. Write {key}=val/challenge."
+        else:
+            yield (
+                f"{key}={monitor}: {name} gives no scores and is validated by its loss. Write {key}={LOSS}"
+                f"{' (or callbacks=loss)' if callback == 'checkpoints' else ''}."
+            )
+
+
 def pixels_have_a_range(design: Design) -> Iterator[str]:
     """A frame cannot be larger than the largest and smaller than the smallest."""
     low, high = design.value("model.min_pixels"), design.value("model.max_pixels")
@@ -129,7 +150,7 @@ RULES: tuple[Callable[[Design], Iterator[str]], ...] = (
     pixels_have_a_range,
 )
 
-TRAINING_RULES = (loss_has_pairs, validation_takes_place, names_are_folder_names)
+TRAINING_RULES = (loss_has_pairs, monitored_metric_is_logged, validation_takes_place, names_are_folder_names)
 
 
 def broken_rules(design: Design, *, training: bool = True) -> list[str]:

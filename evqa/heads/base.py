@@ -54,7 +54,8 @@ class Head(nn.Module, ABC):
     """Knows no layout and no concrete model. `width` is the hidden size; keyword-only arguments come from the YAML."""
 
     needs_logits: ClassVar[bool] = False
-    takes_loss: ClassVar[bool] = True  # trained by the configured loss between scores and labels
+    takes_loss: bool = True  # trained by the configured loss between scores and labels; otherwise by words
+    gives_scores: ClassVar[bool] = True  # otherwise it is validated by its loss
     wording: Wording
 
     @abstractmethod

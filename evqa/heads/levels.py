@@ -5,28 +5,49 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from evqa.errors import ConfigError
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
+from evqa.heads.next_token import next_token_loss, num_learned
 from evqa.prompts.prompt import Prompt, about, check_words
 from evqa.types import Inputs, Output, Turn
 
 
-@dataclass(frozen=True)
-class PrefixWording(Wording):
-    """The start of an answer whose next word is the level."""
+@dataclass(frozen=True, kw_only=True)
+class LevelWording(Wording):
+    """The start of an answer whose next word is the level, and that word where it is learned.
+
+    words: from best to worst; empty where no word is learned. ending: text behind the word.
+    """
 
     prefix: str
+    words: tuple[str, ...] = ()
+    ending: str = ""
 
     def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
-        """Return the prefix; the head reads the model at its last token."""
-        del label
-        return (Turn(role="assistant", text=about(self.prefix, prompt)),)
+        """Return the prefix, at whose last token the head reads the model, and the label's word behind it."""
+        prefix = Turn(role="assistant", text=about(self.prefix, prompt))
+        if not self.words or label is None or math.isnan(label):
+            return (prefix,)
+        # Turns of their own: the word stays the token that the score is read from, whatever stands behind it.
+        answer = (self.words[level_of(label, num_levels=len(self.words))], self.ending)
+        return (prefix, *(Turn(role="assistant", text=text, learn=True) for text in answer if text))
+
+
+def level_of(label: float, *, num_levels: int) -> int:
+    """Return the level of a label in 0-1, 0 for the best: equal bins, whose lower edge belongs to them.
+
+    As in VQA2's second stage (80 of 100 is the best of five). A label that rounding has put just below an edge is on
+    it; labels outside 0-1 are of the outermost levels.
+    """
+    from_worst = math.floor(label * num_levels + 1e-9)
+    return num_levels - 1 - min(max(from_worst, 0), num_levels - 1)
 
 
 class LevelsHead(Head):
@@ -34,7 +55,9 @@ class LevelsHead(Head):
 
     prefix: the start of the answer; `{quantity}` is what the label measures. words: from best to worst, each a single
         token of the model's vocabulary (verified, never typed as numbers).
-    weights: the value of each word in 0-1.
+    weights: the value of each word in 0-1. train: `score` lowers the configured loss between the weighted sum and the
+        label; `words` lowers the next-token loss on the label's word (of equal bins over 0-1) and on `ending`, as VQA2
+        was trained; then the configured loss is not used. The score is read in the same way.
     """
 
     needs_logits: ClassVar[bool] = True
@@ -46,6 +69,8 @@ class LevelsHead(Head):
         prefix: str = "The {quantity} of the video is",
         words: list[str] | None = None,
         weights: list[Annotated[float, "0 <= weight <= 1"]] | None = None,
+        train: Literal["score", "words"] = "score",
+        ending: str = "",
     ) -> None:
         super().__init__()
         del width
@@ -54,20 +79,33 @@ class LevelsHead(Head):
         weights = weights or [1.0, 0.75, 0.5, 0.25, 0.0]
         if len(weights) != len(self.words) or len(set(self.words)) != len(self.words):
             raise ConfigError([f"head.weights: {len(weights)} weights for {len(set(self.words))} different head.words"])
-        self.wording = PrefixWording(prefix)
+        if ending and train == "score":
+            raise ConfigError([f"head.ending={ending!r}: it is learned with head.train=words only. Leave it empty."])
+        self.takes_loss = train == "score"
+        learned = () if self.takes_loss else tuple(self.words)
+        self.wording = LevelWording(prefix=prefix, words=learned, ending=ending)
         self.register_buffer("weight_L", torch.tensor(weights), persistent=False)
 
     def forward(self, output: Output) -> Tensor:
         """Return score_B in 0-1, float32."""
-        word_ids = [output.word_id(word) for word in self.words]
-        logits_BL = output.logits(output.answer_BD())[:, word_ids]
+        logits_BL = output.logits(output.answer_BD())[:, self._word_ids(output)]
         probability_BL = logits_BL.float().softmax(-1)
         return (probability_BL * self.get_buffer("weight_L")).sum(-1)
+
+    def _word_ids(self, output: Output) -> list[int]:
+        return [output.word_id(word) for word in self.words]
 
     def score(self, model: LanguageModel, inputs: Inputs) -> HeadScores:
         """Score every sample in 0-1."""
         return HeadScores(score_B=self(model(inputs)), reasons={})
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
-        """Compare the weighted sum with the label."""
-        return criterion(self(output), label_B)
+        """Compare the weighted sum with the label; or the next-token loss of the words, which `criterion` is not of."""
+        if self.takes_loss:
+            return criterion(self(output), label_B)
+        self._word_ids(output)  # what is learned can be scored, or is refused here
+        return next_token_loss(output)
+
+    def count(self, output: Output, label_B: Tensor) -> Tensor:
+        """Count items with a label, or the learned tokens."""
+        return super().count(output, label_B) if self.takes_loss else num_learned(output, label_B)

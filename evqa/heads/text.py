@@ -1,6 +1,6 @@
 """The model writes its score as a number; LMM-EVQA's Qwen2.5-VL member is trained so.
 
-# B batch, D width, N learned tokens
+# B batch
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
+from evqa.heads.next_token import next_token_loss, num_learned
 from evqa.prompts.prompt import Prompt, about, check_words
 from evqa.types import Decoding, Inputs, Output, Turn
 
@@ -52,7 +52,7 @@ class TextHead(Head):
     """Next-token loss on the number in training; greedy generation and strict parsing in scoring."""
 
     needs_logits: ClassVar[bool] = True
-    takes_loss: ClassVar[bool] = False  # it learns the words of the answer
+    takes_loss: bool = False  # it learns the words of the answer
 
     def __init__(
         self,
@@ -87,11 +87,8 @@ class TextHead(Head):
 
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Cross-entropy of the answer's tokens, averaged over tokens; `criterion` and labels are not used."""
-        hidden_ND, ids_N = output.learned()
-        if not len(ids_N):
-            return output.zero()
-        return functional.cross_entropy(output.logits(hidden_ND).float(), ids_N)
+        return next_token_loss(output)
 
     def count(self, output: Output, label_B: Tensor) -> Tensor:
         """Count the answers' tokens."""
-        return torch.tensor(len(output.learned()[1]), device=label_B.device)
+        return num_learned(output, label_B)

@@ -58,9 +58,7 @@ class Evaluation:
             "n": self.n,
             "num_failed": self.num_failed,
             "num_unlabelled": self.num_unlabelled,
-            "failures": [
-                {key: value for key, value in asdict(failure).items() if value is not None} for failure in self.failures
-            ],
+            "failures": plain_failures(self.failures),
             "metrics": {name: _plain(estimate) for name, estimate in self.metrics.items()},
             "extras": {name: _plain(estimate) for name, estimate in self.extras.items()},
             "interval": {
@@ -70,6 +68,11 @@ class Evaluation:
                 "seed": self.seed,
             },
         }
+
+
+def plain_failures(failures: Sequence[Failure]) -> list[dict[str, Any]]:
+    """Plain values for a JSON file."""
+    return [{key: value for key, value in asdict(failure).items() if value is not None} for failure in failures]
 
 
 def evaluate(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-# Metrics of which a larger value is better: only those can choose a checkpoint, stop a run, or judge a trial.
-Monitored = Literal["val/challenge", "val/srocc", "val/plcc", "val/krocc"]
+# Metrics that can choose a checkpoint, stop a run, or judge a trial. Of the loss, which heads without a score are
+# validated by, a smaller value is better; of all others a larger one.
+Monitored = Literal["val/challenge", "val/srocc", "val/plcc", "val/krocc", "val/loss"]
+LOSS = "val/loss"
 
 # As tables, plots and model cards print them, in this order.
 PRINTED = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
+PRINTED_LOSS = "loss a learned token"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 
 from evqa.errors import CheckpointError, ConfigError
 from evqa.models.base import BuildOptions, Cost, Model
+from evqa.models.cached import CachedPrompts
+from evqa.models.decoding import Prefilled, stream
 from evqa.models.exporting import base_entries, copy_settings, dtype_of, entries_of, write_json, write_weights
-from evqa.models.hub import Checkpoint, plain_settings, quiet, read_tokenizer
+from evqa.models.hub import Checkpoint, plain_settings, read_tokenizer
 from evqa.models.padded import PaddedOutput
 from evqa.models.patches import Patches
 from evqa.models.qwen_folder import both_rotary_forms, seconds_between, with_dtype, write_video_settings
@@ -149,32 +152,29 @@ class PretrainedModel(Model):
         logits_NV: Tensor = self.lm_head(hidden_ND)
         return logits_NV
 
-    @torch.no_grad()
     def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
         """Continue every conversation; the checkpoint's own sampling is not used."""
-        from transformers import GenerationConfig
+        return stream(self.prefill(inputs), decoding, ends={self.chat.end, self.chat.pad}, to_text=self.chat.decode)
 
+    @torch.no_grad()
+    def prefill(self, inputs: Inputs) -> Prefilled:
+        """Read every conversation up to its answer's place; new text follows the last position on all axes."""
         if self.lm_head is None:
             raise ConfigError(["this model was built without its LM head, so it cannot generate"])
-        (whole,) = self._whole
-        lengths_B = inputs["answer_B"] + 1
-        text_BT, mask_BT = pad_left(inputs["text_BT"], lengths_B)
-        position_3BT = torch.stack([pad_left(axis_BT, lengths_B)[0] for axis_BT in inputs["position_3BT"]])
-        greedy = GenerationConfig(
-            max_new_tokens=decoding.max_new_tokens,
-            do_sample=False,
-            eos_token_id=[self.chat.end],
-            pad_token_id=self.chat.pad,
+        text_BT, answer_B, position_3BT = inputs["text_BT"], inputs["answer_B"], inputs["position_3BT"]
+        cached = CachedPrompts(self.body.language_model, to_logits=self.logits_at, answer_B=answer_B, num_axes=3)
+        read = partial(
+            self.body,
+            input_ids=text_BT[:, : cached.num_tokens],
+            position_ids=position_3BT[:, :, : cached.num_tokens],
+            **self.media(inputs),
         )
-        with quiet():
-            ids_BT = whole.generate(
-                input_ids=text_BT,
-                attention_mask=mask_BT.long(),
-                position_ids=position_3BT,
-                generation_config=greedy,
-                **self.media(inputs),
-            )
-        yield [self.chat.decode(row) for row in ids_BT[:, text_BT.shape[1] :].tolist()]
+        answers = inputs.host["answers"]
+        return cached.prefill(
+            read,
+            position_B=position_3BT[0].gather(1, answer_B.unsqueeze(1))[:, 0],
+            prompts=[row[: answer + 1] for row, answer in zip(text_BT.tolist(), answers, strict=True)],
+        )
 
     def frozen_parts(self) -> tuple[str, ...]:
         """The towers stay as they are unless a recipe trains them."""
@@ -280,12 +280,3 @@ class PretrainedModel(Model):
 def _own_name(name: str) -> str:
     """Translate a name below the transformers class with an LM head: its `model` is our `body`."""
     return f"body.{name.removeprefix('model.')}" if name.startswith("model.") else name
-
-
-def pad_left(values_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep the first `lengths_B` values of every row and move them to the right edge; returns values and mask."""
-    length = int(lengths_B.max())
-    shift_B1 = (length - lengths_B).unsqueeze(1)
-    place_T = torch.arange(length, device=values_BT.device)
-    moved_BT = values_BT[:, :length].gather(1, (place_T - shift_B1) % length)
-    return moved_BT, place_T >= shift_B1

@@ -18,9 +18,11 @@ from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.resize import Resize
 from evqa.models.base import BuildOptions, Cost, Model, Preparer
+from evqa.models.decoding import Prefilled, stream
 from evqa.models.padded import PaddedOutput
 from evqa.models.splice import Spliced, collate_texts, prepare_text, splice, texts_of
 from evqa.models.tiny_text import END, PAD, VOCABULARY, ByteChat, decode, word_id
+from evqa.models.tiny_trunk import Past, Trunk
 from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
 
 ROWS_PER_TOKEN = 16  # filter-bank rows (10 ms each) behind one audio token
@@ -108,52 +110,16 @@ class Text(nn.Module):
         mixed_BTD: Tensor = self.mix(windows_BTC)
         return mixed_BTD
 
+    def last_window(self, text_BT: Tensor, last: Sequence[int]) -> Tensor:
+        """Return the ids [B, R] that the position `last` of each row is seen with; -1 before the beginning."""
+        padded_BT = functional.pad(text_BT, (self.reach - 1, 0), value=-1)
+        return torch.stack([padded_BT[row, place : place + self.reach] for row, place in enumerate(last)])
 
-class Block(nn.Module):
-    """A pre-norm transformer layer with the projection names that LoRA recipes expect."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.v_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.up_proj, self.down_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, hidden_BTD: Tensor) -> Tensor:
-        """Attend causally; padding lies on the right, so no real position ever sees it."""
-        normed_BTD = self.norm_attention(hidden_BTD)
-        query, key, value = (
-            projection(normed_BTD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        hidden_BTD = hidden_BTD + self.o_proj(attended.transpose(1, 2).flatten(2))
-        expanded_BTD: Tensor = self.down_proj(functional.gelu(self.up_proj(self.norm_mlp(hidden_BTD))))
-        return hidden_BTD + expanded_BTD
-
-
-class Trunk(nn.Module):
-    """The causal transformer: learned positions, layers, final norm."""
-
-    def __init__(self, width: int, *, num_layers: int, num_heads: int, max_tokens: int) -> None:
-        super().__init__()
-        self.position = nn.Embedding(max_tokens, width)
-        self.layers = nn.ModuleList(Block(width, num_heads) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, embeds_BTD: Tensor) -> Tensor:
-        """Return the hidden states after the final norm."""
-        if embeds_BTD.shape[1] > len(self.position.weight):
-            limit, length = len(self.position.weight), embeds_BTD.shape[1]
-            raise ConfigError(
-                [f"model.max_tokens={limit}: a sample has {length} tokens; use fewer frames or less sound"]
-            )
-        hidden_BTD = embeds_BTD + self.position.weight[: embeds_BTD.shape[1]]
-        for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD)
-        normed_BTD: Tensor = self.norm(hidden_BTD)
-        return normed_BTD
+    def embed_last(self, window_BR: Tensor) -> Tensor:
+        """Map windows of ids to what the last of each is embedded as, [B, D]."""
+        bytes_BRC = self.embed(window_BR.clamp_min(0)) * (window_BR >= 0).unsqueeze(-1)
+        mixed_BD: Tensor = self.mix(bytes_BRC.transpose(1, 2).flatten(1))
+        return mixed_BD
 
 
 class Tiny(Model):
@@ -232,18 +198,22 @@ class Tiny(Model):
         )
 
     def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
-        """Continue one sample at a time, so that an answer never depends on its neighbours."""
+        """Continue every conversation with a key-value cache."""
+        with torch.no_grad():
+            prefilled = self._prefill(inputs)
+        return stream(prefilled, decoding, ends={END}, to_text=decode)
+
+    def _prefill(self, inputs: Inputs) -> Prefilled:
         spliced = self._spliced(inputs)
-        answers = []
-        for row, answer in enumerate(spliced.answer_B.tolist()):
-            prompt_TD, new_tokens = spliced.embeds_BTD[row, : answer + 1], list[int]()
-            while len(new_tokens) < decoding.max_new_tokens and END not in new_tokens:
-                text = list(inputs["text_BT"][row, : inputs.host["answers"][row] + 1]) + new_tokens
-                words_TD = self.text(torch.tensor([text], device=prompt_TD.device))[0, len(text) - len(new_tokens) :]
-                hidden_TD = self.trunk(torch.cat([prompt_TD, words_TD])[None])[0]
-                new_tokens.append(int(self._logits(hidden_TD[-1:]).argmax()))
-            answers.append(decode(new_tokens))
-        yield answers
+        past = [Past() for _ in self.trunk.layers]
+        hidden_BTD = self.trunk(spliced.embeds_BTD[:, : int(spliced.answer_B.max()) + 1], past=past)
+        rows_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
+        position_T = torch.arange(hidden_BTD.shape[1], device=hidden_BTD.device)
+        window_BR = self.text.last_window(inputs["text_BT"], inputs.host["answers"])
+        following = _Following(
+            self, past, window_BR, position_B=spliced.answer_B, mask_BT=position_T <= spliced.answer_B.unsqueeze(1)
+        )
+        return Prefilled(logits_BV=self._logits(hidden_BTD[rows_B, spliced.answer_B]), step=following.step)
 
     def _spliced(self, inputs: Inputs) -> Spliced:
         texts, media = texts_of(inputs), iter(self._media_tokens(inputs))
@@ -273,3 +243,22 @@ class Tiny(Model):
             raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
         logits_NV: Tensor = self.lm_head(hidden_ND)
         return logits_NV
+
+
+class _Following:
+    """The tokens behind the prompts of a batch."""
+
+    def __init__(
+        self, model: Tiny, past: list[Past], window_BR: Tensor, *, position_B: Tensor, mask_BT: Tensor
+    ) -> None:
+        self.model, self.past, self.window_BR = model, past, window_BR
+        self.position_B, self.mask_BT = position_B, mask_BT
+
+    def step(self, ids_B: Tensor) -> Tensor:
+        """Append a token to every row; rows that have ended stay where they are. Returns the logits behind it."""
+        self.position_B = self.position_B + (ids_B != END)
+        self.window_BR = torch.cat([self.window_BR[:, 1:], ids_B.unsqueeze(1)], dim=1)
+        self.mask_BT = torch.cat([self.mask_BT, self.mask_BT.new_ones(len(ids_B), 1)], dim=1)
+        embeds_BD = self.model.text.embed_last(self.window_BR)
+        hidden_BD = self.model.trunk.step(embeds_BD, position_B=self.position_B, mask_BT=self.mask_BT, past=self.past)
+        return self.model._logits(hidden_BD)

@@ -42,7 +42,7 @@ def word_id(word: str) -> int:
 
 
 class ByteChat:
-    """A conversation as bytes: messages are divided by a line break, learned words end with the end token.
+    """A conversation as bytes: messages are divided by a line break, a learned message ends with the end token.
 
     max_bytes: longest text of one user's turn.
     """
@@ -65,14 +65,18 @@ class ByteChat:
         ids, learned, notes = list[int](), list[bool](), list[str]()
         answer = -1
         for number, turn in enumerate(turns):
-            if number and turn.role != turns[number - 1].role:
+            begins = number > 0 and turn.role != turns[number - 1].role
+            if begins:
                 ids += encode("\n")
                 learned.append(False)
-            answer = len(ids) - 1  # of the last turn, if that is learned
+            if begins or number == 0:
+                answer = len(ids) - 1  # unless more of the message is given
             words = _learned_words(turn.text) if turn.learn else self._words(turn, notes)
+            if turn.learn and (number + 1 == len(turns) or turns[number + 1].role != turn.role):
+                words = [*words, END]
             ids += words
             learned += [turn.learn] * len(words)
-        answer = answer if turns[-1].learn else len(ids) - 1
+            answer = answer if turn.learn else len(ids) - 1
         targets = [token if learn else IGNORED for token, learn in zip(ids[1:], learned[1:], strict=True)]
         return Encoded(ids=tuple(ids), targets=(*targets, IGNORED), answer=answer, notes=tuple(notes))
 
@@ -90,5 +94,4 @@ class ByteChat:
 def _learned_words(text: str) -> list[int]:
     """Level words are learned as the single tokens that they are read as."""
     pieces = re.split("(" + "|".join(map(re.escape, WORDS)) + ")", text)
-    ids = [token for piece in pieces for token in ([word_id(piece)] if piece in WORDS else encode(piece))]
-    return [*ids, END]
+    return [token for piece in pieces for token in ([word_id(piece)] if piece in WORDS else encode(piece))]

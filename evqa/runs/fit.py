@@ -22,6 +22,7 @@ from evqa.models.base import RANDOM_WEIGHTS
 from evqa.models.license import terms_of
 from evqa.runs import show
 from evqa.runs.card import cost_card
+from evqa.runs.losses import evaluate_losses, with_turns_to_learn
 from evqa.runs.origin import (
     check_checkpoint,
     check_finished,
@@ -59,7 +60,9 @@ console = terminal()
 
 
 def run(config: DictConfig) -> float | None:
-    """Run one configuration to its end; returns the validation challenge score for sweepers.
+    """Run one configuration to its end; returns what sweepers compare runs by.
+
+    That is the challenge score on validation; the loss, of which less is better, where the head gives no scores.
 
     Running the same configuration again continues it, or reports that it is done.
     """
@@ -101,6 +104,8 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
     module = build_module(config, scorer, build(config.data.label))
     module.metadata["origin"] = datamodule.origin
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
+    if not module.head.takes_loss:
+        console.print(show.words_line(module.head, config.loss), markup=False)
     start = start_of(config, folder, module, warn)
     if start.checkpoint is not None:
         console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
@@ -133,7 +138,8 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
     splits, failures = {}, list(annotations.rejects)
     for name, records in annotations.splits.items():
         splits[name], unreadable = check_files(records, config)
-        failures += unreadable
+        splits[name], silent = (splits[name], ()) if scorer.head.gives_scores else with_turns_to_learn(splits[name])
+        failures += [*unreadable, *silent]
     for note in annotations.notes:
         warn(note)
     num_rows = len(failures) + sum(map(len, splits.values()))
@@ -188,6 +194,19 @@ def evaluate_run(
     module.load_trained(weights.state)
     trainer = module.trainer
     unreadable = datamodule.failures + module.train_failures()
+    if not module.head.gives_scores:
+        evaluate_losses(
+            folder,
+            module,
+            datamodule,
+            rejects=unreadable,
+            about=lambda split: (
+                describe(config, weights.path, split, note=weights.note)
+                | {"data": datamodule.origin["data"][split], "data_changed": []}
+            ),
+            log=log,
+        )
+        return _finish(trainer, folder)
     for split in [name for name in datamodule.splits if name != "train"]:
         scored = score_split(trainer, module, datamodule, split)
         if trainer.is_global_zero:
@@ -204,6 +223,10 @@ def evaluate_run(
             )
             if log is not None:
                 log.summarize(split, record)
+    return _finish(trainer, folder)
+
+
+def _finish(trainer: lightning.Trainer, folder: RunFolder) -> float | None:
     if not trainer.is_global_zero:
         return None
     folder.finish()

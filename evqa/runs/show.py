@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback, RichProgressBar
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from evqa.metrics.names import PRINTED
+from evqa.heads.base import Head
+from evqa.metrics.names import PRINTED, PRINTED_LOSS
 from evqa.scoring.files import read_record
 from evqa.training.folder import RunFolder
 from evqa.training.optimizer import AdamW
@@ -22,6 +24,12 @@ from evqa.types import Failure, Record
 def progress(wanted: bool) -> list[Callback]:
     """Return the progress bar for a terminal, nothing for a log file."""
     return [RichProgressBar(leave=False)] if wanted and os.isatty(1) else []
+
+
+def words_line(head: Head, loss: DictConfig) -> str:
+    """Say what a head is trained by that learns words, and that this is not the configured loss."""
+    unused = str(loss._target_).rpartition(".")[2]
+    return f"Loss: {type(head).__name__} learns words by next-token loss; the configured loss ({unused}) is not used."
 
 
 def print_parts(console: Console, parts: Sequence[TrainedPart], optimizer: AdamW) -> None:
@@ -61,24 +69,25 @@ def _print_some(console: Console, word: str, failures: Sequence[Failure]) -> Non
 
 
 def print_result(console: Console, folder: RunFolder) -> float | None:
-    """Print the metrics of every scored split; returns the validation challenge score where there is one."""
-    challenge = None
+    """Print the metrics of every scored split; returns what `evqa.runs.fit.run` does, where there is one."""
+    objective = None
     for path in sorted((folder.path / "predictions").glob("*.json")):
         record = read_record(path)
         console.print(metrics_table(record, title=f"{path.stem}: n={record['n']}, {record['num_failed']} failed"))
         if path.stem == "val":
-            challenge = record["metrics"]["challenge"]["value"]
+            metrics = record["metrics"]
+            objective = metrics["challenge" if "challenge" in metrics else "loss"]["value"]
         reasons = Counter(failure["reason"] for failure in record["failures"])
         for reason, count in reasons.most_common(5):
             console.print(f"  {count} x {reason}")
     console.print(f"Predictions: {folder.path}/predictions")
-    return challenge
+    return objective
 
 
 def metrics_table(record: dict[str, Any], *, title: str) -> Table:
     """Lay out metrics with their 95 % intervals; a metric without a value says why."""
     table = Table("metric", "value", "95 % interval", title=title, title_justify="left")
-    for name, label in PRINTED.items():
+    for name, label in (PRINTED | {"loss": PRINTED_LOSS}).items():
         metric = record["metrics"].get(name)
         if metric is None:
             continue

@@ -21,6 +21,7 @@ from evqa.metrics import METRICS
 from evqa.models.base import Model
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.optimizer import AdamW, WarmupCosine
+from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
 from evqa.training.tuning import is_adapter, part_of
 from evqa.training.window import Window
 from evqa.types import Batch, Failure, LabelScale
@@ -79,6 +80,7 @@ class ScoreModule(lightning.LightningModule):
         self.metadata, self.max_failures = metadata, max_failures
         self.strict_loading = False  # a checkpoint does not hold the published base
         self.scored = Scored()  # of this rank, since the split began
+        self.token_loss = TokenLoss()  # the same for a head without scores; of all ranks at the end
         self._train_failures: dict[str, Failure] = {}
 
     # ---- training
@@ -191,23 +193,28 @@ class ScoreModule(lightning.LightningModule):
         )
 
     def on_validation_epoch_start(self) -> None:
-        """Begin a new validation."""
-        self.scored = Scored()
-
-    def on_predict_epoch_start(self) -> None:
         """Begin a new split."""
-        self.scored = Scored()
+        self.scored, self.token_loss = Scored(), TokenLoss()
+
+    on_predict_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect scores; metrics are taken over the whole split."""
-        self.scored += self.score(batch)
+        """Collect scores, or the loss where the head gives none; metrics are taken over the whole split."""
+        if self.head.gives_scores:
+            self.scored += self.score(batch)
+        else:
+            self.token_loss += loss_of(batch, model=self.model, head=self.head, criterion=self.criterion)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split, with n and the number of failures."""
-        scored = gather(self.scored)
-        logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
-        logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
-        bar = {"val/srocc", "val/challenge"}
+        if self.head.gives_scores:
+            scored = gather(self.scored)
+            logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
+            logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
+        else:
+            self.token_loss = over_ranks(self.token_loss)
+            logged = self.token_loss.logged() if self.trainer.state.fn == "fit" else {}  # else: of any split
+        bar = {"val/srocc", "val/challenge", "val/loss"}
         for name, value in logged.items():
             self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
 

@@ -71,6 +71,47 @@ def test_a_loss_between_items_needs_more_than_one_in_a_batch(terms, weights):
     assert with_loss(schemas, head=TEXT, weights=weights) == ([], [])
 
 
+def test_a_head_that_learns_words_needs_no_second_item():
+    cfg = OmegaConf.create({"data": {"batch_size": 1}, "loss": {}, "head": {"train": "words"}})
+    schemas = {"head": LEVELS, "loss": PAIRS}
+    assert broken_rules(Design(cfg=cfg, schemas=schemas, alternatives=ALTERNATIVES.__getitem__)) == []
+    cfg.head.train = "score"
+    assert len(broken_rules(Design(cfg=cfg, schemas=schemas, alternatives=ALTERNATIVES.__getitem__))) == 1
+
+
+CONVERSATION = Schema(name="ConversationHead", facts={"takes_loss": False, "gives_scores": False})
+
+
+@pytest.mark.parametrize(
+    ("head", "monitors", "sentences"),
+    [
+        (CONVERSATION, {"checkpoints": "val/loss", "early_stopping": "val/loss"}, []),
+        (REGRESSION, {"checkpoints": "val/plcc", "early_stopping": "val/challenge"}, []),
+        (
+            CONVERSATION,
+            {"checkpoints": "val/srocc", "early_stopping": "val/plcc"},
+            [
+                "callbacks.checkpoints.monitor=val/srocc: ConversationHead gives no scores and is validated by its "
+                "loss. Write callbacks.checkpoints.monitor=val/loss (or callbacks=loss).",
+                "callbacks.early_stopping.monitor=val/plcc: ConversationHead gives no scores and is validated by its "
+                "loss. Write callbacks.early_stopping.monitor=val/loss.",
+            ],
+        ),
+        (
+            REGRESSION,
+            {"checkpoints": "val/loss"},
+            [
+                "callbacks.checkpoints.monitor=val/loss: RegressionHead is validated by its scores. Write "
+                "callbacks.checkpoints.monitor=val/challenge."
+            ],
+        ),
+    ],
+)
+def test_what_is_monitored_is_what_the_head_is_validated_by(head, monitors, sentences):
+    callbacks = {name: {"monitor": monitor} for name, monitor in monitors.items()}
+    assert broken({"callbacks": callbacks}, head=head) == sentences
+
+
 @pytest.mark.parametrize(("terms", "weights"), [((SINGLE,), ()), ((SINGLE, PAIRS), (1.0, 0.5))])
 def test_one_item_is_enough_where_another_term_trains(terms, weights):
     schemas = {f"loss.terms.{place}": term for place, term in enumerate(terms)} | {"loss": terms[0]}

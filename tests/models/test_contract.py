@@ -82,6 +82,10 @@ def groups(module, names):
 
 @torch.no_grad()
 def check_invariance(module, items):
+    if not module.head.gives_scores:
+        check_losses(module, items)
+        return
+
     def score(of):
         return module.head.score(module.model, module.model.preparer.collate(of))
 
@@ -94,6 +98,21 @@ def check_invariance(module, items):
             assert reading.score_B[row].item() == pytest.approx(expected, abs=1e-5, nan_ok=True)
     scores = [score for score in together.score_B.tolist() if not math.isnan(score)]
     assert together.reasons or max(scores) - min(scores) > 1e-3
+
+
+def check_losses(module, items):
+    """The loss of a batch is the mean over the tokens of its samples, whatever stands beside them."""
+
+    def seen(of):
+        output = module.model(module.model.preparer.collate(of))
+        label_B = torch.full([len(of)], math.nan)
+        return float(module.head.loss(output, label_B, None)), int(module.head.count(output, label_B))
+
+    alone = [seen([item]) for item in items]
+    loss, count = seen(items)
+    assert count == sum(number for _, number in alone)
+    assert all(number > 0 for _, number in alone)
+    assert loss == pytest.approx(sum(one * number for one, number in alone) / count, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)

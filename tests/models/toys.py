@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from evqa.config.composer import open_configuration
 from evqa.config.paths import conf_folder, group_folders, group_options
 from evqa.config.signature import read_schema
-from evqa.types import Clip
+from evqa.types import Clip, Turn
 from tests.asking import a_record
 
 COMPOSER = open_configuration("train")
@@ -58,9 +58,20 @@ def samples(scorer, modal, *, learn):
         clip = Clip(**(seen if "v" in modal and frames else {}), **(heard if "a" in modal and frames else {}))
         record = a_record(name=str(index), path="x.mp4", title="A dog" * (index + 1), description="rolls")
         label = 0.2 + 0.2 * index if learn else None
-        turns = (*scorer.prompt.turns(record, [clip]), *scorer.head.wording.turns(label, scorer.prompt))
+        asked = scorer.prompt.turns(record, [clip])
+        given = () if scorer.head.gives_scores else conversation(index)
+        turns = (*asked, *given, *scorer.head.wording.turns(label, scorer.prompt))
         items.append(scorer.model.preparer.prepare(turns, [clip]))
     return items
+
+
+def conversation(index):
+    """Two answers of a record to learn, and the question between them, which is not."""
+    return (
+        Turn(role="assistant", text=f"It is {index}.", learn=True),
+        Turn(role="user", text="Why?"),
+        Turn(role="assistant", text="It shakes" + " a lot" * index, learn=True),
+    )
 
 
 def randomise(module):

@@ -20,13 +20,14 @@ from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
 from evqa.models.base import BuildOptions, Cost, Model
+from evqa.models.cached import prefill_spliced
+from evqa.models.decoding import stream
 from evqa.models.license import License
 from evqa.models.padded import PaddedOutput
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
 from evqa.models.videollama2 import build, encoders, export
 from evqa.models.videollama2.beats import Beats
 from evqa.models.videollama2.connector import Connector
-from evqa.models.videollama2.generate import generate
 from evqa.models.videollama2.layout import key_adapter
 from evqa.models.videollama2.preparer import Videollama2Preparer, check_pairs
 from evqa.models.videollama2.source import build_chat, find_source
@@ -221,10 +222,9 @@ class Videollama2(Model):
 
     def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
         """Continue every conversation with a key-value cache."""
-        spliced = self.sequence(inputs)
-        max_new_tokens = decoding.max_new_tokens
-        ids = generate(self.language, self._logits, spliced, spliced.answer_B, max_new_tokens, end_id=self.chat.end)
-        yield [self.chat.decode(row) for row in ids]
+        with torch.no_grad():
+            prefilled = prefill_spliced(self.language, self.sequence(inputs), to_logits=self._logits)
+        return stream(prefilled, decoding, ends={self.chat.end, self.chat.pad}, to_text=self.chat.decode)
 
     def sequence(self, inputs: Inputs) -> Spliced:
         """Embed whole samples: text, with the picture tokens and then the sound tokens of a file in its place."""

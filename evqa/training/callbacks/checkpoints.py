@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from evqa.errors import CheckpointError, FileError
 from evqa.files.regular import why
-from evqa.metrics.names import Monitored
+from evqa.metrics.names import LOSS, Monitored
 from evqa.training.callbacks.checkpoint_files import SIDE, read_checkpoint
 from evqa.training.callbacks.requeue import Stops
 
@@ -64,9 +64,10 @@ def best_of(state: dict[str, Any]) -> float | None:
 class Checkpoints(Checkpoint):
     """Keep `best.ckpt`, `last.ckpt` and `previous.ckpt`, and save once more before an asked-for stop.
 
-    monitor: metric to maximise for the best checkpoint. every_steps: optimizer steps between two saves of the last
-    one; every validation saves too. A batch's end is safe when it ends an optimizer step, but neither the epoch nor
-    the way to a validation: from elsewhere Lightning 2.6 would lose gradients or skip that validation on resuming.
+    monitor: metric of the best checkpoint: its largest value, of `val/loss` its smallest.
+    every_steps: optimizer steps between two saves of the last one; every validation saves too. A batch's end is safe
+    when it ends an optimizer step, but neither the epoch nor the way to a validation: from elsewhere Lightning 2.6
+    would lose gradients or skip that validation on resuming.
     A validation or evaluation that is asked to stop does so between two batches and is repeated on resuming.
 
     Lightning calls callbacks of this kind behind all others, so that a checkpoint holds what the others have decided at
@@ -133,9 +134,12 @@ class Checkpoints(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         value = float(trainer.callback_metrics.get(self.monitor, torch.tensor(float("nan"))))
-        if value == value and (self.best is None or value > self.best):
+        if value == value and (self.best is None or self._is_better(value, self.best)):
             self.best = value
             trainer.save_checkpoint(self.folder / "best.ckpt")
+
+    def _is_better(self, value: float, best: float) -> bool:
+        return value < best if self.monitor == LOSS else value > best
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save the epoch's end, which may be the training's."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
-from evqa.metrics.names import Monitored
+from evqa.metrics.names import LOSS, Monitored
 
 
 class EarlyStopping(LightningEarlyStopping):
@@ -19,4 +19,5 @@ class EarlyStopping(LightningEarlyStopping):
         patience: Annotated[int, "1 <= patience"] = 3,
         min_delta: Annotated[float, "0 <= min_delta"] = 0.0,
     ) -> None:
-        super().__init__(monitor=monitor, mode="max", patience=patience, min_delta=min_delta, check_finite=False)
+        mode = "min" if monitor == LOSS else "max"
+        super().__init__(monitor=monitor, mode=mode, patience=patience, min_delta=min_delta, check_finite=False)

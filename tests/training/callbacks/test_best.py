@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch.utils.data import DataLoader
 
 from evqa.training.callbacks.checkpoints import Checkpoints
+from evqa.training.callbacks.stopping import EarlyStopping
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")  # a list of one number needs none
 NAN = math.nan
@@ -25,14 +26,15 @@ class Scripted(lightning.LightningModule):
         return -self.weight
 
     def validation_step(self, batch, index):
-        self.log("val/challenge", torch.tensor(self.values[self.current_epoch]))
+        for name in ("val/challenge", "val/loss"):
+            self.log(name, torch.tensor(self.values[self.current_epoch]))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
-def train(folder, values, *, epochs=None, resume=None):
-    ours = Checkpoints(str(folder))
+def train(folder, values, *, epochs=None, resume=None, **settings):
+    ours = Checkpoints(str(folder), **settings)
     trainer = lightning.Trainer(
         max_epochs=epochs or len(values),
         callbacks=[ours],
@@ -77,6 +79,20 @@ def test_a_resumed_training_still_knows_the_best(tmp_path, values, best):
     train(tmp_path, values, epochs=1)
     train(tmp_path, values, resume=tmp_path / "last.ckpt")
     assert epoch_of_best(tmp_path) == best
+
+
+@pytest.mark.parametrize(
+    ("values", "best"), [([0.3, 0.5, 0.4], 0), ([2.5, 1.49, 1.48], 2), ([0.5, 0.5], 0), ([NAN, 3.0, 0.0], 2)], ids=str
+)
+def test_of_the_loss_the_smallest_is_the_best_also_after_resuming(tmp_path, values, best):
+    train(tmp_path, values, epochs=1, monitor="val/loss")
+    train(tmp_path, values, resume=tmp_path / "last.ckpt", monitor="val/loss")
+    assert epoch_of_best(tmp_path) == best
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/loss", "min"), ("val/srocc", "max")])
+def test_early_stopping_waits_for_a_smaller_loss_or_a_larger_correlation(monitor, mode):
+    assert EarlyStopping(monitor=monitor).mode == mode
 
 
 def test_without_any_value_there_is_no_best_checkpoint(tmp_path):

@@ -1,0 +1,66 @@
+"""What a run without scores leaves of every split: the loss of its words, and no prediction file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from evqa.config.environment import hidden
+from evqa.files.plain import write_json
+from evqa.metrics.evaluation import plain_failures
+from evqa.runs.wandb_log import WandbLog
+from evqa.training.datamodule import ScoreDataModule
+from evqa.training.folder import RunFolder
+from evqa.training.module import ScoreModule
+from evqa.training.token_loss import TokenLoss
+from evqa.types import Failure, Record
+
+
+def evaluate_losses(
+    folder: RunFolder,
+    module: ScoreModule,
+    datamodule: ScoreDataModule,
+    *,
+    rejects: Iterable[Failure],
+    about: Callable[[str], dict[str, Any]],
+    log: WandbLog | None,
+) -> None:
+    """Write `predictions/<split>.json` for every split but the training one.
+
+    rejects: rows that never became items. about: (split) -> what the record says of checkpoint, data and so on.
+    """
+    trainer, rejects = module.trainer, tuple(rejects)
+    for split in [name for name in datamodule.splits if name != "train"]:
+        datamodule.trainer = trainer
+        trainer.validate(module, datamodule.evaluation_loader(split), verbose=False)
+        if trainer.is_global_zero:
+            record = about(split) | loss_record(module.token_loss, rejects)
+            write_json(folder.prediction(split, "json"), record)
+            if log is not None:
+                log.summarize(split, record)
+
+
+def with_turns_to_learn(records: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Failure, ...]]:
+    """Separate the records that bring a turn to learn from those that would teach nothing."""
+    has_turn = [any(turn.learn and turn.text for turn in record.turns) for record in records]
+    reason = "it brings no conversation with a turn to learn, and head=conversation learns nothing else"
+    return (
+        tuple(record for record, has in zip(records, has_turn, strict=True) if has),
+        tuple(Failure(id=record.id, reason=reason) for record, has in zip(records, has_turn, strict=True) if not has),
+    )
+
+
+def loss_record(seen: TokenLoss, rejects: Iterable[Failure]) -> dict[str, Any]:
+    """State the loss of a split, what it is the mean of, and the items that gave none."""
+    failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*seen.failures, *rejects)]
+    value = seen.mean if math.isfinite(seen.mean) else None
+    reason = "no interval: a mean over tokens" if seen.num_tokens else "no token to learn"
+    return {
+        "n": seen.num_items,
+        "num_failed": len(failures),
+        "failures": plain_failures(failures),
+        "num_tokens": seen.num_tokens,
+        "metrics": {"loss": {"value": value, "low": None, "high": None, "reason": reason}},
+    }
