@@ -33,9 +33,9 @@ def act(name):
         time.sleep(600)
 
 
-def deadly_decode(path, *, spec):
-    act(path.name)
-    return decode(path, spec=spec)
+def deadly_decode(job, *, spec):
+    act(job[0].name)
+    return decode(job, spec=spec)
 
 
 def deadly_inspect(path, **options):

@@ -114,11 +114,11 @@ def test_a_process_that_served_others_is_not_believed_to_have_died_of_the_file(v
 def test_what_may_be_the_machines_fault_is_told_apart(
     cause: Exception | None, lasting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path, spec: ClipSpec) -> None:
+    def fail(path: Path, spec: ClipSpec, *, spool: None) -> None:
         raise MediaError(path, "is odd") from cause
 
     monkeypatch.setattr(decoding, "read_clip", fail)
-    assert deadly.decode(Path("x.mp4"), spec=SPEC) == ("is odd", lasting)
+    assert deadly.decode((Path("x.mp4"), None), spec=SPEC) == ("is odd", lasting)
 
 
 def test_threads_get_their_own_clips(video: Path, tmp_path: Path) -> None:
