@@ -73,4 +73,4 @@ def test_a_still_image_is_described_as_a_video_of_one_frame(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
     found = probe(tmp_path / "a.jpg")
     assert (found.width, found.height, found.num_frames, found.duration) == (20, 30, 1, 0.0)
-    assert (found.video_codec, found.has_video, found.has_audio) == ("jpeg", True, False)
+    assert (found.video_codec, found.audio_codec) == ("jpeg", None)
