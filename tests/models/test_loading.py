@@ -156,6 +156,16 @@ def test_on_the_meta_device_everything_is_read_and_nothing_kept(kind, read_keys)
     assert len(read_keys) == len(list(model.named_parameters()))
 
 
+def test_a_loaded_model_no_longer_depends_on_its_files(folders, tmp_path):
+    shutil.copytree(folders["qwen3_vl"]["checkpoint"], tmp_path / "copy")
+    model = Qwen3VL(setting(), **folders["qwen3_vl"] | {"checkpoint": str(tmp_path / "copy")})
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    file = tmp_path / "copy/model.safetensors"
+    with file.open("r+b") as stream:
+        stream.write(b"\xff" * file.stat().st_size)  # in place, so that a mapping would see it
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.gpu
 def test_weights_are_put_on_the_gpu_as_they_are_read(kind):
     if not torch.cuda.is_available():

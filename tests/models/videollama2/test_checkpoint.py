@@ -45,7 +45,9 @@ def test_loaded_weights_are_the_files(twin, folder):
     weights = load_file(folder / WEIGHTS)
     for name, value in twin.named_parameters():
         assert torch.equal(value, weights[twin.key_adapter.key_of(name)])
-    assert {f"{layout.HEAD}{name}" for name in twin.head_state()} == {n for n in weights if n.startswith(layout.HEAD)}
+    head = {f"{layout.HEAD}{name}": value for name, value in twin.head_state().items()}
+    assert head.keys() == {name for name in weights if name.startswith(layout.HEAD)}
+    assert all(torch.equal(value, weights[name]) for name, value in head.items())
 
 
 @pytest.mark.parametrize("kind", ["safetensors shards", "bin", "bin shards", "old bin", "side files", "old buffers"])
