@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
-from evqa.types import Decoding, LabelScale, Record, Turn
+from evqa.types import LabelScale, Record, Turn
 
 PROMPT = Prompt().fitted(LabelScale())
 

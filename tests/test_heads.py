@@ -10,8 +10,9 @@ from evqa.heads.levels import LevelsHead, level_of
 from evqa.heads.regression import RegressionHead
 from evqa.heads.text import NumberWording, TextHead
 from evqa.models.padded import PaddedOutput
+from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
-from evqa.types import Decoding, Inputs, LabelScale
+from evqa.types import Inputs, LabelScale
 from tests.asking import PROMPT
 
 WIDTH, VOCABULARY = 8, 11

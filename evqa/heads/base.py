@@ -12,8 +12,9 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
-from evqa.types import Decoding, Inputs, Output, Turn
+from evqa.types import Inputs, Output, Turn
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (score_B, label_B) -> scalar
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
 from evqa.heads.next_token import next_token_loss, num_learned
+from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt, about, check_words
-from evqa.types import Decoding, Inputs, Output, Turn
+from evqa.types import Inputs, Output, Turn
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from evqa.models.text_stream import TextStream
-from evqa.types import Decoding
+from evqa.prompts.decoding import Decoding
 
 
 @dataclass(frozen=True, kw_only=True)

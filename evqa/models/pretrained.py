@@ -27,7 +27,8 @@ from evqa.models.qwen_folder import both_rotary_forms, seconds_between, with_dty
 from evqa.models.qwen_preparer import Marks, QwenPreparer
 from evqa.models.weights import build_empty, load_weights, read_head
 from evqa.prompts.chat import Chat
-from evqa.types import Decoding, Inputs, Output, Part
+from evqa.prompts.decoding import Decoding
+from evqa.types import Inputs, Output, Part
 
 Dtype = Literal["bfloat16", "float32"]
 Attention = Literal["sdpa", "flash_attention_2", "eager"]

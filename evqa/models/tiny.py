@@ -23,7 +23,8 @@ from evqa.models.padded import PaddedOutput
 from evqa.models.splice import PLACEHOLDER, Spliced, collate_texts, prepare_text, splice, texts_of
 from evqa.models.tiny_text import END, PAD, VOCABULARY, ByteChat, decode, word_id
 from evqa.models.tiny_trunk import Past, Trunk
-from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
+from evqa.prompts.decoding import Decoding
+from evqa.types import Clip, Inputs, Output, Part, Prepared, Turn
 
 ROWS_PER_TOKEN = 16  # filter-bank rows (10 ms each) behind one audio token
 

@@ -9,7 +9,7 @@ from evqa.errors import ConfigError
 from evqa.models.decoding import Chooser, Prefilled, drawn, stream
 from evqa.models.text_stream import TextStream
 from evqa.models.tiny_text import END, VOCABULARY, decode
-from evqa.types import Decoding
+from evqa.prompts.decoding import Decoding
 from tests.models.twins.tokens import write_tokenizer
 
 

@@ -9,8 +9,8 @@ from transformers import GenerationConfig
 from evqa.errors import ConfigError
 from evqa.models.tiny import Text
 from evqa.models.tiny_text import END, decode
+from evqa.prompts.decoding import Decoding
 from evqa.training.build import build_scorer
-from evqa.types import Decoding
 from tests.models.toys import MODELS, configure, samples
 
 LONG = 12

@@ -33,9 +33,10 @@ from evqa.models.videollama2.preparer import Videollama2Preparer, check_pairs
 from evqa.models.videollama2.source import build_chat, find_source
 from evqa.models.videollama2.towers import AttentionName, VisionTower, make_rotary_buffers
 from evqa.models.weights import read_head
+from evqa.prompts.decoding import Decoding
 from evqa.prompts.defaults import ENGAGEMENT
 from evqa.prompts.prompt import PLACE
-from evqa.types import MEDIA, Decoding, Inputs, Output, Part, Turn
+from evqa.types import MEDIA, Inputs, Output, Part, Turn
 
 if TYPE_CHECKING:
     from transformers import Qwen2Model
