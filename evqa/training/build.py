@@ -186,4 +186,5 @@ def build_datamodule(
         seed=config.seed,
         modal_dropout=config.modal.dropout,
         pin=config.trainer.accelerator != "cpu",
+        evaluates_targets=not scorer.head.gives_scores,
     )

@@ -56,6 +56,7 @@ class Pipeline:
 class ScoreDataModule(lightning.LightningDataModule):
     """Serves the splits of a data set in the order that (seed, epoch) gives.
 
+    evaluates_targets: whether evaluation has the words to learn in its input, for heads that are judged by their loss.
     origin: what the data held when a run loaded it (`evqa.runs.origin`); empty where no run did.
     """
 
@@ -69,25 +70,27 @@ class ScoreDataModule(lightning.LightningDataModule):
         seed: int,
         modal_dropout: float = 0.0,
         pin: bool = False,
+        evaluates_targets: bool = False,
     ) -> None:
         super().__init__()
+        self.evaluates_targets = evaluates_targets
         self.splits, self.failures, self.reading, self.loading = splits, tuple(failures), reading, loading
         self.seed, self.modal_dropout, self.pin = seed, modal_dropout, pin
         self.origin: dict[str, Any] = {}
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffle the training split; the last, smaller batch is kept."""
-        return self._loader("train", learn=True)
+        return self._loader("train", trains=True)
 
     def val_dataloader(self) -> BatchLoader:
         """Serve the validation split in its own order."""
         return self.evaluation_loader("val")
 
     def evaluation_loader(self, split: str) -> BatchLoader:
-        """Serve any split once, in its own order, without targets in the input."""
-        return self._loader(split, learn=False)
+        """Serve any split once, in its own order; without targets in the input (but see `evaluates_targets`)."""
+        return self._loader(split, trains=False)
 
-    def _loader(self, split: str, *, learn: bool) -> BatchLoader:
+    def _loader(self, split: str, *, trains: bool) -> BatchLoader:
         records = self.splits[split]
         shared = self.reading
         samples = Samples(
@@ -97,18 +100,18 @@ class ScoreDataModule(lightning.LightningDataModule):
             wording=shared.wording,
             prompt=shared.prompt,
             scale=shared.scale,
-            learn=learn,
-            modal_dropout=self.modal_dropout if learn else 0.0,
+            learn=trains or self.evaluates_targets,
+            modal_dropout=self.modal_dropout if trains else 0.0,
             seed=self.seed,
         )
         order = Order(
             num_records=len(records),
             batch_size=self.loading.batch_size,
-            shuffle=learn,
+            shuffle=trains,
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
-            costs=tuple(text_length(one, shared.prompt) for one in records) if learn and self.loading.bucket else None,
+            costs=tuple(text_length(one, shared.prompt) for one in records) if trains and self.loading.bucket else None,
         )
         return BatchLoader(
             samples,
