@@ -65,6 +65,22 @@ def head_gets_its_logits(design: Design) -> Iterator[str]:
         )
 
 
+def model_takes_the_files(design: Design) -> Iterator[str]:
+    """Some models take one file a record; a table may name more."""
+    columns, most = design.value("data.path_column"), design.fact("model", "max_files", 1)
+    if isinstance(columns, ListConfig) and isinstance(most, int) and len(columns) > most:
+        able = design.options_with("model", lambda facts: _takes(facts, len(columns)))
+        yield (
+            f"data.path_column={list(columns)}: every record has {len(columns)} files, and "
+            f"{design.schemas['model'].name} takes {most}. Name one column, or choose a model that takes more: {able}."
+        )
+
+
+def _takes(facts: Mapping[str, object], num_files: int) -> bool:
+    most = facts.get("max_files", 1)
+    return isinstance(most, int) and most >= num_files
+
+
 def dropout_has_two_modalities(design: Design) -> Iterator[str]:
     """Leaving out one of one leaves nothing."""
     dropout, name = design.value("modal.dropout"), design.value("modal.name")
@@ -146,6 +162,7 @@ def pixels_have_a_range(design: Design) -> Iterator[str]:
 RULES: tuple[Callable[[Design], Iterator[str]], ...] = (
     model_has_the_modality,
     head_gets_its_logits,
+    model_takes_the_files,
     dropout_has_two_modalities,
     pixels_have_a_range,
 )

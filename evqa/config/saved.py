@@ -17,6 +17,7 @@ from evqa.config.composer import CompositionError, open_configuration
 from evqa.config.examine import explain_failure
 from evqa.config.keys import must_be_added
 from evqa.config.nearest import suggestion
+from evqa.config.older import why_too_old
 from evqa.config.overrides import read_overrides
 from evqa.config.places import NEEDED
 from evqa.config.reading import one_line, read_yaml
@@ -73,6 +74,8 @@ def checked_saved(path: Path, overrides: Sequence[str] = (), *, movable: Sequenc
         FileError, RunError, ConfigError: everything that is wrong, the keys of `overrides` named as such.
     """
     config = read_saved(path)
+    if too_old := why_too_old(config, path):
+        raise RunError(too_old)
     given = _override(config, overrides, movable)
     for key, text in quoted_choices(config):
         OmegaConf.update(config, key, text)

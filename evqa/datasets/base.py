@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from evqa.datasets import manifest
 from evqa.datasets.copies import alike
 from evqa.datasets.duplicates import same_content
 from evqa.datasets.splits import Records, find_leaks, hold_out, join_groups, limit_splits, split_folds
+from evqa.datasets.tables import FileTable
 from evqa.errors import AnnotationError, ConfigError
 from evqa.types import Failure, LabelScale
 
@@ -64,6 +66,7 @@ class Dataset(ABC):
     overlap: Literal["error", "drop"] = "error"
     copies: Literal["exact", "near"] = "exact"
     prepared: str = "cache/prepared"
+    asked: tuple[str, ...] = field(default=(), init=False)  # texts that the prompt names, see `asking`
 
     def __post_init__(self) -> None:
         problems = list(self.problems())
@@ -94,6 +97,26 @@ class Dataset(ABC):
             yield f"data.folds={self.folds}: give at least 2."
         if self.limit is not None and self.limit < 2:
             yield f"data.limit={self.limit}: give at least 2 (one to train on, one to validate on)."
+
+    def asking(self, names: Iterable[str]) -> Self:
+        """Return this data set with further texts in its records: the columns that a prompt names."""
+        other = copy(self)
+        object.__setattr__(other, "asked", tuple(names))
+        return other
+
+    def text_columns(self, table: FileTable, own: Mapping[str, str | None]) -> dict[str, str]:
+        """Name the column of every text: `own` as the data set has it, others by the very name that the prompt uses.
+
+        Raises:
+            ConfigError: the prompt names a text that the table does not have.
+        """
+        given = {name: column for name, column in own.items() if column}
+        columns = given | {name: given.get(name, name) for name in self.asked}
+        asked = [name for name in self.asked if columns[name] not in table.columns]
+        if lacks := table.lacks(columns[name] for name in asked):
+            names = ", ".join(f"{{{name}}}" for name in asked)
+            raise ConfigError([f"prompt.question names {names}, but {lacks}"])
+        return columns
 
     def makes(self) -> Path | None:
         """The folder that reading would make, where the data are not there yet; most data sets make nothing."""
@@ -167,7 +190,7 @@ class Dataset(ABC):
 
 def _doubts(records: Records, scale: LabelScale) -> Iterable[str]:
     labels = [record.label for record in records if record.label is not None]
-    low, high = min(labels), max(labels)
+    low, high = min(labels, default=0.0), max(labels, default=0.0)
     if len(labels) >= SHOWN and high - low < 0.05 * (scale.high - scale.low):
         yield (
             f"All labels lie in {low:g}..{high:g}, a small part of data.label.range={list(scale.range)}: is the range "

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.tables import FileRow, FileTable
+from evqa.datasets.turns import read_turns
 from evqa.errors import MediaError
 from evqa.files.names import is_text
-from evqa.types import Failure, LabelScale, Record
+from evqa.types import Failure, LabelScale, Record, Turn
 
 ReadLabel = Callable[[str], float]  # text of a cell -> label in the annotation's scale; ValueError with a sentence
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -21,15 +23,18 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 class Columns:
     """Which column holds what; None where the table has no such column.
 
-    path: a file below the media folder; without it the id names the file.
+    texts: columns by the names that a prompt knows them by. paths: columns that name one file each below the media
+    folder, in the record's order; without them the id names the only file. turns: see `evqa.datasets.turns`. tags:
+    columns that reports slice by.
     """
 
     id: str
     label: str | None
-    title: str | None = None
-    description: str | None = None
-    path: str | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+    turns: str | None = None
     group: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 def number_in(text: str, name: str) -> float:
@@ -99,25 +104,48 @@ def _repeats(table: FileTable, id_column: str) -> dict[int, str]:
 def _read_row(
     row: FileRow, columns: Columns, folder: MediaFolder, read_label: ReadLabel, needs_label: bool
 ) -> tuple[Record | None, list[str]]:
-    faults, path, label = list[str](), None, None
-    name = row.values[columns.id]
-    if not name.strip():
+    faults = list[str]()
+    if not row.values[columns.id].strip():
         return None, [f"{columns.id} is empty"]
-    text = row.values[columns.label] if columns.label else ""
-    if needs_label or text:
-        try:
-            label = read_label(text)
-        except ValueError as error:
-            faults.append(str(error))
-    try:
-        path = folder.find(row.values[columns.path] if columns.path else name)
-    except MediaError as error:
-        faults.append(error.reason)
-    named = {"title": columns.title, "description": columns.description}
-    texts = {text: row.values[column] for text, column in named.items() if column and row.values[column]}
+    label = _label(row, columns, read_label, needs_label, faults)
+    paths = _paths(row, columns, folder, faults)
+    texts = {name: row.values[column] for name, column in columns.texts.items() if row.values[column]}
+    tags = {column: row.values[column] for column in columns.tags if row.values[column]}
+    turns = _turns(row, columns.turns, faults)
     group = row.values[columns.group] or None if columns.group else None
-    if not all(map(is_text, [*texts.values(), group or ""])):
+    if not all(map(is_text, [*texts.values(), *tags.values(), *(turn.text for turn in turns), group or ""])):
         faults.append("its texts hold a byte that is not UTF-8")
-    if path is None or faults:
+    if faults:
         return None, faults
-    return Record(id=name, paths=(path,), texts=texts, label=label, group=group), []
+    name = row.values[columns.id]
+    return Record(id=name, paths=paths, texts=texts, turns=turns, label=label, group=group, tags=tags), []
+
+
+def _label(row: FileRow, columns: Columns, read_label: ReadLabel, needs_label: bool, faults: list[str]) -> float | None:
+    text = row.values[columns.label] if columns.label else ""
+    if not needs_label and not text:
+        return None
+    try:
+        return read_label(text)
+    except ValueError as error:
+        faults.append(str(error))
+        return None
+
+
+def _paths(row: FileRow, columns: Columns, folder: MediaFolder, faults: list[str]) -> tuple[Path, ...]:
+    """Find the record's files; a reason names its column where there are several."""
+    found = list[Path]()
+    for column in columns.paths or (columns.id,):
+        try:
+            found.append(folder.find(row.values[column]))
+        except MediaError as error:
+            faults.append(error.reason if len(columns.paths) < 2 else f"{column}: {error.reason}")
+    return tuple(found)
+
+
+def _turns(row: FileRow, column: str | None, faults: list[str]) -> tuple[Turn, ...]:
+    try:
+        return read_turns(row.values[column]) if column else ()
+    except ValueError as error:
+        faults.append(f"{column} {error}")
+        return ()

@@ -106,8 +106,7 @@ class SnapUGC(Dataset):
         has_label = self._label_column in table.columns and split != "predict"
         columns = Columns(
             id="Id",
-            title="Title",
-            description="Description",
+            texts=self.text_columns(table, {"title": "Title", "description": "Description"}),
             label=self._label_column if has_label else None,
             group=self.group_column,
         )

@@ -74,7 +74,7 @@ class Synthetic(Dataset):
         if not home.is_dir():
             self._make(home)
         videos, train, val = (str(home / name) for name in ("videos", "train.csv", "val.csv"))
-        return SnapUGC(csv=train, val_csv=val, videos=videos).read()
+        return SnapUGC(csv=train, val_csv=val, videos=videos).asking(self.asked).read()
 
     def _make(self, home: Path) -> None:
         try:

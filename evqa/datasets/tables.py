@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -66,11 +67,15 @@ class FileTable:
 
     def require(self, *names: str) -> None:
         """Raise AnnotationError, with the nearest names, unless all columns exist."""
+        if lacks := self.lacks(names):
+            raise AnnotationError(lacks)
+
+    def lacks(self, names: Iterable[str]) -> str | None:
+        """Say which of these columns do not exist, with the nearest names; None where all do."""
         missing = [name for name in names if name not in self.columns]
-        if missing:
-            sentences = [f"no column {name!r}{_nearest(name, self.columns)}" for name in missing]
-            has = listed(self.columns, shown=20)
-            raise AnnotationError(f"{self.path}: {'; '.join(sentences)}. Its columns are: {has}.")
+        sentences = [f"no column {name!r}{_nearest(name, self.columns)}" for name in missing]
+        has = listed(self.columns, shown=20)
+        return f"{self.path}: {'; '.join(sentences)}. Its columns are: {has}." if missing else None
 
 
 def format_of(path: Path) -> Format:
@@ -85,18 +90,25 @@ def format_of(path: Path) -> Format:
         raise AnnotationError(f"{path}: unknown kind of table; name it one of *{', *'.join(FORMATS)}.") from None
 
 
-def read_table(path: Path, *, format: Format, id_column: str, quoting: Quoting = "rfc4180") -> FileTable:  # noqa: A002
+def read_table(
+    path: Path,
+    *,
+    format: Format,  # noqa: A002
+    id_column: str,
+    quoting: Quoting = "rfc4180",
+    nested: Collection[str] = (),
+) -> FileTable:
     """Read a table with a header line (or JSON objects, one a line).
 
     id_column: names rejected rows, where they reach that far. quoting: rfc4180, or none where a quote is a character
-    like any other.
+    like any other. nested: columns that may hold lists and objects in a JSONL file; their cells are JSON texts.
 
     Raises:
         AnnotationError: the file as a whole cannot be used.
     """
     _check_exists(path)
     if format == "jsonl":
-        return _read_jsonl(path, read_text(path), id_column=id_column)
+        return _read_jsonl(path, read_text(path), id_column=id_column, nested=nested)
     separator = "\t" if format == "tsv" else ","
     grid = read_grid(path, separator=separator, id_column=id_column, quoting=quoting)
     if not grid.columns:
@@ -121,14 +133,14 @@ def _lack(values: tuple[str, ...], columns: tuple[str, ...]) -> str:
     return f"has {len(values)} fields where the header has {len(columns)}" if len(values) < len(columns) else ""
 
 
-def _read_jsonl(path: Path, text: str, *, id_column: str) -> FileTable:
+def _read_jsonl(path: Path, text: str, *, id_column: str, nested: Collection[str]) -> FileTable:
     rows, rejects, columns = list[FileRow](), list[Failure](), dict[str, None]()
     filled = [(at, line) for at, line in enumerate(io.StringIO(text, newline=""), 1) if line.strip()]
     if not filled:
         raise AnnotationError(f"{path} is empty.")
     for number, (line, content) in enumerate(filled, 1):
         try:
-            values = _parse_object(content)
+            values = _parse_object(content, nested)
         except (ValueError, RecursionError) as error:
             rejects.append(Failure(id="", reason=f"{error} (line {line})", row=number, table=path.name))
             continue
@@ -143,7 +155,7 @@ def _read_jsonl(path: Path, text: str, *, id_column: str) -> FileTable:
     return FileTable(path, tuple(columns), tuple(rows), tuple(rejects))
 
 
-def _parse_object(content: str) -> dict[str, str]:
+def _parse_object(content: str, nested: Collection[str]) -> dict[str, str]:
     try:
         # Numbers stay the text they are, so that ids keep their zeros and labels their digits.
         value = json.loads(content, parse_float=str, parse_int=str, parse_constant=str)
@@ -151,9 +163,10 @@ def _parse_object(content: str) -> dict[str, str]:
         raise ValueError(f"is not JSON: {error.msg} at column {error.colno}") from None
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
-    nested = [name for name, cell in value.items() if isinstance(cell, dict | list)]
-    if nested:
-        raise ValueError(f"holds a list or an object in {', '.join(map(repr, nested))}; cells are texts or numbers")
+    deep = {name: cell for name, cell in value.items() if isinstance(cell, dict | list)}
+    if wrong := [name for name in deep if name not in nested]:
+        raise ValueError(f"holds a list or an object in {', '.join(map(repr, wrong))}; cells are texts or numbers")
+    value |= {name: json.dumps(cell) for name, cell in deep.items()}
     if not all(is_text(str(text), or_bytes=True) for pair in value.items() for text in pair):
         raise ValueError("holds one half of a character (a lone surrogate)")
     return {name: "" if cell is None else str(cell) for name, cell in value.items()}

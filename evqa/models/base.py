@@ -20,6 +20,7 @@ from evqa.media.sampling import FrameSampling
 from evqa.models.exporting import entries_of, write_weights
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.license import License
+from evqa.prompts.chat import ChatFormat
 from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
 
 RANDOM_WEIGHTS = "random weights"  # in place of a base's name
@@ -59,10 +60,11 @@ class Cost:
 class Preparer(ABC):
     """The CPU side of a model: small, picklable, without weights; worker processes hold a copy.
 
-    clip: what to read from a media file for this model (frames, resizing, audio window).
+    clip: what to read from a media file for this model (frames, resizing, audio window). chat: its conversations.
     """
 
     clip: ClipSpec
+    chat: ChatFormat
 
     @abstractmethod
     def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:

@@ -71,6 +71,8 @@ class _Media:
 class QwenPreparer(Preparer):
     """Every file is one stream: its frames, then its sound; what a file lacks yields no tokens."""
 
+    chat: Chat
+
     def __init__(
         self,
         clip: ClipSpec,

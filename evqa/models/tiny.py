@@ -20,7 +20,7 @@ from evqa.media.resize import Resize
 from evqa.models.base import BuildOptions, Cost, Model, Preparer
 from evqa.models.decoding import Prefilled, stream
 from evqa.models.padded import PaddedOutput
-from evqa.models.splice import Spliced, collate_texts, prepare_text, splice, texts_of
+from evqa.models.splice import PLACEHOLDER, Spliced, collate_texts, prepare_text, splice, texts_of
 from evqa.models.tiny_text import END, PAD, VOCABULARY, ByteChat, decode, word_id
 from evqa.models.tiny_trunk import Past, Trunk
 from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
@@ -36,7 +36,7 @@ class TinyPreparer(Preparer):
 
     def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
         """Keep only what is there: no frames or no sound means no tokens."""
-        return prepare_text(self.chat.encode(turns, num_media=len(clips))) | {
+        return prepare_text(self.chat.encode(turns, [[PLACEHOLDER]] * len(clips))) | {
             "frames": [clip.frames_FHWC for clip in clips],
             "fbanks": [clip.fbank_RM if _has_token(clip.fbank_RM) else None for clip in clips],
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tokenizers import Tokenizer
 
@@ -33,6 +33,27 @@ class Encoded:
     notes: tuple[str, ...] = ()
 
 
+class ChatFormat(Protocol):
+    """How a model's conversations are written.
+
+    is_stand_in: its tokenizer takes the place of the checkpoint's, which is not here.
+    """
+
+    is_stand_in: bool
+
+    def encode(self, turns: Sequence[Turn], media: Sequence[Sequence[int]]) -> Encoded:
+        """Write a conversation; `media` are the ids that stand for each stream, in the order of the places.
+
+        Raises:
+            PromptError: the conversation does not fit the media or the model's length.
+        """
+        ...
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """Write ids out for a person, special tokens included."""
+        ...
+
+
 @dataclass(kw_only=True)
 class _Piece:
     """Ids that belong together. is_read: an answer may be read behind them; is_question: they may be cut."""
@@ -53,6 +74,7 @@ class Chat:
     after_media: text that stands behind every place of media. closes: whether the last turn is closed too; otherwise a
         conversation ends with the last token that something is read from. max_text_tokens: longest text, each media
         place counting as one token; the question is cut at its end. cuts_tail: cut everything at its end instead.
+    is_stand_in: see `ChatFormat`.
     """
 
     def __init__(
@@ -67,10 +89,11 @@ class Chat:
         closes: bool = False,
         max_text_tokens: int | None = None,
         cuts_tail: bool = False,
+        is_stand_in: bool = False,
     ) -> None:
         self.tokenizer, self.name, self.system = tokenizer, name, system
         self.special_text, self.after_media, self.closes = special_text, after_media, closes
-        self.max_text_tokens, self.cuts_tail = max_text_tokens, cuts_tail
+        self.max_text_tokens, self.cuts_tail, self.is_stand_in = max_text_tokens, cuts_tail, is_stand_in
         self._make_encoders()
         self.start, self.end = self.token(START), self.token(END)
         self.pad = self.end if pad is None else pad
@@ -111,6 +134,10 @@ class Chat:
         """Turn generated ids into text, up to the end of the turn."""
         length = next((index for index, token in enumerate(ids) if token in (self.end, self.pad)), len(ids))
         return str(self.tokenizer.decode(list(ids[:length]), skip_special_tokens=True))
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """Write ids out, special tokens included."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def word_id(self, word: str) -> int:
         """Look up a word that is one token. Raises ConfigError, naming the word's tokens, where it is not."""

@@ -11,7 +11,7 @@ from evqa.config.environment import hidden
 from evqa.heads.base import Head
 from evqa.models.base import RANDOM_WEIGHTS, Cost
 from evqa.models.license import License, terms_of
-from evqa.training.build import Scorer, build, build_batch_settings, build_scorer
+from evqa.training.build import Scorer, build, build_batch_settings
 from evqa.training.losses import Loss, Sum
 from evqa.training.tuning import apply_tuning, trained_parts
 
@@ -33,9 +33,8 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def cost_card(config: DictConfig) -> list[tuple[str, str]]:
-    """Build the structure on the meta device and estimate tokens, parameters and memory."""
-    scorer = build_scorer(config, load=False)
+def cost_card(config: DictConfig, scorer: Scorer) -> list[tuple[str, str]]:
+    """Estimate tokens, parameters and memory. scorer: built without weights; it is tuned as the configuration says."""
     apply_tuning(scorer.model, build(config.lora))
     load = scorer.model.cost_per_sample()
     batch_size = build_batch_settings(config).batch_size

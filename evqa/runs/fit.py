@@ -22,6 +22,7 @@ from evqa.models.base import RANDOM_WEIGHTS
 from evqa.models.license import terms_of
 from evqa.runs import show
 from evqa.runs.card import cost_card
+from evqa.runs.example import example_of
 from evqa.runs.losses import evaluate_losses, with_turns_to_learn
 from evqa.runs.origin import (
     check_checkpoint,
@@ -68,7 +69,7 @@ def run(config: DictConfig) -> float | None:
     """
     check_settings(config)
     if config.dry_run:
-        show.print_card(console, cost_card(config))
+        _dry_run(config)
         return None
     folder = RunFolder(identity.folder(config))
     stops = Stops()
@@ -87,6 +88,13 @@ def run(config: DictConfig) -> float | None:
                     _tell_agent(config, folder)
                 return show.print_result(console, folder)
             return _run(config, folder, stops)
+
+
+def _dry_run(config: DictConfig) -> None:
+    """Print what a run would cost, and what the model would be asked about the first record."""
+    scorer = build_scorer(config, load=False)
+    show.print_card(console, cost_card(config, scorer))
+    show.print_example(console, example_of(config, scorer, colours=console.is_terminal and not console.no_color))
 
 
 def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:

@@ -41,7 +41,7 @@ def digest(records: Records) -> Split:
     return {
         **_of_column("ids", [record.id for record in ordered]),
         **_of_column("labels", [repr(record.label) for record in ordered]),
-        **_of_column("texts", [[record.texts.get("title"), record.texts.get("description")] for record in ordered]),
+        **_of_column("texts", list(map(_words, ordered))),
         **_of_column("groups", _partition(ordered)),
         **_of_column("file sizes", [_size(path) for record in ordered for path in record.paths]),
         **_of_column(ORDER, [record.id for record in records]),
@@ -50,6 +50,13 @@ def digest(records: Records) -> Split:
 
 def _of_column(name: str, values: list[Any]) -> Split:
     return {"n": len(values), name: hashlib.sha256(json.dumps(values).encode()).hexdigest()}
+
+
+def _words(record: Record) -> list[Any]:
+    """List all that a model may read of a record: title and description, further texts by name, given turns."""
+    further = sorted((name, text) for name, text in record.texts.items() if name not in ("title", "description"))
+    turns = [[turn.role, turn.text, turn.learn] for turn in record.turns]
+    return [record.texts.get("title"), record.texts.get("description"), *further, *turns]
 
 
 def _partition(records: Iterable[Record]) -> list[str | None]:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from evqa.heads.base import Head
 from evqa.metrics.names import PRINTED, PRINTED_LOSS
+from evqa.runs.example import Example
 from evqa.scoring.files import read_record
 from evqa.training.folder import RunFolder
 from evqa.training.optimizer import AdamW
@@ -80,6 +81,8 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
         reasons = Counter(failure["reason"] for failure in record["failures"])
         for reason, count in reasons.most_common(5):
             console.print(f"  {count} x {reason}")
+        for lack, count in list(record.get("missing", {}).items())[:5]:
+            console.print(f"  {count} scored, but: {lack}")
     console.print(f"Predictions: {folder.path}/predictions")
     return objective
 
@@ -105,3 +108,11 @@ def print_card(console: Console, rows: Sequence[tuple[str, str]]) -> None:
     for what, estimate in rows:
         table.add_row(what, estimate)
     console.print(table)
+
+
+def print_example(console: Console, example: Example) -> None:
+    """Print the conversation of a dry run with what is known of it."""
+    console.print("Conversation:", style="bold")
+    console.print(example.text)
+    for note in example.notes:
+        console.print(f"  {note}", markup=False)

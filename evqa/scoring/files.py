@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,9 +52,16 @@ def write_predictions(
     _write_targets(folder.prediction(name, "targets.csv"), records, facts, scale)
     failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*scored.failures, *rejects)]
     evaluation = evaluate(scored.scores, scored.labels, failures=failures)
-    record = {**about, "label": {"name": scale.name, "range": list(scale.range)}, **evaluation.to_json()}
+    label = {"name": scale.name, "range": list(scale.range)}
+    record = {**about, "label": label, **evaluation.to_json(), "missing": count_missing(scored.missing)}
     write_json(folder.prediction(name, "json"), record)
     return record
+
+
+def count_missing(missing: Iterable[Sequence[str]]) -> dict[str, int]:
+    """Count items by what their file lacks or what of them was cut, in sentences without the values of one item."""
+    kinds = (Failure(id="", reason=sentence).kind for sentences in missing for sentence in sentences)
+    return dict(Counter(kinds).most_common())
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -67,6 +75,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, FileFacts], scale: LabelScale) -> None:
+    tags = sorted({name for record in records for name in record.tags})
     rows = [
         (
             record.id,
@@ -75,9 +84,11 @@ def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, Fi
             str(bool(facts[record.id].audio_codec)).lower() if record.id in facts else "",
             len(record.texts.get("title", "")),
             len(record.texts.get("description", "")),
+            *(record.tags.get(name, "") for name in tags),
         )
         for record in records
         if record.label is not None
     ]
     if rows:
-        write_table(path, ["Id", scale.name, "duration", "has_audio", "title_chars", "description_chars"], rows)
+        facts_of = ["duration", "has_audio", "title_chars", "description_chars"]
+        write_table(path, ["Id", scale.name, *facts_of, *tags], rows)

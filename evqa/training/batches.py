@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
-from evqa.errors import MediaError
+from evqa.errors import MediaError, PromptError
 from evqa.heads.base import Wording
 from evqa.machine.isolated import stop_calls
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
+from evqa.training.conversations import conversation
 from evqa.types import SAMPLE_RATE_HZ, Batch, Clip, Failure, Inputs, LabelScale, Prepared, Record
 
 Place = tuple[int, int]  # (epoch, index of the record)
@@ -78,8 +79,11 @@ class Samples(Dataset[Sample]):
         if self.modal_dropout:
             draw = random.Random(seed_of("modal", self.seed, epoch, record.id))
             clips = [self._drop_modality(clip, draw) for clip in clips]
-        turns = record.turns or self.prompt.turns(record, clips)
-        inputs = self.preparer.prepare((*turns, *self.wording.turns(unit if self.learn else None, self.prompt)), clips)
+        words = conversation(record, clips, prompt=self.prompt, wording=self.wording, unit=unit if self.learn else None)
+        try:
+            inputs = self.preparer.prepare(words, clips)
+        except PromptError as error:
+            return Sample(id=record.id, failure=Failure(id=record.id, reason=str(error)))
         missing = (*(note for clip in clips for note in clip.missing), *inputs.get("notes", ()))
         return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=missing)
 

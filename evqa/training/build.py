@@ -27,6 +27,7 @@ from evqa.media.clip import ClipSpec, described
 from evqa.models.base import BuildOptions, Model
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import seed_of
+from evqa.training.conversations import check_conversations
 from evqa.training.datamodule import BatchSettings, Pipeline, ScoreDataModule
 from evqa.training.module import ScoreModule
 from evqa.training.tuning import apply_tuning
@@ -128,9 +129,10 @@ def build_module(config: DictConfig, scorer: Scorer, scale: LabelScale) -> Score
 
 
 def build_dataset(config: DictConfig) -> Any:
-    """Build the data set of the node `data`, leaving the loading arguments aside."""
+    """Build the data set of the node `data` without the loading arguments; it reads the texts that the prompt names."""
     loading = read_schema(COMPANION).parameters
-    return build(OmegaConf.masked_copy(config.data, [key for key in config.data if key not in loading]))
+    dataset = build(OmegaConf.masked_copy(config.data, [key for key in config.data if key not in loading]))
+    return dataset.asking(build(config.prompt).texts) if config.get("prompt") else dataset
 
 
 def build_batch_settings(config: DictConfig) -> BatchSettings:
@@ -155,7 +157,7 @@ def check_settings(config: DictConfig) -> None:
         except ConfigError as error:
             problems += error.problems
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(dict.fromkeys(problems))
 
 
 def build_datamodule(
@@ -167,7 +169,12 @@ def build_datamodule(
     *,
     clip: ClipSpec | None = None,
 ) -> ScoreDataModule:
-    """Join records with the one way of reading them; `clip` replaces the model's own request (`eval --modal v`)."""
+    """Join records with the one way of reading them; `clip` replaces the model's own request (`eval --modal v`).
+
+    Raises:
+        ConfigError: as `check_conversations`.
+    """
+    check_conversations(splits, prompt=scorer.prompt, wording=scorer.head.wording, model=scorer.model)
     loading = build_batch_settings(config)
     preparer = scorer.model.preparer
     read = CachedReader(loading.cache, clip or preparer.clip)

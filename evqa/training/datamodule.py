@@ -108,7 +108,7 @@ class ScoreDataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
-            costs=tuple(map(text_length, records)) if learn and self.loading.bucket else None,
+            costs=tuple(text_length(one, shared.prompt) for one in records) if learn and self.loading.bucket else None,
         )
         return BatchLoader(
             samples,
@@ -119,11 +119,12 @@ class ScoreDataModule(lightning.LightningDataModule):
         )
 
 
-def text_length(record: Record) -> float:
-    """Estimate a record's cost before anything is read: the length of its texts in bytes.
+def text_length(record: Record, prompt: Prompt) -> float:
+    """Estimate a record's cost before anything is read: the length in bytes of the texts that the model reads.
 
     Pictures and sound of a recipe have nearly the same number of tokens in every video. Bytes stand for tokens better
     than characters do: an English token has about four of them, a Chinese one three or more.
     """
-    texts = (record.texts.get(name, "") for name in ("title", "description"))
+    asked = [record.texts.get(name, "") for name in prompt.texts]
+    texts = [turn.text for turn in record.turns] or asked
     return float(sum(len(text.encode(errors="replace")) for text in texts))

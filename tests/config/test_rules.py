@@ -143,3 +143,17 @@ def test_a_name_that_is_no_folder_name_is_refused(name):
     assert broken({"run.name": name}) == [
         f"run.name='{name}': it becomes a folder's name, so it must not be empty and has no slashes."
     ]
+
+
+SINGLE_FILE = Schema(name="Single", facts={"modalities": ("v",)})
+PAIRED = Schema(name="Tiny", facts={"modalities": ("v",), "max_files": 2})
+
+
+def test_a_table_with_more_files_a_record_than_the_model_takes_is_refused():
+    pairs = {"data.path_column": ["first", "second"]}
+    assert broken(pairs, model=SINGLE_FILE) == [
+        "data.path_column=['first', 'second']: every record has 2 files, and Single takes 1. Name one column, or "
+        "choose a model that takes more: no model in conf/model."
+    ]
+    assert broken(pairs, model=PAIRED) == []
+    assert broken({"data.path_column": "first"}, model=SINGLE_FILE) == []

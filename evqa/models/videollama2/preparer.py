@@ -45,6 +45,8 @@ class Videollama2Preparer(Preparer):
     row_step: rows of one step of the audio encoder.
     """
 
+    chat: Chat
+
     def __init__(
         self,
         clip: ClipSpec,

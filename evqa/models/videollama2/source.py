@@ -70,4 +70,5 @@ def build_chat(source: Source, *, exact: bool, max_text_tokens: int) -> Chat:
         closes=True,
         max_text_tokens=max_text_tokens,
         cuts_tail=exact,
+        is_stand_in=source.bytes_per_token > 1,
     )

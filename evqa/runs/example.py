@@ -1,0 +1,83 @@
+"""The conversation that a dry run shows: what the model is asked about the first record, and what it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.text import Text
+
+from evqa.datasets.base import Dataset
+from evqa.errors import AnnotationError
+from evqa.models.base import Model
+from evqa.models.splice import PLACEHOLDER
+from evqa.prompts.prompt import OF_CLIP
+from evqa.prompts.rendering import rendered
+from evqa.training.build import Scorer, build, build_dataset
+from evqa.training.conversations import check_conversations, conversation
+from evqa.types import LabelScale, Record
+
+KINDS = {"picture": "frames", "sound": "sound"}  # media in `Cost.tokens`, and what they are called here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """text: the conversation. notes: sentences on what it is of, and on what was cut."""
+
+    text: Text
+    notes: tuple[str, ...]
+
+
+def example_of(config: DictConfig, scorer: Scorer, *, colours: bool) -> Example:
+    """Write the first record's conversation as training has it. Tables are read, media are not.
+
+    Raises:
+        ConfigError, PromptError: the conversation does not fit the model.
+    """
+    scale: LabelScale = build(config.data.label)
+    record, origin = _first_record(config, scorer, scale)
+    head, model, chat = scorer.head, scorer.model, scorer.model.preparer.chat
+    unit = scale.to_unit(float("nan") if record.label is None else record.label)
+    check_conversations({"train": [record]}, prompt=scorer.prompt, wording=head.wording, model=model)
+    turns = conversation(record, (), prompt=scorer.prompt, wording=head.wording, unit=unit)
+    encoded = chat.encode(turns, [[PLACEHOLDER]] * len(record.paths))
+    notes = [origin, *encoded.notes]
+    if unread := [f"{{{name}}}" for name in OF_CLIP if f"{{{name}" in (scorer.prompt.question or "")]:
+        notes.append(f"{' and '.join(unread)} of a file that was not read: 0 here")
+    if chat.is_stand_in:
+        notes.append("the checkpoint's tokenizer is not here: one byte is one token")
+    media = [_description(model)] * len(record.paths)
+    return Example(text=rendered(encoded, chat.spell, media, colours=colours), notes=tuple(notes))
+
+
+def _first_record(config: DictConfig, scorer: Scorer, scale: LabelScale) -> tuple[Record, str]:
+    """Return the first usable record and a sentence on it, or a made-up one where there is none."""
+    dataset: Dataset = build_dataset(config)
+    try:
+        made = dataset.makes()
+        annotations = None if made else dataset.read()
+        reason = f"{made} is not made yet"
+    except AnnotationError as error:
+        annotations, reason = None, str(error)
+    if annotations is not None:
+        for split, records in annotations.splits.items():
+            if records:
+                return records[0], f"of {records[0].id}, the first record of {split}"
+        reason = f"no record can be used ({annotations.rejects[0]})" if annotations.rejects else "the table has no rows"
+    paths = getattr(dataset, "path_column", None)
+    num_files = len(paths) if isinstance(paths, list) else 1
+    record = Record(
+        id="example",
+        paths=(Path("example.mp4"),) * num_files,
+        texts={name: f"({name})" for name in scorer.prompt.texts},
+        label=scale.from_unit(0.5),
+    )
+    return record, f"of a made-up record: {reason}"
+
+
+def _description(model: Model) -> str:
+    """Count a file's tokens; how many there are depends on the file."""
+    counts = model.cost_per_sample().tokens
+    shown = [f"{word}: about {counts[kind]:,} tokens" for kind, word in KINDS.items() if counts.get(kind)]
+    return ", ".join(shown) or "media"

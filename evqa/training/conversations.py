@@ -1,0 +1,83 @@
+"""What a model is asked about a record, and whether it can be asked at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from evqa.errors import ConfigError, PromptError
+from evqa.heads.base import Wording
+from evqa.models.base import Model
+from evqa.models.splice import PLACEHOLDER
+from evqa.prompts.prompt import PLACE, Prompt
+from evqa.types import Clip, Record, Turn
+
+
+def conversation(
+    record: Record, clips: Sequence[Clip], *, prompt: Prompt, wording: Wording, unit: float | None
+) -> tuple[Turn, ...]:
+    """Write a record's own turns, or the prompt's, and the head's words behind them.
+
+    unit: the label in 0-1 (NaN where the record has none), for training. None is for scoring: then nothing is learned,
+    and the record's last answers are left out, because they are what is to be predicted.
+    """
+    turns = record.turns or prompt.turns(record, clips)
+    if unit is None:
+        asked = max((place for place, turn in enumerate(turns, 1) if not turn.learn), default=0)
+        turns = tuple(replace(turn, learn=False) for turn in turns[:asked])
+    return (*turns, *wording.turns(unit, prompt))
+
+
+def check_conversations(
+    splits: Mapping[str, Sequence[Record]], *, prompt: Prompt, wording: Wording, model: Model
+) -> None:
+    """Refuse, before the run, questions that would fail for every record, and records that the model cannot take.
+
+    Raises:
+        ConfigError: more files than the model takes, another number of places than of files, or a question that does
+            not fit into the model's length even without a text of a record.
+    """
+    problems = [
+        sentence for name, records in splits.items() for sentence in _file_problems(name, records, prompt, model)
+    ]
+    asked = next((record for records in splits.values() for record in records if not record.turns), None)
+    if asked is not None and not problems:
+        problems += _length_problems(replace(asked, texts={}), prompt, wording, model)
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+
+
+def _file_problems(split: str, records: Sequence[Record], prompt: Prompt, model: Model) -> Iterator[str]:
+    most, places = model.max_files, (prompt.question or "").count(PLACE)
+    crowded = [record for record in records if len(record.paths) > most]
+    wrong = [record for record in records if not record.turns and len(record.paths) != places]
+    if crowded:
+        yield (
+            f"data: {type(model).__name__} takes {_counted(most, 'file')} a record, and {len(crowded)} of {split} have "
+            f"more (the first: {crowded[0].id} with {len(crowded[0].paths)}). Choose another model, or name fewer "
+            "columns in data.path_column."
+        )
+    elif wrong:
+        count = len(wrong[0].paths)
+        yield (
+            f"prompt.question has {_counted(places, 'place')} for media ({PLACE}), and records of {split} have "
+            f"{_counted(count, 'file')} (the first: {wrong[0].id}). Write {PLACE} once for every file."
+        )
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _length_problems(record: Record, prompt: Prompt, wording: Wording, model: Model) -> Iterator[str]:
+    turns = conversation(record, (), prompt=prompt, wording=wording, unit=0.5)
+    try:
+        notes = model.preparer.chat.encode(turns, [[PLACEHOLDER]] * len(record.paths)).notes
+    except PromptError as error:
+        yield str(error)
+        return
+    yield from (
+        f"prompt.question is too long for the model, even without a record's texts: {note}. Shorten it, or raise the "
+        "model's limit (model.max_text_tokens, model.max_bytes)."
+        for note in notes
+    )

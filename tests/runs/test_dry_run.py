@@ -1,0 +1,105 @@
+"""`dry_run=true` shows the first record's conversation; tables are read, media and weights are not."""
+
+import json
+
+import pytest
+
+from evqa.config.compose import compose
+from evqa.errors import ConfigError
+from evqa.runs import fit
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A table of two rows with files that nobody could decode."""
+    (tmp_path / "videos").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "videos" / f"{name}.mp4").write_text(f"no video {name}")
+    (tmp_path / "t.csv").write_text("id,mos,headline,creator\na,3,Big news,Ann\nb,4,,Bob\n")
+    return [f"data.path={tmp_path}/t.csv", f"data.root={tmp_path}/videos", "data.label.range=[1,5]", "data=table"]
+
+
+@pytest.fixture
+def shown(capsys, monkeypatch):
+    """Run with `dry_run=true`; returns what is printed below the cost card."""
+
+    def run(*overrides):
+        assert fit.run(compose([*overrides, "dry_run=true"])) is None
+        return capsys.readouterr().out.partition("Conversation:\n")[2]
+
+    return run
+
+
+def test_the_first_record_is_asked_about_what_its_label_measures(rows, shown):
+    question = "'prompt.question=\"<media>How good is {title} by {creator}?\"'".strip("'")
+    text = shown(*rows, "head=text", "data.title_column=headline", question)
+    assert text == (
+        "<frames: about 8 tokens, sound: about 50 tokens>How good is Big news by Ann?\n"
+        "The quality of the video is [learned: 50<end>]\n"
+        "  of a, the first record of train\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "question"),
+    [
+        ("mos", "How would you rate the perceptual quality of this video?"),
+        ("ECR", "How would you judge the engagement continuation rate of the given content"),
+        ("Dance_level", "How would you rate the dance level of this video?"),
+    ],
+)
+def test_the_question_and_the_head_s_words_follow_the_label(rows, shown, tmp_path, label, question):
+    table = tmp_path / "t.csv"
+    table.write_text(table.read_text().replace("mos", label))
+    text = " ".join(shown(*rows, f"data.label.name={label}", "model=videollama2_tiny", "head=levels").split())
+    assert question in text
+    quantity = {"mos": "quality", "ECR": "engagement", "Dance_level": "dance level"}[label]
+    assert f"<|im_start|>assistant The {quantity} of the video is" in text
+    if label == "mos":
+        assert "engagement" not in text
+
+
+def test_what_is_cut_and_what_is_not_known_is_said(rows, shown):
+    text = shown(*rows, "data.title_column=headline", "model.max_bytes=5", "prompt.question='<media>{title}{seconds}'")
+    assert "  the question was cut at its end, from 11 to 5 bytes\n" in text
+    assert "  {seconds} of a file that was not read: 0 here\n" in text
+
+
+def test_without_data_the_conversation_is_of_a_made_up_record(rows, shown, tmp_path):
+    assert "of a made-up record: " in shown(*rows, f"data.root={tmp_path}/gone")
+    assert f"{tmp_path}/gone: no such folder of media files." in shown(*rows, f"data.root={tmp_path}/gone")
+    (tmp_path / "videos" / "a.mp4").unlink()
+    (tmp_path / "videos" / "b.mp4").unlink()
+    assert "of a made-up record: no record can be used (t.csv row 1, Id a: no video a.mp4" in shown(*rows)
+    text = shown(f"data.folder={tmp_path}/clips")
+    assert text.startswith("<frames: about 8 tokens, sound: about 50 tokens>(title)\n(description)\n")
+    assert not (tmp_path / "clips").exists()
+
+
+def test_a_tokenizer_that_is_not_here_is_said(rows, shown):
+    assert "the checkpoint's tokenizer is not here: one byte is one token" in shown(*rows, "model=videollama2")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["prompt.question='<media>{mood}'"], r"prompt\.question names \{mood\}, but .*no column 'mood'"),
+        (["prompt.question='<media>{title'"], r"a brace that belongs to no name"),
+        (["prompt.question='Tell me'"], r"has no place for the media: write <media>"),
+        (["prompt.question='<media><media>'"], r"has 2 places for media \(<media>\), and records of train have 1 file"),
+        (["prompt.question='<media>Is this dog good?'", "model.max_bytes=9"], r"is too long for the model"),
+    ],
+)
+def test_a_question_that_cannot_work_ends_the_dry_run_with_a_sentence(rows, overrides, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        fit.run(compose([*rows, *overrides, "dry_run=true"]))
+
+
+def test_pairs_are_shown_with_both_files_and_conversations_with_all_that_is_learned(rows, shown, tmp_path):
+    turns = [{"role": "user", "content": "<media>or<media>?"}, {"role": "assistant", "content": "The first."}]
+    row = {"id": "p", "mos": 3, "turns": turns, "first": "a", "second": "b"}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
+    given = ("data.path_column=[first,second]", "data.turns_column=turns", f"data.path={tmp_path}/t.jsonl", "modal=v")
+    assert shown(*rows, *given).startswith(
+        "<frames: about 8 tokens>or<frames: about 8 tokens>?\n[learned: The first.<end>]"
+    )
