@@ -12,7 +12,7 @@ from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, read_records, scale_reader
 from evqa.datasets.splits import Records
 from evqa.datasets.tables import FileTable, format_of, read_table
-from evqa.types import Failure
+from evqa.types import FACTS, Failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +59,12 @@ class Table(Dataset):
         return Annotations(splits=splits, rejects=tuple(rejects), notes=notes)
 
     def problems(self) -> Iterable[str]:
-        """Every file of a record has a column of its own."""
+        """Every file has a column of its own, and a tag a name of its own."""
         yield from super().problems()
         if isinstance(self.path_column, list) and len(set(self.path_column)) != len(self.path_column or ["one"]):
             yield f"data.path_column={self.path_column}: name each column once, one at least; null looks for <id>.mp4."
+        if own := [name for name in self.tag_columns if name in (*FACTS, "Id", self.label.name)]:
+            yield f"data.tag_columns={self.tag_columns}: {own[0]} is written beside the scores already; take it away."
 
     def _read_table(self, path: Path) -> FileTable:
         nested = filter(None, [self.turns_column])

@@ -27,6 +27,12 @@ class FrameStream:
         """Join the two; None where no frames are asked for."""
         return None if sampling is None else cls(sampling=sampling, resize=resize)
 
+    @property
+    def has_fixed_size(self) -> bool:
+        """Whether number and size of the frames are the same for every video."""
+        fixed = ("first_n_seconds", "uniform", "fps")
+        return self.sampling.policy in fixed and not self.sampling.exact and self.resize.mode in ("square", "pad")
+
     def exactly(self) -> FrameStream:
         """Return the same frames, resized bit for bit as the published code does."""
         return replace(self, resize=replace(self.resize, exact=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from evqa.errors import ConfigError
@@ -63,12 +63,11 @@ class Prompt:
         own = (*OF_CLIP, *OF_LABEL)
         return tuple(dict.fromkeys(name for name in _names(self.question or "") if name not in own))
 
-    def check_texts(self, known: Collection[str]) -> None:
-        """Raise ConfigError where the question asks for a text that no record has."""
-        if unknown := [name for name in self.texts if name not in known]:
-            there = ", ".join([*sorted(known), *OF_CLIP, OF_LABEL[0]])
-            listed = ", ".join(f"{{{name}}}" for name in unknown)
-            raise ConfigError([f"prompt.question: there is no {listed}. A question may name: {there}."])
+    def notes(self, record: Record) -> tuple[str, ...]:
+        """Say which texts a record lacks that a question of its own wording names; empty titles are nothing odd."""
+        asked = () if record.turns else self.texts
+        lacking = [name for name in asked if name not in ("title", "description") and name not in record.texts]
+        return tuple(f"no {name}; the question says {self.missing!r} there" for name in lacking)
 
     def turns(self, record: Record, clips: Sequence[Clip]) -> tuple[Turn, ...]:
         """Write the user's side for a record; call it on a fitted prompt."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ CONFIG = "config.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """What is known about one item beside its scores; None where it is not known."""
+    """What is known about one item beside its scores; None where it is not known. tags: of data.tag_columns."""
 
     label: float = math.nan
     duration: float | None = None
     has_audio: bool | None = None
     title_chars: int | None = None
     description_chars: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,7 @@ def _items(path: Path, *, label: str) -> dict[str, Item]:
     rows = [row for row in rows if row.get(ID)]
     if ID not in columns or label not in columns:
         raise AnnotationError(f"{path}: columns '{ID}' and '{label}' are expected; the file has {', '.join(columns)}.")
+    tags = [name for name in columns if name not in (ID, label, *vars(Item()))]
     return {
         row[ID]: Item(
             label=math.nan if (number := _number(row[label])) is None else number,
@@ -163,6 +165,7 @@ def _items(path: Path, *, label: str) -> dict[str, Item]:
             has_audio=_truth(row.get("has_audio")),
             title_chars=_count(row.get("title_chars")),
             description_chars=_count(row.get("description_chars")),
+            tags={name: row[name] for name in tags if row.get(name)},
         )
         for row in rows
     }

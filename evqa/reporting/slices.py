@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +23,7 @@ from evqa.reporting.study import Setting, Study
 
 DURATION_EDGES = (0.0, 5.0, 10.0, 20.0, 60.0, math.inf)  # seconds; SnapUGC's clips are of 5 to 60 s, half under 10 s
 NUM_DECILES = 10
+NUM_VALUES = 10  # of one tag
 BY_LABEL = "label decile"
 NUM_RESAMPLES = 500
 
@@ -53,7 +55,7 @@ class SliceScore:
 
 def slices(study: Study) -> list[Slice]:
     """All slices that hold an item; a family whose facts are unknown is left out."""
-    found = [*_families(study.items), *_deciles(study.labels_N)]
+    found = [*_families(study.items), *_tags(study.items), *_deciles(study.labels_N)]
     return [one for one in found if len(one.places_K)]
 
 
@@ -71,6 +73,19 @@ def _families(items: Sequence[Item]) -> list[Slice]:
         ("text", "both empty", lambda item: item.title_chars == 0 and item.description_chars == 0),
     ]
     return [Slice(family=family, name=name, places_K=_places(items, test)) for family, name, test in parts]
+
+
+def _tags(items: Sequence[Item]) -> list[Slice]:
+    """Cut by every tag; of one with many values (a creator) only by those that most items have."""
+    counts = defaultdict[str, Counter[str]](Counter)
+    for item in items:
+        for name, value in item.tags.items():
+            counts[name][value] += 1
+    chosen = [(name, value) for name in sorted(counts) for value, _ in counts[name].most_common(NUM_VALUES)]
+    return [
+        Slice(family=name, name=value, places_K=_places(items, lambda item, n=name, v=value: item.tags.get(n) == v))  # type: ignore[misc]
+        for name, value in chosen
+    ]
 
 
 def _deciles(labels_N: Vector) -> list[Slice]:

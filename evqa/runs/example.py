@@ -42,7 +42,7 @@ def example_of(config: DictConfig, scorer: Scorer, *, colours: bool) -> Example:
     check_conversations({"train": [record]}, prompt=scorer.prompt, wording=head.wording, model=model)
     turns = conversation(record, (), prompt=scorer.prompt, wording=head.wording, unit=unit)
     encoded = chat.encode(turns, [[PLACEHOLDER]] * len(record.paths))
-    notes = [origin, *encoded.notes]
+    notes = [origin, *scorer.prompt.notes(record), *encoded.notes]
     if unread := [f"{{{name}}}" for name in OF_CLIP if f"{{{name}" in (scorer.prompt.question or "")]:
         notes.append(f"{' and '.join(unread)} of a file that was not read: 0 here")
     if chat.is_stand_in:
@@ -77,7 +77,12 @@ def _first_record(config: DictConfig, scorer: Scorer, scale: LabelScale) -> tupl
 
 
 def _description(model: Model) -> str:
-    """Count a file's tokens; how many there are depends on the file."""
-    counts = model.cost_per_sample().tokens
-    shown = [f"{word}: about {counts[kind]:,} tokens" for kind, word in KINDS.items() if counts.get(kind)]
+    """Count a file's tokens, with `about` where the number depends on the file."""
+    counts, frames = model.cost_per_sample().tokens, model.preparer.clip.frames
+    fixed = frames is not None and frames.has_fixed_size
+    shown = [
+        f"{word}: {'' if fixed and word == 'frames' else 'about '}{counts[kind]:,} tokens"
+        for kind, word in KINDS.items()
+        if counts.get(kind)
+    ]
     return ", ".join(shown) or "media"

@@ -20,7 +20,7 @@ from evqa.metrics import evaluate
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
 from evqa.training.module import Scored, ScoreModule, gather
-from evqa.types import Failure, LabelScale, Record
+from evqa.types import FACTS, Failure, LabelScale, Record
 
 
 def score_split(trainer: lightning.Trainer, module: ScoreModule, datamodule: ScoreDataModule, split: str) -> Scored:
@@ -60,7 +60,7 @@ def write_predictions(
 
 def count_missing(missing: Iterable[Sequence[str]]) -> dict[str, int]:
     """Count items by what their file lacks or what of them was cut, in sentences without the values of one item."""
-    kinds = (Failure(id="", reason=sentence).kind for sentences in missing for sentence in sentences)
+    kinds = (kind for sentences in missing for kind in {Failure(id="", reason=one).kind for one in sentences})
     return dict(Counter(kinds).most_common())
 
 
@@ -90,5 +90,4 @@ def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, Fi
         if record.label is not None
     ]
     if rows:
-        facts_of = ["duration", "has_audio", "title_chars", "description_chars"]
-        write_table(path, ["Id", scale.name, *facts_of, *tags], rows)
+        write_table(path, ["Id", scale.name, *FACTS, *tags], rows)

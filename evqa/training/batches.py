@@ -78,13 +78,14 @@ class Samples(Dataset[Sample]):
             return Sample(id=record.id, failure=Failure(id=record.id, reason=error.reason))
         if self.modal_dropout:
             draw = random.Random(seed_of("modal", self.seed, epoch, record.id))
-            clips = [self._drop_modality(clip, draw) for clip in clips]
+            clips = self._drop_modality(clips, draw)
         words = conversation(record, clips, prompt=self.prompt, wording=self.wording, unit=unit if self.learn else None)
         try:
             inputs = self.preparer.prepare(words, clips)
         except PromptError as error:
             return Sample(id=record.id, failure=Failure(id=record.id, reason=str(error)))
-        missing = (*(note for clip in clips for note in clip.missing), *inputs.get("notes", ()))
+        of_files = (note for clip in clips for note in clip.missing)
+        missing = (*of_files, *self.prompt.notes(record), *inputs.get("notes", ()))
         return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=missing)
 
     def _read(self, path: Path, record: Record) -> Clip:
@@ -98,13 +99,14 @@ class Samples(Dataset[Sample]):
             raise MediaError(path, _named(path, f"holds nothing of what was asked for ({lacks})", record))
         return clip
 
-    def _drop_modality(self, clip: Clip, draw: random.Random) -> Clip:
-        has_both = clip.frames_FHWC is not None and has_sound(clip)
-        if not has_both or draw.random() >= self.modal_dropout:
-            return clip
+    def _drop_modality(self, clips: list[Clip], draw: random.Random) -> list[Clip]:
+        """Leave out the same modality of all files of a record, where every file has both."""
+        have_both = all(clip.frames_FHWC is not None and has_sound(clip) for clip in clips)
+        if not have_both or draw.random() >= self.modal_dropout:
+            return clips
         if draw.random() < 0.5:
-            return replace(clip, frames_FHWC=None, seconds_F=None)
-        return replace(clip, waveform_S=None, fbank_RM=None)
+            return [replace(clip, frames_FHWC=None, seconds_F=None) for clip in clips]
+        return [replace(clip, waveform_S=None, fbank_RM=None) for clip in clips]
 
 
 def _named(path: Path, reason: str, record: Record) -> str:

@@ -99,6 +99,8 @@ def test_tags_are_kept_and_no_part_of_the_text(folder):
     data = table(folder, "id,mos,codec,kind\na,3,h264,\n", tag_columns=["codec", "kind"])
     assert records(data)["a"].tags == {"codec": "h264"}
     assert records(data)["a"].texts == {}
+    with pytest.raises(ConfigError, match=r"tag_columns=\['duration'\]: duration is written beside the scores already"):
+        table(folder, "id,mos,duration\na,3,5\n", tag_columns=["duration"])
 
 
 ROLES = [

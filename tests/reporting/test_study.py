@@ -311,3 +311,15 @@ def test_ecr_is_not_called_a_probability(study):
 
 def test_every_metric_is_pooled(study):
     assert all(set(one.metrics) == set(METRICS) for one in study.settings)
+
+
+def test_tags_beside_the_scores_cut_the_items_by_their_most_frequent_values(tmp_path, make_run):
+    folder = make_run(tmp_path)
+    path = folder / "predictions" / "val.targets.csv"
+    header, *lines = path.read_text().splitlines()
+    rows = [f"{line},{('h264', 'vp9', '')[place % 3]},{place}" for place, line in enumerate(lines)]
+    path.write_text("\n".join([f"{header},codec,creator", *rows]) + "\n")
+    parts = slices(study_of([folder, make_run(tmp_path, seed=1)]))
+    sizes = {part.name: len(part.places_K) for part in parts if part.family == "codec"}
+    assert sizes == {"h264": 40, "vp9": 40}
+    assert sum(part.family == "creator" for part in parts) == 10

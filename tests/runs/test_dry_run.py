@@ -34,7 +34,7 @@ def test_the_first_record_is_asked_about_what_its_label_measures(rows, shown):
     question = "'prompt.question=\"<media>How good is {title} by {creator}?\"'".strip("'")
     text = shown(*rows, "head=text", "data.title_column=headline", question)
     assert text == (
-        "<frames: about 8 tokens, sound: about 50 tokens>How good is Big news by Ann?\n"
+        "<frames: 8 tokens, sound: about 50 tokens>How good is Big news by Ann?\n"
         "The quality of the video is [learned: 50<end>]\n"
         "  of a, the first record of train\n"
     )
@@ -72,7 +72,7 @@ def test_without_data_the_conversation_is_of_a_made_up_record(rows, shown, tmp_p
     (tmp_path / "videos" / "b.mp4").unlink()
     assert "of a made-up record: no record can be used (t.csv row 1, Id a: no video a.mp4" in shown(*rows)
     text = shown(f"data.folder={tmp_path}/clips")
-    assert text.startswith("<frames: about 8 tokens, sound: about 50 tokens>(title)\n(description)\n")
+    assert text.startswith("<frames: 8 tokens, sound: about 50 tokens>(title)\n(description)\n")
     assert not (tmp_path / "clips").exists()
 
 
@@ -100,6 +100,8 @@ def test_pairs_are_shown_with_both_files_and_conversations_with_all_that_is_lear
     row = {"id": "p", "mos": 3, "turns": turns, "first": "a", "second": "b"}
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
     given = ("data.path_column=[first,second]", "data.turns_column=turns", f"data.path={tmp_path}/t.jsonl", "modal=v")
-    assert shown(*rows, *given).startswith(
-        "<frames: about 8 tokens>or<frames: about 8 tokens>?\n[learned: The first.<end>]"
-    )
+    assert shown(*rows, *given).startswith("<frames: 8 tokens>or<frames: 8 tokens>?\n[learned: The first.<end>]")
+
+
+def test_a_number_of_tokens_that_depends_on_the_file_is_about_so_many(rows, shown):
+    assert shown(*rows, "frames.exact=true", "modal=v").startswith("<frames: about 8 tokens>")

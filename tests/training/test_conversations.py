@@ -105,3 +105,10 @@ def test_a_question_that_is_cut_is_said():
     long = record("long", texts={"title": "x" * 50})
     batch = samples(record(), long, prompt=Prompt(question="<media>{title}", missing="").fitted(MOS), max_bytes=20)
     assert batch.missing == ((), ("the question was cut at its end, from 50 to 20 bytes",))
+
+
+def test_a_text_that_only_some_records_lack_is_said_where_it_is_lacking():
+    known = record("known", texts={"mood": "calm", "title": ""})
+    prompt = Prompt(question="<media>{title}{mood}", missing="None").fitted(MOS)
+    batch = samples(record(), known, prompt=prompt, max_bytes=20)
+    assert batch.missing == (("no mood; the question says 'None' there",), ())
