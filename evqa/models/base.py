@@ -21,7 +21,8 @@ from evqa.models.exporting import entries_of, write_weights
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.license import License
 from evqa.prompts.chat import ChatFormat
-from evqa.types import Clip, Decoding, Inputs, Output, Part, Prepared, Turn
+from evqa.prompts.decoding import Decoding
+from evqa.types import Clip, Inputs, Output, Part, Prepared, Turn
 
 RANDOM_WEIGHTS = "random weights"  # in place of a base's name
 PARTS = ("vision", "connector", "audio", "audio_connector", "language", "lm_head")  # that recipes name

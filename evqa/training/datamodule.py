@@ -111,7 +111,7 @@ class ScoreDataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
-            costs=tuple(text_length(one, shared.prompt) for one in records) if learn and self.loading.bucket else None,
+            costs=tuple(text_length(one, shared.prompt) for one in records) if trains and self.loading.bucket else None,
         )
         return BatchLoader(
             samples,
