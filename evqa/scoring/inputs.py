@@ -17,7 +17,7 @@ from evqa.datasets.streaming import SUFFIXES
 from evqa.errors import ConfigError
 from evqa.files.names import from_system, listed
 from evqa.files.regular import why_unreadable
-from evqa.media.suffixes import MEDIA, VIDEO
+from evqa.media.suffixes import AUDIO, VIDEO
 from evqa.scoring.sources import InputSource, NamedColumns, SourceEntry, TableSource, file_sources
 from evqa.types import Record
 
@@ -109,7 +109,7 @@ def find_inputs(
     _check_flags(tables, videos, columns, title, description)
     title, description = (text and from_system(text) for text in (title, description))
     others = [path for path in given if path not in tables]
-    suffixes = MEDIA if with_sound else VIDEO
+    suffixes = VIDEO + AUDIO if with_sound else VIDEO
     files = dict[Path, InputSource](
         zip(others, file_sources(others, suffixes=suffixes, title=title, description=description), strict=True)
     )

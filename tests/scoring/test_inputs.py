@@ -119,11 +119,12 @@ def test_several_tables_folders_and_files_are_scored_in_their_order(tmp_path):
 
 
 def test_sound_files_of_a_folder_belong_to_scoring_by_sound(tmp_path):
-    put(tmp_path, "a.mp4", "b.wav", "c.flac", "d.txt")
+    put(tmp_path, "a.mp4", "b.wav", "c.flac", "d.txt", "thumbnail.webp")
     plan = find_inputs([tmp_path])
     assert list(found(plan)) == ["a"]
-    assert plan.notes == (f"{tmp_path}: passed over: 1 .flac, 1 .txt, 1 .wav.",)
+    assert plan.notes == (f"{tmp_path}: passed over: 1 .flac, 1 .txt, 1 .wav, 1 .webp.",)
     assert list(found(find_inputs([tmp_path], with_sound=True))) == ["a", "b", "c"]
+    assert list(found(find_inputs([tmp_path / "thumbnail.webp"]))) == [str(tmp_path / "thumbnail.webp")]
 
 
 def test_a_table_that_changes_while_it_is_used_is_noticed(tmp_path):
