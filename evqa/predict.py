@@ -1,4 +1,4 @@
-"""`python -m evqa.predict INPUT... --run RUN`: score new videos."""
+"""`python -m evqa.predict INPUT... --scorer PLACE`: score new videos."""
 
 from __future__ import annotations
 
@@ -10,15 +10,36 @@ from evqa.cli import Flags, command
 
 def parser() -> argparse.ArgumentParser:
     """Describe the flags."""
-    flags = Flags(prog="evqa predict", description="Score new videos with a finished run.")
-    flags.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="video files, folders, or one CSV")
-    flags.add_argument("--run", required=True, type=Path, help="run folder: runs/<experiment>/<name>")
+    flags = Flags(
+        prog="evqa predict",
+        description="Score new videos, one or a million. A terminal shows the first and the lowest scores; a pipe gets "
+        "one line a video: id<TAB>score<TAB>notes.",
+        epilog="A killed command with --out continues where it stood when it is given again.",
+    )
+    flags.add_argument(
+        "inputs", metavar="INPUT", nargs="+", type=Path, help="video files, folders, tables (.csv .tsv .jsonl .parquet)"
+    )
+    flags.add_argument(
+        "--scorer",
+        "--run",
+        dest="run",
+        required=True,
+        type=Path,
+        metavar="PLACE",
+        help="run folder: runs/<experiment>/<name>",
+    )
     flags.add_argument("--title", help="title of the video")
     flags.add_argument("--description", help="description of the video")
-    flags.add_argument("--videos", type=Path, help="folder of a CSV's videos (default: the CSV's own)")
+    flags.add_argument("--videos", type=Path, help="folder of a table's files (default: the table's own)")
+    columns = flags.add_argument_group("columns of a table (default: those with a usual name, which is said)")
+    columns.add_argument("--id-column", metavar="NAME", help="the id; without a path column it names the file too")
+    columns.add_argument("--path-column", metavar="NAME", help="the file, below --videos")
+    columns.add_argument("--title-column", metavar="NAME")
+    columns.add_argument("--description-column", metavar="NAME")
     flags.add_argument("--modal", choices=("a", "v", "av"), help="score with a part of the run's modalities")
     flags.add_argument("--ckpt", default="best", metavar="best|last|PATH", help="checkpoint (default: best)")
-    flags.add_argument("--out", type=Path, help="write Id,<label> here (a .csv file)")
+    flags.add_argument("--out", type=Path, help="write the scores here: .csv and .tsv (Id,<label>), .jsonl or .parquet")
+    flags.add_argument("--overwrite", action="store_true", help="replace what another command has written there")
     flags.add_argument("--fill", type=float, help="score for videos that cannot be read, in --out only")
     flags.add_argument("--json", action="store_true", help="print one JSON object a video")
     flags.add_argument(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 import unicodedata
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evqa.errors import AnnotationError, MediaError
@@ -14,20 +15,49 @@ from evqa.files.names import from_system
 from evqa.media.suffixes import MEDIA
 
 _ORDER = {extension: order for order, extension in enumerate(MEDIA)}
-_Listing = Mapping[str, Sequence[tuple[tuple[int, str], os.DirEntry[str]]]]
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What lies in one folder, in little memory: a folder may hold a million files.
+
+    names: the entries (a single one is not in a list) by stem where the extension is a known one, else by the whole
+    name; keys are composed (NFC): macOS stores decomposed names, while a table usually holds composed ones. others:
+    entries that are no ordinary files (folders, links, pipes).
+    """
+
+    names: Mapping[str, str | list[str]]
+    others: frozenset[str]
+
+    def find(self, name: str) -> list[str]:
+        """Entries that a name may mean, the likeliest first; of composed and decomposed ones, the very same first."""
+        composed = _composed(name)
+        stem, extension = _split(composed)
+        found = [(_ORDER.get(_split(_composed(entry))[1], len(_ORDER)), entry) for entry in self._at(composed)]
+        if extension:
+            found += [(-1, entry) for entry in self._at(stem) if _composed(entry) == composed]
+        if len(found) > 1:
+            found.sort()
+            found.sort(key=lambda item: not from_system(item[1]).startswith(name))
+        return [entry for _, entry in found]
+
+    def _at(self, key: str) -> Sequence[str]:
+        found = self.names.get(key, ())
+        return (found,) if isinstance(found, str) else found
 
 
 class MediaFolder:
     """A folder of media files; every sub-folder is listed once, so that a hundred thousand look-ups are cheap.
 
     follow_links: accept links that lead out of the folder (for folders of links that the user made on purpose).
+    check_sizes: refuse empty files, which costs a question to the disk each; without, the listing alone answers.
     """
 
-    def __init__(self, root: Path, *, follow_links: bool = False) -> None:
+    def __init__(self, root: Path, *, follow_links: bool = False, check_sizes: bool = True) -> None:
         if not root.is_dir():
             raise AnnotationError(f"{root}: no such folder of media files.")
-        self.root, self.follow_links = root, follow_links
-        self._real = os.path.realpath(root)
+        self.root, self.follow_links, self.check_sizes = root, follow_links, check_sizes
+        self._root, self._real = str(root), os.path.realpath(root)
         self._listings: dict[str, _Listing] = {}
         self._places: dict[str, list[str]] = {}
 
@@ -41,19 +71,31 @@ class MediaFolder:
             MediaError: with a reason that names the rule: the name leaves the folder, there is no such file, or the
                 file is empty.
         """
-        parent, _, stem = self._below(name).rpartition("/")
+        path, fault = self.look_up(name)
+        if path is None:
+            raise MediaError(name, fault)
+        return path
+
+    def look_up(self, name: str) -> tuple[Path | None, str]:
+        """As `find`, for tables of a million names: return the file, or None and the reason."""
         try:
+            parent, _, stem = self._below(name).rpartition("/")
             for folder in self._folders(parent):
-                for entry in self._named(folder, stem):
-                    if entry.is_file():
-                        return self._checked(entry)
+                listing = self._listing(folder)
+                for entry in listing.find(stem):
+                    if entry not in listing.others or _is_file(f"{folder}/{entry}"):
+                        return self._checked(folder, entry, is_link=entry in listing.others), ""
         except OSError as error:
-            raise MediaError(name, f"cannot be looked up in {self.root} ({error.strerror})") from error
-        file = stem if stem.lower().endswith(MEDIA) else f"{stem}.mp4"
-        raise MediaError(name, f"no video {file} in {self.root / parent} (nor with another extension)")
+            return None, f"cannot be looked up in {self.root} ({error.strerror})"
+        except MediaError as error:
+            return None, error.reason
+        file = stem if _split(stem)[1] else f"{stem}.mp4"
+        return None, f"no video {file} in {self._shown(parent)} (nor with another extension)"
 
     def _below(self, name: str) -> str:
         """Return the name relative to the folder, without `.` and harmless `..`: `./a` and `b/../a` are `a`."""
+        if name[:1].isalnum() and "/" not in name:
+            return name  # nearly all of them
         below = name
         for root in (self.root.absolute(), Path(self._real)) if name.startswith("/") else ():
             if Path(name).is_relative_to(root):
@@ -70,46 +112,66 @@ class MediaFolder:
     def _folders(self, name: str) -> list[str]:
         """Sub-folders of that name, looked for component by component."""
         if name not in self._places:
-            found = [str(self.root)]
+            found = [self._root]
             for part in name.split("/") if name else ():
-                entries = [entry for folder in found for entry in self._named(folder, part)]
-                found = [entry.path for entry in entries if entry.is_dir()]
+                paths = [f"{folder}/{entry}" for folder in found for entry in self._listing(folder).find(part)]
+                found = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112 (never raises)
             self._places[name] = found
         return self._places[name]
 
-    def _named(self, folder: str, name: str) -> list[os.DirEntry[str]]:
-        """Entries that a name may mean: composed and decomposed letters are alike, but the very same come first."""
+    def _listing(self, folder: str) -> _Listing:
         if folder not in self._listings:
-            self._listings[folder] = _list_folder(folder) if self._holds(folder) else {}
-        found = [entry for _, entry in self._listings[folder].get(unicodedata.normalize("NFC", name), ())]
-        return sorted(found, key=lambda entry: not from_system(entry.name).startswith(name))
+            self._listings[folder] = _list_folder(folder) if self._holds(folder) else _Listing({}, frozenset())
+        return self._listings[folder]
 
-    def _checked(self, entry: os.DirEntry[str]) -> Path:
-        if entry.is_symlink() and not self._holds(entry.path):
+    def _shown(self, parent: str) -> str:
+        return str(self.root / parent) if parent else self._root
+
+    def _checked(self, folder: str, entry: str, *, is_link: bool) -> Path:
+        path = Path(folder, entry)
+        if is_link and not self._holds(str(path)):
             mend = "set data.follow_links=true if that is meant"
-            raise MediaError(entry.path, f"{entry.name} is a link that leads out of {self.root}; {mend}")
-        if entry.stat().st_size == 0:
-            raise MediaError(entry.path, f"{entry.name} is empty (0 bytes)")
-        return Path(entry.path)
+            raise MediaError(path, f"{entry} is a link that leads out of {self.root}; {mend}")
+        if self.check_sizes and path.stat().st_size == 0:
+            raise MediaError(path, f"{entry} is empty (0 bytes)")
+        return path
 
     def _holds(self, path: str) -> bool:
         return self.follow_links or Path(os.path.realpath(path)).is_relative_to(self._real)
 
 
 def _list_folder(folder: str) -> _Listing:
-    """Entries by every name that may be asked for, each with the order in which it is preferred.
-
-    Names are composed (NFC): macOS stores decomposed ones, while a table usually holds composed ones.
-    """
-    listing = defaultdict[str, list[tuple[tuple[int, str], os.DirEntry[str]]]](list)
+    names, others = dict[str, str | list[str]](), set[str]()
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = unicodedata.normalize("NFC", from_system(entry.name))
-            stem, dot, extension = name.rpartition(".")
-            order = _ORDER.get((dot + extension).lower())
-            listing[name].append(((-1 if order is not None else len(_ORDER), entry.name), entry))
-            if order is not None:
-                listing[stem].append(((order, entry.name), entry))
-    for found in listing.values():
-        found.sort(key=lambda item: item[0])
-    return listing
+            composed = _composed(entry.name)
+            stem, extension = _split(composed)
+            key = stem if extension else composed
+            before = names.get(key)
+            if before is None:
+                names[key] = entry.name
+            elif isinstance(before, str):
+                names[key] = [before, entry.name]
+            else:
+                before.append(entry.name)
+            if not entry.is_file(follow_symlinks=False):
+                others.add(entry.name)
+    return _Listing(names, frozenset(others))
+
+
+def _composed(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", from_system(name))
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Divide into stem and known extension, which is lower-case; empty where there is none."""
+    stem, dot, extension = name.rpartition(".")
+    known = f"{dot}{extension.lower()}"
+    return (stem, known) if known in _ORDER else (name, "")
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except FileNotFoundError:
+        return False

@@ -73,7 +73,7 @@ class FileTable:
     def lacks(self, names: Iterable[str]) -> str | None:
         """Say which of these columns do not exist, with the nearest names; None where all do."""
         missing = [name for name in names if name not in self.columns]
-        sentences = [f"no column {name!r}{_nearest(name, self.columns)}" for name in missing]
+        sentences = [f"no column {name!r}{nearest_of(name, self.columns)}" for name in missing]
         has = listed(self.columns, shown=20)
         return f"{self.path}: {'; '.join(sentences)}. Its columns are: {has}." if missing else None
 
@@ -116,7 +116,7 @@ def read_table(
     at = grid.columns.index(id_column) if id_column in grid.columns else len(grid.columns)
     rows, rejects = list[FileRow](), list[Failure]()
     for cells in grid.rows:
-        fault = cells.fault or _lack(cells.values, grid.columns)
+        fault = cells.fault or lack_of(cells.values, grid.columns)
         if fault:
             name = cells.values[at] if at < len(cells.values) else ""
             rejects.append(Failure(id=name, reason=f"{fault} (line {cells.line})", row=cells.number, table=path.name))
@@ -129,7 +129,8 @@ def _with_point(cell: str) -> str:
     return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
 
 
-def _lack(values: tuple[str, ...], columns: tuple[str, ...]) -> str:
+def lack_of(values: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    """Say that a row is too short; empty where it is not."""
     return f"has {len(values)} fields where the header has {len(columns)}" if len(values) < len(columns) else ""
 
 
@@ -140,7 +141,7 @@ def _read_jsonl(path: Path, text: str, *, id_column: str, nested: Collection[str
         raise AnnotationError(f"{path} is empty.")
     for number, (line, content) in enumerate(filled, 1):
         try:
-            values = _parse_object(content, nested)
+            values = parse_object(content, nested)
         except (ValueError, RecursionError) as error:
             rejects.append(Failure(id="", reason=f"{error} (line {line})", row=number, table=path.name))
             continue
@@ -155,7 +156,8 @@ def _read_jsonl(path: Path, text: str, *, id_column: str, nested: Collection[str
     return FileTable(path, tuple(columns), tuple(rows), tuple(rejects))
 
 
-def _parse_object(content: str, nested: Collection[str]) -> dict[str, str]:
+def parse_object(content: str, nested: Collection[str] = ()) -> dict[str, str]:
+    """Read a JSON object as texts; numbers stay as they are written. Raises ValueError with a sentence."""
     try:
         # Numbers stay the text they are, so that ids keep their zeros and labels their digits.
         value = json.loads(content, parse_float=str, parse_int=str, parse_constant=str)
@@ -175,10 +177,11 @@ def _parse_object(content: str, nested: Collection[str]) -> dict[str, str]:
 def _check_exists(path: Path) -> None:
     if not os.path.lexists(path) and os.access(path.parent, os.R_OK | os.X_OK):
         siblings = [entry.name for entry in path.parent.iterdir()]
-        raise AnnotationError(f"{path}: no such table{_nearest(path.name, siblings)}.")
+        raise AnnotationError(f"{path}: no such table{nearest_of(path.name, siblings)}.")
 
 
-def _nearest(name: str, choices: tuple[str, ...] | list[str]) -> str:
+def nearest_of(name: str, choices: tuple[str, ...] | list[str]) -> str:
+    """Ask whether the nearest of some names was meant: ` (did you mean 'Id'?)`; empty where none is near."""
     lowered = {choice.lower(): choice for choice in choices[:NUM_COMPARED]}
     found = difflib.get_close_matches(name.lower(), lowered, n=1)
     return f" (did you mean {lowered[found[0]]!r}?)" if found else ""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TextIO
 
 from evqa.errors import AnnotationError
 from evqa.files.names import is_text, listed
@@ -27,8 +28,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t]*')
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(NamedTuple):
     """One row: `number` counts data rows from 1, `line` is the line of the file where it begins.
 
     values: of the named columns, fewer where the row is short. fault: why the row cannot be used, else empty.
@@ -52,40 +52,95 @@ class Grid:
 def read_grid(
     path: Path, *, separator: str, id_column: str, quoting: Quoting = "rfc4180", any_bytes: bool = False
 ) -> Grid:
-    """Read a table with a header.
+    """Read a table with a header as a whole.
 
-    separator: what is expected between cells; another one is accepted where the header leaves no doubt, for which the
-    name of one column (`id_column`) is asked. quoting: none where a quote is a character like any other. any_bytes:
-    see `read_text`.
+    separator, id_column, quoting: see `GridFile`. any_bytes: see `read_text`.
 
     Raises:
         AnnotationError: the file as a whole cannot be used.
     """
-    lines, expected = _Lines(read_text(path, any_bytes=any_bytes)), separator
-    separator = _separator(lines, expected, id_column, quoting)
-    notes = [f"{path.name}: its cells are separated by {SEPARATORS[separator]}."] if separator != expected else []
-    records = list(_split_records(lines, separator, quoting))
-    if not records:
-        return Grid((), ())
-    header = records.pop(0)
-    names = _names(path, header)
-    if records and all(len(record.fields) > len(names) and not any(record.fields[len(names) :]) for record in records):
-        names += ("",)  # every row ends in a comma, the header does not
-    places = [place for place, name in enumerate(names) if name]
-    rows = tuple(_cells(number, record, names, places, separator) for number, record in enumerate(records, 1))
-    return Grid(tuple(names[place] for place in places), rows, (*notes, *_unread(path, names, places, records)))
+    text = read_text(path, any_bytes=any_bytes)
+    file = GridFile(
+        path, separator=separator, id_column=id_column, quoting=quoting, opened=lambda: io.StringIO(text, newline="")
+    )
+    return Grid(file.columns, tuple(file), file.notes)
 
 
-def _cells(number: int, record: _SplitRow, names: tuple[str, ...], places: list[int], separator: str) -> Cells:
-    fields = record.fields
-    fault = record.fault or _surplus(fields, names, places[-1] + 1, separator)
-    return Cells(number, record.line, tuple(fields[place] for place in places if place < len(fields)), fault)
+class GridFile:
+    """A table with a header whose rows are read from the file each time they are iterated over, in little memory.
+
+    separator: what is expected between cells; another one is accepted where the header leaves no doubt, for which the
+    name of one column (`id_column`) is asked. quoting: none where a quote is a character like any other. opened: gives
+    the text, with its line ends, where it is not read from the path.
+
+    Raises:
+        AnnotationError: the file as a whole cannot be used; while iterating, where a later line is not UTF-8.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        separator: str,
+        id_column: str,
+        quoting: Quoting = "rfc4180",
+        opened: Callable[[], TextIO] | None = None,
+    ) -> None:
+        self.path = path
+        self.notes: tuple[str, ...] = ()
+        self._expected, self._id_column, self._quoting = separator, id_column, quoting
+        self._opened = opened or self._open
+        records = self._records()
+        header, first = next(records, None), next(records, None)
+        records.close()
+        self._names = _names(path, header) if header else ()
+        if first and _is_longer(first, self._names) and all(_is_longer(one, self._names) for one in self._rows()):
+            self._names += ("",)  # every row ends in a comma, the header does not
+        self._places = [place for place, name in enumerate(self._names) if name]
+        self.columns = tuple(self._names[place] for place in self._places)
+        if self._separator != separator:
+            self.notes += (f"{path.name}: its cells are separated by {SEPARATORS[self._separator]}.",)
+        self.notes += tuple(self._unread())
+
+    def __iter__(self) -> Iterator[Cells]:
+        names, places, separator = self._names, self._places, self._separator
+        num_names, is_plain = len(names), len(places) == len(names)
+        for number, (line, fields, fault) in enumerate(self._rows(), 1):
+            if is_plain and len(fields) == num_names:
+                yield Cells(number, line, tuple(fields), fault)
+                continue
+            values = tuple(fields[place] for place in places if place < len(fields))
+            yield Cells(number, line, values, fault or _surplus(fields, names, places[-1] + 1, separator))
+
+    def _rows(self) -> Iterator[_SplitRow]:
+        return itertools.islice(self._records(), 1, None)
+
+    def _records(self) -> Generator[_SplitRow, None, None]:
+        with self._opened() as file:
+            try:
+                lines = _Lines(file)
+                self._separator = _separator(lines, self._expected, self._id_column, self._quoting)
+                yield from _split_records(lines, self._separator, self._quoting)
+            except UnicodeDecodeError:
+                read_text(self.path)  # says where
+                raise
+
+    def _open(self) -> TextIO:
+        if reason := why_unreadable(self.path):
+            raise AnnotationError(f"{self.path}: cannot be read as a table ({reason}).")
+        try:
+            return self.path.open(encoding="utf-8-sig", newline="")
+        except OSError as error:
+            raise AnnotationError(f"{self.path}: cannot be read as a table ({why(error, 'opened')}).") from error
+
+    def _unread(self) -> Iterator[str]:
+        for place in (place for place in range(max(self._places, default=0)) if not self._names[place]):
+            if any(record.fields[place : place + 1] not in ([], [""]) for record in self._rows()):
+                yield f"{self.path.name}: column {place + 1} has no name in the header and is not read."
 
 
-def _unread(path: Path, names: tuple[str, ...], places: list[int], records: list[_SplitRow]) -> Iterator[str]:
-    for place in (place for place in range(places[-1]) if not names[place]):
-        if any(record.fields[place : place + 1] not in ([], [""]) for record in records):
-            yield f"{path.name}: column {place + 1} has no name in the header and is not read."
+def _is_longer(record: _SplitRow, names: tuple[str, ...]) -> bool:
+    return len(record.fields) > len(names) and not any(record.fields[len(names) :])
 
 
 def read_text(path: Path, *, any_bytes: bool = False) -> str:
@@ -145,36 +200,48 @@ def _surplus(fields: list[str], names: tuple[str, ...], end: int, separator: str
     return f"holds {fields[filled - 1][:40]!r} in column {filled}, which has no name in the header; name it, or {mend}"
 
 
-@dataclass(frozen=True)
-class _SplitRow:
+class _SplitRow(NamedTuple):
     line: int
     fields: list[str]
     fault: str = ""
 
 
 class _Lines:
-    """Lines of a text (ended by LF, CR LF or CR) that can be read again from an earlier one."""
+    """Lines of a text (ended by LF, CR LF or CR), of which those since a mark can be read again."""
 
-    def __init__(self, text: str) -> None:
-        self.lines = list(io.StringIO(text, newline=""))
-        self.next = 0
+    def __init__(self, text: TextIO) -> None:
+        self._text, self._again = text, deque[str]()
+        self.number = 0  # of lines that were read
+        self.since = list[str]()
 
     def __iter__(self) -> Iterator[str]:
-        while self.next < len(self.lines):
-            self.next += 1
-            yield self.lines[self.next - 1]
+        while line := self._again.popleft() if self._again else self._text.readline():
+            self.number += 1
+            self.since.append(line)
+            yield line
+
+    def mark(self) -> int:
+        """Forget the lines before; returns their number."""
+        self.since.clear()
+        return self.number
+
+    def go_back(self, *, kept: int) -> None:
+        """Read the lines since the mark again, but for the first few."""
+        self._again.extendleft(reversed(self.since[kept:]))
+        self.number -= len(self.since) - kept
+        self.since.clear()
 
 
 def _separator(lines: _Lines, expected: str, id_column: str, quoting: Quoting) -> str:
     """Return what separates the cells, and skip a first line `sep=;` that says so."""
-    filled = next((at for at, line in enumerate(lines.lines) if line.strip()), 0)
-    first = lines.lines[filled].strip("\r\n") if lines.lines else ""
-    if found := _SEPARATOR_LINE.fullmatch(first):
-        lines.next = filled + 1
+    first = next((line for line in lines if line.strip()), "")
+    found = _SEPARATOR_LINE.fullmatch(first.strip("\r\n"))
+    if found:
         return found[1]
+    lines.go_back(kept=0)
 
     def names(separator: str) -> list[str]:
-        record = next(_split_records(_Lines("".join(lines.lines[filled : filled + 1])), separator, quoting), None)
+        record = next(_split_records(_Lines(io.StringIO(first, newline="")), separator, quoting), None)
         return [name.strip() for name in record.fields] if record else []
 
     if len(list(filter(None, names(expected)))) != 1 or names(expected) == [id_column]:
@@ -196,15 +263,17 @@ def _split_records(lines: _Lines, separator: str, quoting: Quoting) -> Iterator[
         )
 
     reader = parse()
-    while lines.next < len(lines.lines):
-        begin = lines.next
+    while True:
+        begin = lines.mark()
         try:
-            fields = next(reader, [])
+            fields = next(reader, None)
         except csv.Error as error:
-            yield _SplitRow(begin + 1, lines.lines[begin].rstrip("\r\n").split(separator), _fault(error))
-            lines.next = begin + 1
+            yield _SplitRow(begin + 1, lines.since[0].rstrip("\r\n").split(separator), _fault(error))
+            lines.go_back(kept=1)
             reader = parse()
             continue
+        if fields is None:
+            return
         if any(map(str.strip, fields)):  # blank lines are no rows
             yield _SplitRow(begin + 1, fields)
 

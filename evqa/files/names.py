@@ -13,7 +13,10 @@ def shown(text: object) -> str:
 
     Letters of every script stay. Rich would read brackets as markup: print with `markup=False`, or as `rich.text.Text`.
     """
-    return "".join(character if character.isprintable() else _escape(character) for character in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
 
 
 def shown_lines(text: object) -> str:

@@ -1,31 +1,33 @@
-"""`python -m evqa.predict`: score files, folders or a table of videos with a finished run."""
+"""`python -m evqa.predict`: score files, folders and tables of videos, one or a million."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import itertools
 import math
-import os
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
-from evqa.datasets.search import distinct_ids, find_videos
-from evqa.datasets.snapugc import SnapUGC
-from evqa.errors import AnnotationError, ConfigError, FileError, RunError
+from evqa import __version__
+from evqa.errors import ConfigError, FileError, RunError
 from evqa.files.names import from_system, is_text
-from evqa.files.regular import why_unreadable
 from evqa.files.terminal import terminal
-from evqa.files.whole import check_place, write_table
-from evqa.scoring.files import score_split
-from evqa.scoring.places import load_run
-from evqa.training.module import Scored
-from evqa.types import Failure, LabelScale, Record
+from evqa.files.whole import check_place
+from evqa.scoring import outputs
+from evqa.scoring.command import digest_of_scorer, reads_sound_alone
+from evqa.scoring.inputs import FoundInputs, find_inputs
+from evqa.scoring.journal import ScoreJournal, check_identity
+from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
+from evqa.scoring.progress import Tally, print_failures, print_summary, progress_bar
+from evqa.scoring.score import Meaning
+from evqa.scoring.sources import NamedColumns
+from evqa.types import LabelScale
 
-TABLES = (".csv", ".tsv")
+if TYPE_CHECKING:
+    from evqa.scoring.adapter import RunScorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,71 +39,216 @@ class Request:
     title: str | None = None
     description: str | None = None
     videos: Path | None = None
+    id_column: str | None = None
+    path_column: str | None = None
+    title_column: str | None = None
+    description_column: str | None = None
     modal: str | None = None
     ckpt: str = "best"
     out: Path | None = None
+    overwrite: bool = False
     fill: float | None = None
     json: bool = False
     override: Sequence[str] = ()
 
+    @property
+    def columns(self) -> NamedColumns:
+        """The columns that the user has named."""
+        return NamedColumns(
+            id=self.id_column,
+            path=self.path_column,
+            title=self.title_column,
+            description=self.description_column,
+        )
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What is to be scored. ids: of all items, also those that cannot be scored, each once, in the order of --out."""
 
-    records: tuple[Record, ...]
-    failures: tuple[Failure, ...]
-    ids: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
-def predict(request: Request) -> Scored:
-    """Score the inputs, print the scores with what was missing, and write --out.
+def predict(request: Request) -> None:
+    """Score the inputs, print what became of them, and write --out.
 
     Raises:
-        RunError: not one input could be scored; then nothing is written.
+        RunError: not one input could be scored; then no scores are written.
     """
     _check(request)
-    inputs = find_inputs(request)
-    for note in inputs.notes:
-        terminal(stderr=True).print(f"Note: {note}")
-    if not inputs.records:
-        raise _nothing_scored(request, inputs.failures)
-    run = load_run(request.run, checkpoint=request.ckpt, overrides=request.override)
-    _check_fill(request.fill, run.module.scale)
-    scored = score_split(
-        run.trainer(), run.module, run.datamodule({"predict": inputs.records}, request.modal), "predict"
-    )
-    failures = (*inputs.failures, *scored.failures)
-    if not scored.ids:
-        raise _nothing_scored(request, failures)
-    have, scale = set(scored.ids), run.module.scale
-    filled = {} if request.fill is None else {id_: request.fill for id_ in inputs.ids if id_ not in have}
     try:
-        if request.out is not None:
-            score = dict(zip(scored.ids, scored.scores, strict=True)) | filled
-            rows = [(id_, repr(score[id_])) for id_ in inputs.ids if id_ in score]
-            write_table(request.out, ["Id", scale.name], rows)
-    finally:  # a full disk does not take the scores along
-        _print(request, scale, scored, failures, filled, num_ids=len(inputs.ids))
-    return scored
+        found = _find(request)
+    except KeyboardInterrupt:
+        _say("Stopped before anything was scored.")
+        raise
+    for note in found.notes:
+        _say(f"Note: {note}")
+    scoring = Scoring(request, found)
+    if not found.num_usable:
+        raise scoring.none_usable()
+    if request.out is None:
+        scoring.run()
+    elif not _is_complete(request, identity := _identity(request, found)):
+        scoring.run_into_file(request.out, identity)
 
 
-def _print(
-    request: Request,
-    scale: LabelScale,
-    scored: Scored,
-    failures: Sequence[Failure],
-    filled: Mapping[str, float],
-    *,
-    num_ids: int,
-) -> None:
-    (_print_json if request.json else _print_table)(scale, scored)
-    _print_failures(request.json, failures, filled)
-    if not request.json:
-        terminal().print(f"{len(scored.ids)} scored, {len(failures)} failed.")
-    if filled:
-        _print_filled(filled, failures, num_ids)
+def _find(request: Request) -> FoundInputs:
+    return find_inputs(
+        request.inputs,
+        videos=request.videos,
+        columns=request.columns,
+        title=request.title,
+        description=request.description,
+        with_sound=reads_sound_alone(request.run, request.modal),
+    )
+
+
+class Scoring:
+    """One command at work: every outcome is counted, printed and, with --out, kept in a journal."""
+
+    def __init__(self, request: Request, found: FoundInputs) -> None:
+        self.request, self.found = request, found
+        self.tally = Tally(fill=request.fill)
+        self.meaning = Meaning(scale=LabelScale())  # until there is a scorer; failures need none
+        self.prints_table = not request.json and sys.stdout.isatty()
+        self.num_done = 0
+
+    def run(self, journal: ScoreJournal | None = None) -> None:
+        """Score what is not in the journal yet."""
+        try:
+            scorer = load_scorer(self.request)
+            self.meaning = scorer.meaning
+            _check_fill(self.request.fill, self.meaning.scale)
+            with progress_bar(self.found.num_items) as move:
+                if journal is not None:
+                    self._repeat(journal, batch_size=scorer.batch_size)
+                self._go_on(scorer, journal, move)
+        except KeyboardInterrupt:
+            self._tell_stop(journal)
+            raise
+        if journal is None:
+            self._tell_end()
+
+    def run_into_file(self, out: Path, identity: dict[str, Any]) -> None:
+        """Score with a journal beside the file of scores, which is made of it at the end."""
+        journal = ScoreJournal(outputs.part_of(out), identity, replace=self.request.overwrite)
+        with contextlib.closing(journal):
+            self.run(journal)
+            journal.flush()
+            place = outputs.write_failures(out, journal.outcomes())
+            if self.tally.num_scored:
+                try:
+                    outputs.write_scores(out, journal.outcomes(), meaning=self.meaning, fill=self.request.fill)
+                    outputs.write_about(out, self._about(identity))
+                finally:  # a full disk does not take the scores along
+                    self._tell_end()
+            journal.remove()
+        if not self.tally.num_scored:
+            self._tell_end()
+        if place is not None:
+            _say(f"All failures: {place}")
+        _say(f"Scores: {out}")
+
+    def none_usable(self) -> RunError:
+        """Count and print why nothing can be scored."""
+        outcomes = self._counted(not_tried(item) for item in self.found)
+        place = None
+        if self.request.out is None:
+            for _ in outcomes:
+                pass
+        else:
+            place = outputs.write_failures(self.request.out, outcomes)
+        print_failures(self.tally, terminal(stderr=True), place=place)
+        return _nothing_scored(self.tally)
+
+    def _repeat(self, journal: ScoreJournal, *, batch_size: int) -> None:
+        journal.cut(batch_size=batch_size, num_items=self.found.num_items)
+        for outcome in journal.outcomes():
+            self._count(outcome)
+        if self.num_done:
+            _say(f"Note: {self.num_done} of {self.found.num_items} were done before; this goes on behind them.")
+
+    def _go_on(self, scorer: RunScorer, journal: ScoreJournal | None, move: Any) -> None:
+        begin = self.num_done
+        with contextlib.closing(scorer.score(self.found.records(start=begin))) as scores:
+            for item in itertools.islice(self.found, begin, None):
+                outcome = not_tried(item) if item.record is None else tried(item, next(scores))
+                if journal is not None:
+                    journal.append(outcome)
+                self._count(outcome)
+                if outcome.was_tried:
+                    move(self.num_done)
+                    sys.stdout.flush()
+                    if journal is not None:
+                        journal.flush()
+
+    def _counted(self, outcomes: Iterator[ScoreOutcome]) -> Iterator[ScoreOutcome]:
+        for outcome in outcomes:
+            self._count(outcome)
+            yield outcome
+
+    def _count(self, outcome: ScoreOutcome) -> None:
+        is_outside = outcome.value is not None and self.meaning.is_outside(outcome.value)
+        self.tally.add(outcome, is_outside=is_outside)
+        self.num_done += 1
+        if self.request.json:
+            sys.stdout.write(json_line(outcome, self.meaning, fill=self.request.fill) + "\n")
+        elif not self.prints_table:
+            sys.stdout.write(plain_line(outcome, self.meaning) + "\n")
+
+    def _tell_end(self) -> None:
+        if not self.tally.num_scored:
+            print_failures(self.tally, terminal(stderr=True))
+            raise _nothing_scored(self.tally)
+        console = terminal(stderr=not self.prints_table)
+        print_summary(self.tally, self.meaning, console=console, with_scores=self.prints_table)
+
+    def _tell_stop(self, journal: ScoreJournal | None) -> None:
+        done = f"Stopped after {self.num_done} of {self.found.num_items}"
+        if journal is None:
+            _say(f"{done}; with --out FILE, the same command would continue there.")
+        else:
+            journal.flush()
+            _say(f"{done}, which are kept in {journal.path}; the same command continues there.")
+
+    def _about(self, identity: dict[str, Any]) -> dict[str, Any]:
+        scale, tally = self.meaning.scale, self.tally
+        counts = {"scored": tally.num_scored, "outside": tally.num_outside, "failed": tally.num_failed}
+        counts["filled"] = tally.filled.total()
+        about = {"evqa": __version__, "label": scale.name, "range": list(scale.range), "scorer": str(self.request.run)}
+        return {**about, **counts, "reasons": dict(tally.reasons.most_common()), "command": identity}
+
+
+def load_scorer(request: Request) -> RunScorer:
+    """Load what scores. Raises RunError, CheckpointError, ConfigError."""
+    from evqa.scoring.adapter import RunScorer
+    from evqa.scoring.places import load_run
+
+    return RunScorer(load_run(request.run, checkpoint=request.ckpt, overrides=request.override), request.modal)
+
+
+def _identity(request: Request, found: FoundInputs) -> dict[str, Any]:
+    """What makes it the same command: see `evqa.scoring.journal.SAID`."""
+    return {
+        "inputs": found.digest(),
+        "scorer": digest_of_scorer(request.run, request.ckpt),
+        "modal": request.modal,
+        "overrides": sorted(request.override),
+        "fill": request.fill,
+    }
+
+
+def _is_complete(request: Request, identity: dict[str, Any]) -> bool:
+    """Whether the same command has written --out before, which is said.
+
+    Raises:
+        ConfigError: something else has.
+    """
+    out = request.out
+    assert out is not None
+    if request.overwrite or not out.exists() or outputs.part_of(out).exists():
+        return False
+    about = outputs.read_about(out)
+    if about is None or not isinstance(about.get("command"), dict):
+        mend = "Give another name, or replace it with --overwrite."
+        raise ConfigError([f"--out: {out} is there already, and nothing says what it was made of. {mend}"])
+    check_identity(out, about["command"], identity)
+    counts = f"{about.get('scored')} scored, {about.get('failed')} failed"
+    _say(f"{out} is complete ({counts}): this command has written it before. --overwrite scores everything again.")
+    return True
 
 
 def _check(request: Request) -> None:
@@ -113,6 +260,8 @@ def _check(request: Request) -> None:
     problems = []
     if request.fill is not None and request.out is None:
         problems.append(f"--fill {request.fill:g}: filled scores stand in a file only; give --out FILE.csv.")
+    if request.overwrite and request.out is None:
+        problems.append("--overwrite: there is nothing to replace; give --out FILE.csv.")
     if not all(is_text(from_system(text)) for text in (request.title, request.description) if text):
         problems.append("--title, --description: the text is not UTF-8.")
     if problems:
@@ -120,6 +269,7 @@ def _check(request: Request) -> None:
     try:
         if request.out is not None:
             check_place(request.out)
+            outputs.check_format(request.out)
     except FileError as error:
         mend = "give the name of a file that can be written; --json prints to the standard output"
         raise ConfigError([f"--out {error}; {mend}."]) from error
@@ -132,98 +282,9 @@ def _check_fill(fill: float | None, scale: LabelScale) -> None:
         )
 
 
-def find_inputs(request: Request) -> Inputs:
-    """Turn the inputs into records; the ids of files are told by `distinct_ids`, those of a table stand in it.
-
-    Raises:
-        AnnotationError, ConfigError: an input does not exist, or flags contradict each other.
-    """
-    tables = [path for path in request.inputs if path.suffix.lower() in TABLES and not why_unreadable(path)]
-    if tables:
-        return _from_table(request, tables)
-    files, reasons, notes = dict[Path, Path | None](), dict[Path, str](), list[str]()
-    for path in dict.fromkeys(request.inputs):
-        if not os.path.lexists(path):
-            raise AnnotationError(f"{path}: no such file or folder")
-        if os.path.isdir(path):  # noqa: PTH112 (pathlib's raises where a folder on the way is closed)
-            notes += _add_folder(path, files, reasons)
-        else:
-            files[path] = None
-            reasons |= {path: reason} if (reason := why_unreadable(path)) else {}
-    ids = distinct_ids((folder, file) for file, folder in files.items())
-    named = dict(zip(files, ids, strict=True))
-    given = {"title": request.title, "description": request.description}
-    texts = {name: from_system(text) for name, text in given.items() if text}
-    return Inputs(
-        records=tuple(
-            Record(id=name, paths=(file,), texts=texts) for file, name in named.items() if file not in reasons
-        ),
-        failures=tuple(Failure(id=named.get(path, str(path)), reason=reason) for path, reason in reasons.items()),
-        ids=tuple(ids),
-        notes=tuple(notes),
-    )
+def _nothing_scored(tally: Tally) -> RunError:
+    return RunError(f"None of the {tally.num_failed} inputs could be scored.")
 
 
-def _add_folder(folder: Path, files: dict[Path, Path | None], reasons: dict[Path, str]) -> list[str]:
-    """Add the videos of a folder; returns what is worth telling. Raises AnnotationError where there is none."""
-    found = find_videos(folder)
-    others = f"passed over: {found.sentence()}" if found.passed_over else ""
-    if not found.files and not found.unreadable:
-        raise AnnotationError(f"{folder}: no videos in this folder or below ({others or 'it is empty'})")
-    for path in found.files:
-        files.setdefault(path, folder)
-    reasons |= found.unreadable
-    return [f"{folder}: {others}."] if others else []
-
-
-def _from_table(request: Request, tables: list[Path]) -> Inputs:
-    if len(request.inputs) > 1:
-        raise ConfigError([f"{tables[0]}: give one CSV alone, or videos and folders."])
-    if request.title is not None or request.description is not None:
-        raise ConfigError(["--title and --description belong to single videos; a CSV brings its own."])
-    dataset = SnapUGC(predict_csv=str(tables[0]), videos=str(request.videos or tables[0].parent))
-    annotations = dataset.load()
-    return Inputs(
-        records=annotations.splits["predict"],
-        failures=annotations.rejects,
-        ids=annotations.ids["predict"],
-        notes=annotations.notes,
-    )
-
-
-def _nothing_scored(request: Request, failures: Sequence[Failure]) -> RunError:
-    _print_failures(request.json, failures, {})
-    return RunError(f"None of the {len(failures)} inputs could be scored.")
-
-
-def _print_failures(as_json: bool, failures: Sequence[Failure], filled: Mapping[str, float]) -> None:
-    """Print why items have no score; filled: what stands in --out for them, by id."""
-    for failure in failures:
-        if as_json:
-            score = {"filled": filled[failure.id]} if failure.id in filled else {}
-            sys.stdout.write(json.dumps({"id": failure.id, "error": failure.reason, **score}) + "\n")
-        else:
-            terminal(stderr=True).print(f"not scored: {failure}")
-
-
-def _print_json(scale: LabelScale, scored: Scored) -> None:
-    r"""Print a line of ASCII for each item; a byte of a name that is not UTF-8 is `\udcXX`, as Python has it."""
-    for id_, score, missing in zip(scored.ids, scored.scores, scored.missing, strict=True):
-        row = {"id": id_, "label": scale.name, "range": list(scale.range), "score": score, "missing": list(missing)}
-        sys.stdout.write(json.dumps(row) + "\n")
-
-
-def _print_table(scale: LabelScale, scored: Scored) -> None:
-    table = Table("video", scale.name, "missing", title=f"{scale.name} on {scale.low:g} to {scale.high:g}")
-    for id_, score, missing in zip(scored.ids, scored.scores, scored.missing, strict=True):
-        table.add_row(id_, f"{score:.4f}", "; ".join(missing) or "-")
-    terminal().print(table)
-
-
-def _print_filled(filled: Mapping[str, float], failures: Sequence[Failure], num_ids: int) -> None:
-    """Say how many ids got a score that no model gave, and why."""
-    kinds = {failure.id: failure.kind for failure in failures}
-    console = terminal(stderr=True)
-    console.print(f"Filled with {next(iter(filled.values())):g}: {len(filled)} of {num_ids} ids.")
-    for kind, count in Counter(kinds.get(id_, "no reason is known") for id_ in filled).most_common():
-        console.print(f"  {count} x {kind}")
+def _say(text: str) -> None:
+    terminal(stderr=True).print(text)

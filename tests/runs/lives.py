@@ -1,6 +1,6 @@
-"""A program that has imported everything and forks a life of `python -m evqa.train` for each line it reads.
+"""A program that has imported everything and forks a life of `python -m evqa.COMMAND` for each line it reads.
 
-A line: {"arguments": [...], "at": null or one of
+A line: {"command": "train" (or another one), "arguments": [...], "at": null or one of
     ["module", "Class.function", signal, calls]   the life sends itself the signal inside the function's so-manieth call
     ["files", folder, number]                     the life is killed in its so-manieth change of a file below the folder
 }. Answers with the life's exit code, negative where a signal killed it.
@@ -15,7 +15,7 @@ import signal
 import sys
 
 import evqa.runs.fit
-import evqa.train
+import evqa.scoring.adapter  # noqa: F401  (what the commands import later)
 
 CHANGES = ("replace", "rename", "link", "unlink", "remove", "truncate", "mkdir", "fsync")
 NUM_WRITES = 3  # of one opened file that count; torch writes hundreds of pieces that are all alike
@@ -88,13 +88,13 @@ class Written(io.FileIO):
         return super().write(data)
 
 
-def live(arguments, at):
+def live(command, arguments, at):
     if at and at[0] == "files":
         Changes(*at[1:]).watch()
     elif at:
         interrupt(*at)
     try:
-        return evqa.train.main(arguments)
+        return importlib.import_module(f"evqa.{command}").main(arguments) or 0
     except SystemExit as end:
         return end.code
     finally:
@@ -109,6 +109,6 @@ for line in sys.stdin:
     os.dup2(2, 1)  # the answers are alone on the standard output
     code = 70
     try:
-        code = live(**json.loads(line))
+        code = live(**{"command": "train"} | json.loads(line))
     finally:
         os._exit(code)

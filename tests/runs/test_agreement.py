@@ -28,7 +28,7 @@ def test_evaluation_repeats_the_scores_of_training(finished):
 def test_prediction_of_a_table_and_of_files_repeats_them_too(finished, workplace, batch_size, tmp_path):
     home = next((workplace / "synthetic").glob("v*-40-16"))
     trained = read(finished.prediction("val"))
-    scored = predict(
+    predict(
         Request(
             inputs=[home / "val.csv"],
             videos=home / "videos",
@@ -37,18 +37,19 @@ def test_prediction_of_a_table_and_of_files_repeats_them_too(finished, workplace
             override=[f"data.batch_size={batch_size}"],
         )
     )
-    assert dict(zip(scored.ids, scored.scores, strict=True)) == pytest.approx(trained, abs=1e-5)
     assert read(tmp_path / "out.csv") == pytest.approx(trained, abs=1e-5)
     row = next(csv.DictReader((home / "val.csv").read_text().splitlines()))
-    one = predict(
+    predict(
         Request(
             inputs=[home / "videos" / f"{row['Id']}.mp4"],
             run=finished.path,
             title=row["Title"] or None,
             description=row["Description"] or None,
+            out=tmp_path / "one.csv",
         )
     )
-    assert one.scores[0] == pytest.approx(trained[row["Id"]], abs=1e-5)
+    (score,) = read(tmp_path / "one.csv").values()
+    assert score == pytest.approx(trained[row["Id"]], abs=1e-5)
 
 
 def test_a_run_may_be_moved(finished, tmp_path, workplace):
@@ -83,7 +84,7 @@ def test_a_broken_file_is_a_failure_beside_the_others(finished, workplace, tmp_p
     shutil.copy(video, folder / "good.mp4")
     (folder / "empty.mp4").touch()
     predict(Request(inputs=[folder], run=finished.path, json=True, out=tmp_path / "o.csv", fill=0.5))
-    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
+    bad, good = map(json.loads, capsys.readouterr().out.splitlines())
     assert (good["id"], good["range"]) == ("good", [0.0, 1.0])
     assert good["missing"]
     assert bad["id"] == "empty"

@@ -4,22 +4,22 @@ import csv
 import errno
 import json
 import os
+import pty
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from evqa.errors import AnnotationError, ConfigError, FileError, RunError
-from evqa.scoring import prediction
-from evqa.scoring.prediction import Request, find_inputs, predict
+from evqa.errors import AnnotationError, ConfigError, FileError, MissingDependencyError, RunError
+from evqa.scoring import outputs, prediction
+from evqa.scoring.prediction import Request, predict
+from evqa.scoring.score import Meaning
 
 
 def rows_of(path):
     return list(csv.reader(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()))[1:]
-
-
-@pytest.fixture(scope="module")
-def videos(workplace, finished):
-    return next((workplace / "synthetic").glob("v*-40-16/videos"))
 
 
 @pytest.fixture
@@ -44,19 +44,24 @@ def test_a_folder_is_scored_whole_and_names_are_shown_as_they_are(finished, odd,
     predict(Request(inputs=[odd], run=finished.path, out=tmp_path / "o.csv"))
     said = capsys.readouterr()
     assert [id_ for id_, _ in rows_of(tmp_path / "o.csv")] == IDS
-    for name in ("[red]x", "caf\\xe9", "esc\\x1b[31m", "sub/[/b]"):
-        assert f" {name} " in said.out
+    lines = [line.split("\t") for line in said.out.splitlines()]
+    assert [cells[0] for cells in lines[:6]] == ["IMG_1.mov", "IMG_1.mp4", "[red]x", "caf\\xe9", "esc\\x1b[31m", "pipe"]
+    assert [cells[1] for cells in lines if cells[1]] == [score for _, score in rows_of(tmp_path / "o.csv")]
+    assert lines[5] == ["pipe", "", "not scored: is a pipe (FIFO), not a file"]
     assert "\x1b" not in said.out + said.err
     assert "passed over: 1 .txt." in said.err
     assert "not scored: Id pipe: is a pipe (FIFO), not a file" in said.err
-    assert "6 scored, 1 failed." in said.out
+    assert "6 scored, 1 failed." in said.err
 
 
 def test_every_line_of_json_is_ascii_and_gives_the_name_back(finished, odd, capsys):
     predict(Request(inputs=[odd], run=finished.path, json=True))
     out = capsys.readouterr().out
     assert out.isascii()
-    assert [json.loads(line)["id"] for line in out.splitlines()] == [*IDS, "pipe"]
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["id"] for row in rows] == [*IDS[:5], "pipe", IDS[5]]
+    assert list(rows[0]) == ["id", "label", "range", "score", "outside", "missing"]
+    assert (rows[0]["label"], rows[0]["range"], rows[0]["outside"]) == ("ECR", [0.0, 1.0], False)
 
 
 def test_a_filled_file_holds_every_id_of_the_table_once_in_its_order(finished, videos, tmp_path, capsys):
@@ -101,7 +106,6 @@ def test_what_cannot_be_used_is_said_before_anything_is_scored(
     finished, videos, tmp_path, monkeypatch, flags, error, sentence
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prediction, "score_split", None)
     for name in ("pipe", "pipe.csv"):
         os.mkfifo(name)
     for name in ("folder", "empty"):
@@ -118,36 +122,148 @@ def test_what_cannot_be_used_is_said_before_anything_is_scored(
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_scores_are_shown_where_the_disk_is_full_at_the_end(finished, videos, tmp_path, capsys, monkeypatch):
+def test_scores_are_shown_and_kept_where_the_disk_is_full_at_the_end(finished, clips, tmp_path, capsys, monkeypatch):
     def full(path, *_):
         raise FileError(path, f"cannot be written: {os.strerror(errno.ENOSPC).lower()}")
 
-    monkeypatch.setattr(prediction, "write_table", full)
-    with pytest.raises(FileError, match="no space left on device"):
-        predict(Request(inputs=[next(videos.iterdir())], run=finished.path, out=tmp_path / "o.csv"))
-    assert "1 scored, 0 failed." in capsys.readouterr().out
+    given = {"inputs": clips[:1], "run": finished.path, "out": tmp_path / "o.csv"}
+    with monkeypatch.context() as patched:
+        patched.setitem(outputs.WRITERS, ".csv", full)
+        with pytest.raises(FileError, match="no space left on device"):
+            predict(Request(**given))
+    assert "1 scored, 0 failed." in capsys.readouterr().err
+    monkeypatch.setattr(prediction, "tried", None)  # nothing is left to be scored
+    predict(Request(**given))
+    assert len(rows_of(tmp_path / "o.csv")) == 1
 
 
-def test_files_and_folders_together_have_ids_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("x/v.mp4", "y/v.mp4", "y/w.mp4", "v.mp4"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    given = [tmp_path.relative_to(tmp_path) / name for name in ("x", "y", "v.mp4", "y/w.mp4")]
-    assert find_inputs(Request(inputs=given, run=tmp_path)).ids == ("x/v.mp4", "y/v.mp4", "y/w.mp4", "v.mp4")
+def test_a_kind_of_file_that_is_not_known_or_needs_a_package_is_refused_first(finished, clips, tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"o.txt: unknown kind of file; name it one of \*.csv, \*.tsv, \*.jsonl"):
+        predict(Request(inputs=clips[:1], run=finished.path, out=tmp_path / "o.txt"))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MissingDependencyError, match=r"o.parquet: Parquet needs the package pyarrow"):
+        predict(Request(inputs=clips[:1], run=finished.path, out=tmp_path / "o.parquet"))
+    assert not list(tmp_path.iterdir())
 
 
-def test_the_cases_of_tables_and_folders_are_found(cases, tmp_path):
-    folder = cases / "media/10_predict_folder"
-    assert find_inputs(Request(inputs=[folder], run=tmp_path)).ids == ("a", "o", "sub/deep", "t", "w")
-    for table, videos, num in [
-        ("07_nfd_subfolder/t.csv", cases / "media/07_nfd_subfolder/videos", 3),
-        ("06_excel_trailing_commas.csv", tmp_path, None),
-        ("06_dot_slash_ids.csv", tmp_path, None),
-    ]:
-        ids = [line.partition(",")[0] for line in (cases / "media" / table).read_text().splitlines()[1:]]
-        for id_ in ids if num is None else ():
-            (tmp_path / f"{id_}.mp4").write_bytes(b"x")
-        inputs = find_inputs(Request(inputs=[cases / "media" / table], videos=videos, run=tmp_path))
-        assert [record.id for record in inputs.records] == ids
-        assert not inputs.failures
+def test_files_of_every_kind_hold_the_same_scores_and_what_they_mean(finished, clips, tmp_path, capsys):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = tmp_path / "t.csv"
+    table.write_text(f"Id\n{clips[0].stem}\ngone\n{clips[1].stem}\n")
+    for kind in ("csv", "tsv", "jsonl", "parquet"):
+        out = tmp_path / f"o.{kind}"
+        predict(Request(inputs=[table], videos=clips[0].parent, run=finished.path, out=out, fill=0.25))
+    cells = [(clips[0].stem, float(rows_of(tmp_path / "o.csv")[0][1])), ("gone", 0.25)]
+    assert (tmp_path / "o.csv").read_text().splitlines()[0] == "Id,ECR"
+    assert (tmp_path / "o.tsv").read_text() == (tmp_path / "o.csv").read_text().replace(",", "\t")
+    objects = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["score"]) for row in objects[:2]] == cells
+    assert [row.get("filled") for row in objects] == [None, True, None]
+    read = parquet.read_table(tmp_path / "o.parquet")
+    assert [(row["id"], row["score"]) for row in read.to_pylist()[:2]] == cells
+    assert read["filled"].to_pylist() == [False, True, False]
+    assert read.schema.metadata[b"range"] == b"[0.0, 1.0]"
+    failed = json.loads((tmp_path / "o.jsonl.failures.jsonl").read_text())
+    assert (failed["id"], failed["table"], failed["row"]) == ("gone", "t.csv", 2)
+    assert "no video gone.mp4 in" in failed["error"]
+
+
+class Fixed:
+    """A scorer that gives each record the number in its title."""
+
+    batch_size = 4
+    meaning = Meaning(scale=prediction.LabelScale(), training_labels=[0.1 * n for n in range(11)])
+
+    def score(self, records):
+        from evqa.scoring.score import Score
+
+        for record in records:
+            yield Score(id=record.id, value=float(record.texts["title"]))
+
+
+@pytest.fixture
+def numbered(tmp_path, monkeypatch):
+    """A table of 30 files with the score that each will get."""
+    (tmp_path / "videos").mkdir()
+    lines = ["id,title", "low,-0.013", "high,1.5", *(f"v{n},{0.5 - n / 100}" for n in range(28))]
+    for name in ("low", "high", *(f"v{n}" for n in range(28))):
+        (tmp_path / f"videos/{name}.mp4").write_bytes(b"x")
+    (tmp_path / "t.csv").write_text("\n".join([*lines, *(f"gone{n}," for n in range(25))]) + "\n")
+    monkeypatch.setattr(prediction, "load_scorer", lambda request: Fixed())
+    return {"inputs": [tmp_path / "t.csv"], "videos": tmp_path / "videos", "run": tmp_path}
+
+
+def test_a_score_beyond_the_scale_is_told_in_every_form_with_its_percentile(numbered, capsys, monkeypatch):
+    predict(Request(**numbered))
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == "low\t-0.013\toutside 0..1"
+    assert "30 scored, 2 of them outside the scale (not clipped), 25 failed." in said.err
+    predict(Request(**numbered, json=True))
+    low, high, first = map(json.loads, capsys.readouterr().out.splitlines()[:3])
+    assert [(row["outside"], row["percentile"]) for row in (low, high, first)] == [
+        (True, 0.0),
+        (True, 100.0),
+        (False, 50.0),
+    ]
+
+
+def test_a_terminal_shows_a_few_scores_and_counts_and_never_a_line_a_video(numbered, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    predict(Request(**numbered, out=tmp_path / "o.csv"))
+    said = capsys.readouterr()
+    shown = [line.strip("│ ").split("│")[0].strip() for line in said.out.splitlines() if line.startswith("│")]
+    assert shown == ["low", "high", "v0", "v1", "v2", "low", "v27", "v26", "v25", "v24"]
+    assert "the first 5 and the lowest 5 of 30" in said.out
+    assert "│ -0.0130 │ 0          │ outside 0..1 │" in said.out
+    assert said.out.count("not scored: ") == 20
+    assert "... and 5 more." in said.out
+    assert "  25 x no video <Id>.mp4 in" in said.out
+    assert f"All failures: {tmp_path}/o.csv.failures.jsonl" in said.err
+    assert f"Scores: {tmp_path}/o.csv" in said.err
+    assert len((tmp_path / "o.csv.failures.jsonl").read_text().splitlines()) == 25
+
+
+@pytest.mark.slow
+def test_a_real_terminal_gets_a_bar_and_a_table_and_ctrl_c_one_sentence(finished, clips, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "evqa.predict",
+        clips[0].parent,
+        "--run",
+        finished.path,
+        "--out",
+        tmp_path / "o.csv",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "150"}
+    screen, end = pty.openpty()
+    with subprocess.Popen(
+        command, stdout=end, stderr=end, stdin=end, env=environment, start_new_session=True
+    ) as process:
+        os.close(end)
+        said = b""
+        try:
+            while piece := os.read(screen, 4096):
+                said += piece
+        except OSError:  # the other end is closed
+            pass
+    os.close(screen)
+    assert process.returncode == 0
+    text = said.decode()
+    assert "56/56" in text
+    assert "56 scored, 0 failed." in text
+    assert text.count("clip_") < 15
+
+
+def test_sound_files_of_a_folder_are_scored_by_sound(finished, tmp_path, capsys):
+    import numpy as np
+    import soundfile
+
+    for kind in ("wav", "flac", "mp3"):
+        soundfile.write(tmp_path / f"{kind}.{kind}", np.sin(np.arange(32_000) / 20.0), 16_000)
+    with pytest.raises(AnnotationError, match=r"no videos .*1 \.wav\); sound files are scored with --modal a"):
+        predict(Request(inputs=[tmp_path], run=finished.path))
+    predict(Request(inputs=[tmp_path], run=finished.path, modal="a"))
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [cells[0] for cells in lines] == ["flac", "mp3", "wav"]
+    assert all(0 < float(cells[1]) < 1 for cells in lines)

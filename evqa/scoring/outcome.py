@@ -1,0 +1,92 @@
+"""What became of one item, and the lines that say it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from evqa.files.names import shown
+from evqa.scoring.inputs import InputItem
+from evqa.scoring.score import Meaning, Score
+from evqa.types import Failure
+
+
+class ScoreOutcome(NamedTuple):
+    """A score, or the reason why there is none.
+
+    value: in the label's own scale, never clipped. reason, row, table: of a failure (`evqa.types.Failure`). missing:
+    sentences on what the file lacks. is_extra: see `evqa.scoring.inputs.InputItem`. was_tried: the scorer was asked.
+    """
+
+    id: str
+    value: float | None = None
+    missing: tuple[str, ...] = ()
+    reason: str = ""
+    row: int | None = None
+    table: str | None = None
+    is_extra: bool = False
+    was_tried: bool = True
+
+    @property
+    def failure(self) -> Failure:
+        """The failure, of one that has no value."""
+        return Failure(id=self.id, reason=self.reason, row=self.row, table=self.table)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the journal keeps: what is as usual is left out."""
+        return {name: value for name, value in self._asdict().items() if value != _USUAL[name]}
+
+
+_USUAL = ScoreOutcome("")._asdict() | {"id": None}
+
+
+def read_outcome(content: Mapping[str, Any]) -> ScoreOutcome:
+    """Undo `ScoreOutcome.to_json`. Raises TypeError where it is something else."""
+    return ScoreOutcome(**{**content, "missing": tuple(content.get("missing", ()))})
+
+
+def not_tried(item: InputItem) -> ScoreOutcome:
+    """What becomes of an item that cannot be scored."""
+    return ScoreOutcome(item.id, None, (), item.reason, item.row, item.table, item.is_extra, was_tried=False)
+
+
+def tried(item: InputItem, score: Score) -> ScoreOutcome:
+    """What the scorer made of an item."""
+    if score.id != item.id:
+        raise AssertionError(f"the scorer answered {score.id!r} where {item.id!r} was asked")
+    reason = score.failure.reason if score.failure else ""
+    return ScoreOutcome(item.id, score.value, score.missing, reason, is_extra=item.is_extra)
+
+
+def json_line(outcome: ScoreOutcome, meaning: Meaning, *, fill: float | None = None) -> str:
+    r"""Return a line of ASCII with everything known; a byte of a name that is not UTF-8 is `\udcXX`, as Python has it.
+
+    fill: the score that stands in a file for an item without one.
+    """
+    if outcome.value is None:
+        row: dict[str, Any] = {"id": outcome.id, "error": outcome.reason}
+        if fill is not None and not outcome.is_extra:
+            row["filled"] = fill
+        return json.dumps(row)
+    scale = meaning.scale
+    row = {"id": outcome.id, "label": scale.name, "range": list(scale.range), "score": outcome.value}
+    row["outside"] = meaning.is_outside(outcome.value)
+    if (percentile := meaning.percentile(outcome.value)) is not None:
+        row["percentile"] = round(percentile, 2)
+    return json.dumps(row | {"missing": list(outcome.missing)})
+
+
+def plain_line(outcome: ScoreOutcome, meaning: Meaning) -> str:
+    """Return `id<TAB>score<TAB>notes`; without a score the second cell is empty and the third says why."""
+    score = "" if outcome.value is None else repr(outcome.value)
+    return f"{shown(outcome.id)}\t{score}\t{shown('; '.join(notes_on(outcome, meaning)))}"
+
+
+def notes_on(outcome: ScoreOutcome, meaning: Meaning) -> list[str]:
+    """What a reader should know of a score: beyond the scale, lacking media; or why there is none."""
+    if outcome.value is None:
+        return [f"not scored: {outcome.reason}"]
+    low, high = meaning.scale.range
+    outside = [f"outside {low:g}..{high:g}"] if meaning.is_outside(outcome.value) else []
+    return [*outside, *outcome.missing]

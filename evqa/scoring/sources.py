@@ -1,0 +1,220 @@
+"""Where videos to be scored come from: the rows of a table, or files and folders; read anew as often as needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+from evqa.datasets.folder import MediaFolder
+from evqa.datasets.search import distinct_ids, find_media
+from evqa.datasets.streaming import StreamedRow, TableStream, open_table
+from evqa.datasets.tables import nearest_of
+from evqa.errors import AnnotationError
+from evqa.files.content import content_hash
+from evqa.files.names import is_text, listed
+from evqa.files.regular import why_unreadable
+from evqa.media.suffixes import AUDIO
+
+NAMES = {  # of columns, in the order in which they are preferred; upper and lower case are alike
+    "id": ("id", "video_id"),
+    "path": ("path", "video_path", "file", "filename", "file_name", "video"),
+    "title": ("title",),
+    "description": ("description",),
+}
+
+
+class SourceEntry(NamedTuple):
+    """One item as its source has it. fault: why it cannot be scored, else empty.
+
+    mark: a number that is the same for rows that say the same; None where a row does not have the form of its table.
+    row, table: its place, where it comes from a table.
+    """
+
+    id: str
+    path: str | Path | None
+    title: str | None
+    description: str | None
+    fault: str
+    mark: int | None
+    row: int | None = None
+    table: str | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its table and row, or the file."""
+        return (self.table, str(self.row)) if self.table else ("", str(self.path))
+
+
+class InputSource(ABC):
+    """Gives the same entries in the same order each time. notes: what is worth telling."""
+
+    notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[SourceEntry]: ...
+
+    @abstractmethod
+    def digest(self) -> str:
+        """A text that is another one where other items would be scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedColumns:
+    """Which column of a table holds what; None where it has none. id or path is given."""
+
+    id: str | None = None
+    path: str | None = None
+    title: str | None = None
+    description: str | None = None
+
+    def sentence(self) -> str:
+        """Say what was taken from where."""
+        parts = [f"{field.name} from {name!r}" for field in fields(self) if (name := getattr(self, field.name))]
+        lacking = [name for name in ("title", "description") if getattr(self, name) is None]
+        return ", ".join(parts) + (f"; no {' and no '.join(lacking)}" if lacking else "")
+
+
+def choose_columns(path: Path, columns: Sequence[str], asked: NamedColumns) -> NamedColumns:
+    """Take the columns that the user names, else those with a usual name.
+
+    Raises:
+        AnnotationError: a column does not exist, or none says which file is meant.
+    """
+    lowered = {name.lower(): name for name in reversed(columns)}
+    chosen = dict[str, str | None]()
+    for kind, usual in NAMES.items():
+        name = getattr(asked, kind)
+        if name is not None and name not in columns:
+            mend = nearest_of(name, tuple(columns))
+            raise AnnotationError(f"{path}: no column {name!r}{mend}. Its columns are: {listed(columns, shown=20)}.")
+        chosen[kind] = name or next((lowered[one] for one in usual if one in lowered), None)
+    if chosen["id"] is None and chosen["path"] is None:
+        usual = (*NAMES["id"], *NAMES["path"])
+        raise AnnotationError(
+            f"{path}: no column says which file is meant (none is called {', '.join(usual)}); name it with --id-column "
+            f"or --path-column. Its columns are: {listed(columns, shown=20)}."
+        )
+    return NamedColumns(**chosen)
+
+
+class TableSource(InputSource):
+    """Rows of a table; an id, or the path where there is a column for it, names a file below the folder `videos`."""
+
+    def __init__(self, path: Path, *, videos: Path, asked: NamedColumns) -> None:
+        self.path, self._name = path, path.name
+        self._stream: TableStream = open_table(path, id_column=asked.id or "Id")
+        self._columns = choose_columns(path, self._stream.columns, asked)
+        self._folder = MediaFolder(videos, check_sizes=False)
+        self._state = self._stamp()
+        files = "" if self._columns.path else f", files are <{self._columns.id}>.* in {videos}"
+        self.notes = (*self._stream.notes, f"{path.name}: {self._columns.sentence()}{files}.")
+
+    def __iter__(self) -> Iterator[SourceEntry]:
+        if self._stamp() != self._state:
+            raise AnnotationError(f"{self.path} has changed while it was used; give the command again.")
+        given = self._columns
+        names = tuple(dict.fromkeys(name for name in vars(given).values() if name))
+        at = {kind: names.index(name) if name else None for kind, name in vars(given).items()}
+        at_id = next(place for place in (at["id"], at["path"]) if place is not None)
+        at_path = next(place for place in (at["path"], at["id"]) if place is not None)
+        for row in self._stream.rows(names):
+            yield self._entry(row, (at_id, at_path, at["title"], at["description"]))
+
+    def _entry(self, row: StreamedRow, at: tuple[int, int, int | None, int | None]) -> SourceEntry:
+        """at: places of id, path, title and description among the row's cells."""
+        number, cells, fault = row
+        at_id, at_path, at_title, at_text = at
+        name, path = cells[at_id], None
+        title = None if at_title is None else cells[at_title] or None
+        text = None if at_text is None else cells[at_text] or None
+        mark = None if fault else hash(cells) or 1
+        if not fault and not name.strip():
+            fault = f"{self._columns.id or self._columns.path} is empty"
+        if not fault:
+            path, fault = self._folder.look_up(cells[at_path])
+        if not fault and not ((title is None or is_text(title)) and (text is None or is_text(text))):
+            fault = "its texts hold a byte that is not UTF-8"
+        return SourceEntry(name, path, title, text, fault, mark, number, self._name)
+
+    def digest(self) -> str:
+        """The table's content, the folder of its files, and the columns."""
+        return f"{content_hash(self.path)} {os.path.abspath(self._folder.root)} {self._columns}"  # noqa: PTH100 (resolves no links)
+
+    def _stamp(self) -> tuple[int, int]:
+        state = self.path.stat()
+        return state.st_size, state.st_mtime_ns
+
+
+class FileSource(InputSource):
+    """Files in their order. reasons: why some of them, or folders, cannot be read, by path."""
+
+    def __init__(
+        self,
+        files: Sequence[tuple[str, str]],
+        *,
+        reasons: Mapping[str, str],
+        title: str | None,
+        description: str | None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._files, self._reasons, self.notes = files, reasons, notes
+        self._title, self._description = title, description
+
+    def __iter__(self) -> Iterator[SourceEntry]:
+        for path, name in self._files:
+            yield SourceEntry(name, path, self._title, self._description, self._reasons.get(path, ""), hash(path) or 1)
+
+    def digest(self) -> str:
+        """The list of files and what is said of them."""
+        found = hashlib.sha256(repr((self._title, self._description)).encode("utf-8", "backslashreplace"))
+        for path, name in self._files:
+            found.update(os.fsencode(f"{os.path.abspath(path)}\0{name}\0"))  # noqa: PTH100
+        return found.hexdigest()
+
+
+def file_sources(
+    inputs: Iterable[Path], *, suffixes: Sequence[str], title: str | None, description: str | None
+) -> list[FileSource]:
+    """Make a source of each file and folder; all their files together have distinct ids, and none comes twice.
+
+    Raises:
+        AnnotationError: an input does not exist, or a folder holds nothing that could be scored.
+    """
+    seen, given, found = set[str](), list[tuple[str | None, str]](), list[tuple[int, dict[str, str], list[str]]]()
+    for path in map(str, inputs):
+        if not os.path.lexists(path):
+            raise AnnotationError(f"{path}: no such file or folder")
+        folder, files, reasons, notes = _listed(path, suffixes)
+        new = [file for file in files if os.path.normpath(file) not in seen]
+        seen.update(map(os.path.normpath, new))
+        given += [(folder, file) for file in new]
+        found.append((len(new), reasons, notes))
+    ids, sources, begin = distinct_ids(given), list[FileSource](), 0
+    for num_files, reasons, notes in found:
+        named = [(given[at][1], ids[at]) for at in range(begin, begin + num_files)]
+        begin += num_files
+        closed = [(place, place) for place in reasons.keys() - {file for file, _ in named} if os.path.isdir(place)]  # noqa: PTH112
+        sources.append(
+            FileSource(
+                named + sorted(closed), reasons=reasons, title=title, description=description, notes=tuple(notes)
+            )
+        )
+    return sources
+
+
+def _listed(path: str, suffixes: Sequence[str]) -> tuple[str | None, list[str], dict[str, str], list[str]]:
+    """Return the folder (None for a file), its files, why some cannot be read, and notes."""
+    if not os.path.isdir(path):  # noqa: PTH112 (pathlib's raises where a folder on the way is closed)
+        reason = why_unreadable(Path(path))
+        return None, [path], {path: reason} if reason else {}, []
+    found = find_media(path, suffixes=suffixes)
+    others = f"passed over: {found.sentence()}" if found.passed_over else ""
+    if not found.files and not found.unreadable:
+        mend = "; sound files are scored with --modal a" if found.passed_over.keys() & set(AUDIO) else ""
+        raise AnnotationError(f"{path}: no videos in this folder or below ({others or 'it is empty'}){mend}")
+    return path, found.files, found.unreadable, [f"{path}: {others}."] if others else []
