@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,8 @@ from evqa.files.names import from_system, is_text
 from evqa.files.regular import why_unreadable
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place, write_table
-from evqa.scoring.files import score_split
 from evqa.scoring.places import load_run
-from evqa.training.module import Scored
+from evqa.scoring.score import Score
 from evqa.types import Failure, LabelScale, Record
 
 TABLES = (".csv", ".tsv")
@@ -55,6 +54,27 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Scores with what each file lacks, and the items without one."""
+
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    missing: tuple[tuple[str, ...], ...]
+    failures: tuple[Failure, ...]
+
+
+def _scored(found: Iterable[Score]) -> Scored:
+    scores = list(found)
+    good = [score for score in scores if score.failure is None]
+    return Scored(
+        ids=tuple(score.id for score in good),
+        scores=tuple(score.value for score in good if score.value is not None),
+        missing=tuple(score.missing for score in good),
+        failures=tuple(score.failure for score in scores if score.failure is not None),
+    )
+
+
 def predict(request: Request) -> Scored:
     """Score the inputs, print the scores with what was missing, and write --out.
 
@@ -69,9 +89,7 @@ def predict(request: Request) -> Scored:
         raise _nothing_scored(request, inputs.failures)
     run = load_run(request.run, checkpoint=request.ckpt, overrides=request.override)
     _check_fill(request.fill, run.module.scale)
-    scored = score_split(
-        run.trainer(), run.module, run.datamodule({"predict": inputs.records}, request.modal), "predict"
-    )
+    scored = _scored(run.as_scorer(modal=request.modal).score(inputs.records))
     failures = (*inputs.failures, *scored.failures)
     if not scored.ids:
         raise _nothing_scored(request, failures)
