@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
-from itertools import chain
 from typing import Any
 
 import lightning
@@ -22,22 +20,13 @@ from evqa.metrics import METRICS
 from evqa.models.base import Model
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.optimizer import AdamW, WarmupCosine
+from evqa.training.scored import Scored, gather, joined
 from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
 from evqa.training.tuning import is_adapter, part_of
 from evqa.training.window import Window
 from evqa.types import Batch, Failure, LabelScale
 
 METADATA = "evqa"  # key of our own entries in a checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Scores of some items in the labels' own scale, and the items without one."""
-
-    ids: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
-    labels: tuple[float, ...] = ()
-    failures: tuple[Failure, ...] = ()
 
 
 class ScoreModule(lightning.LightningModule):
@@ -272,30 +261,3 @@ class ScoreModule(lightning.LightningModule):
 
 def _alike(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
-
-
-def joined(parts: Iterable[Scored]) -> Scored:
-    """Put scores one after the other, in time that grows with their number."""
-    parts = list(parts)
-    names = [field.name for field in fields(Scored)]
-    return Scored(**{name: tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in names})
-
-
-def gather(scored: Scored) -> Scored:
-    """Join the scores of all ranks, each id once, ordered by id; the same on every rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return scored
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, scored)
-    return _each_once(joined(parts))
-
-
-def _each_once(scored: Scored) -> Scored:
-    order = [index for _, index in sorted({id_: index for index, id_ in enumerate(scored.ids)}.items())]
-    failures = {failure.id: failure for failure in scored.failures}
-    return Scored(
-        ids=tuple(scored.ids[index] for index in order),
-        scores=tuple(scored.scores[index] for index in order),
-        labels=tuple(scored.labels[index] for index in order),
-        failures=tuple(failures[id_] for id_ in sorted(failures)),
-    )

@@ -19,7 +19,8 @@ from evqa.files.content import content_hash
 from evqa.media.cache import CachedReader
 from evqa.scoring.places import load_run
 from evqa.training.callbacks.checkpoint_files import SIDE, WholeCheckpointIO, read_checkpoint
-from evqa.training.module import METADATA, Scored, ScoreModule, joined
+from evqa.training.module import METADATA, ScoreModule
+from evqa.training.scored import Scored, joined
 from evqa.types import Failure
 
 
