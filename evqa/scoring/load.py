@@ -30,7 +30,7 @@ def load(
     """Make a scorer of a run folder, a merged folder, a published checkpoint with its own head, or a scorer's name.
 
     place: a text that is a name in conf/scorer means that scorer; a folder of this name is given as a Path.
-    device: auto (as the run's `trainer.accelerator` says; else a GPU where there is one), or torch's name of a processor.
+    device: auto (as the run's `trainer.accelerator` says; else a GPU where there is one), or a torch device.
     checkpoint: best, last or a file; of a run folder only. overrides: KEY=VALUE for places that have changed; of a
         named scorer, any key. modal: a part of the modalities that the model reads. batch_size: items a forward pass.
     workers: files read at a time.
