@@ -22,11 +22,10 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--scorer",
         "--run",
-        dest="run",
+        dest="scorer",
         required=True,
-        type=Path,
         metavar="PLACE",
-        help="run folder: runs/<experiment>/<name>",
+        help="run folder (runs/<experiment>/<name>), merged folder, published checkpoint, or a name in conf/scorer",
     )
     flags.add_argument("--title", help="title of the video")
     flags.add_argument("--description", help="description of the video")

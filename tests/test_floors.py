@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).parents[1]
 ROOT = CHECKOUT / "evqa"
 PLUGINS = CHECKOUT / "hydra_plugins"
 FLOORS = {
-    0: ("types", "errors", "__init__"),
+    0: ("types", "errors"),
     1: ("files", "machine"),
     2: ("config",),
     3: ("media", "metrics", "prompts"),
@@ -23,12 +23,12 @@ FLOORS = {
     6: ("scoring",),
     7: ("runs", "benchmarking"),
     8: ("train", "prepare", "eval", "predict", "ensemble", "report", "submit", "benchmark", "merge", "cli", "__main__"),
+    9: ("__init__",),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms of one floor that may see each other in this order (left sees right), because they are one story.
 STAIRS = [
     ("types", "errors"),
-    ("__init__", "machine"),
     ("prompts", "media"),
     ("benchmarking", "runs"),
     ("models", "heads"),

@@ -27,7 +27,7 @@ from evqa.config.signature import Schema, UnknownTargetError, read_schema
 from evqa.errors import ConfigError
 
 # These may set any key; choosing none of them is usual.
-GLOBAL_GROUPS = ("experiment", "sweep")
+GLOBAL_GROUPS = ("experiment", "sweep", "scorer")
 
 CompositionError = (HydraException, OmegaConfBaseException, ValueError)
 

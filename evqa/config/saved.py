@@ -35,7 +35,11 @@ def read_saved(path: Path) -> DictConfig:
     Raises:
         FileError, RunError: as `read_yaml`, or values that no configuration can hold.
     """
-    values = read_yaml(path, kind=dict)
+    return _as_config(read_yaml(path, kind=dict), path)
+
+
+def _as_config(values: dict[str, Any], path: Path) -> DictConfig:
+    """Make a configuration of a file's values; `read_saved` says what is raised."""
     for group, key in RETIRED:
         if isinstance(values.get(group), dict):
             values[group].pop(key, None)
@@ -73,7 +77,17 @@ def checked_saved(path: Path, overrides: Sequence[str] = (), *, movable: Sequenc
     Raises:
         FileError, RunError, ConfigError: everything that is wrong, the keys of `overrides` named as such.
     """
-    config = read_saved(path)
+    return _checked(read_saved(path), path, overrides, movable)
+
+
+def checked_values(
+    values: dict[str, Any], path: Path, overrides: Sequence[str] = (), *, movable: Sequence[str] = ()
+) -> DictConfig:
+    """Do as `checked_saved` with a configuration whose values stand in a file of another kind."""
+    return _checked(_as_config(values, path), path, overrides, movable)
+
+
+def _checked(config: DictConfig, path: Path, overrides: Sequence[str], movable: Sequence[str]) -> DictConfig:
     if too_old := why_too_old(config, path):
         raise RunError(too_old)
     given = _override(config, overrides, movable)

@@ -67,6 +67,10 @@ class Head(nn.Module, ABC):
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
         """Return the training loss (a scalar) for labels in 0-1, a mean over `count`."""
 
+    def pool(self, output: Output) -> Tensor:
+        """Average the last hidden states of every sample over its real positions, float32 [B, D]."""
+        return output.mean_BD()
+
     def count(self, output: Output, label_B: Tensor) -> Tensor:
         """Count what `loss` is the mean of, so that batches of different sizes can be joined: items with a label."""
         del output

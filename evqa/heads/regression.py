@@ -60,10 +60,13 @@ class RegressionHead(Head):
 
     def forward(self, output: Output) -> Tensor:
         """Return score_B on the layers' own scale (0 to `scale`), float32."""
-        pooled_BD = output.mean_BD() if self.pooling == "masked" else output.padded_mean_BD()
-        hidden_BN = self._drop(self.fc1(self._drop(pooled_BD.to(self.fc1.weight.dtype))).relu())
+        hidden_BN = self._drop(self.fc1(self._drop(self.pool(output).to(self.fc1.weight.dtype))).relu())
         score_B: Tensor = self.fc2(hidden_BN).float()[:, 0]
         return score_B
+
+    def pool(self, output: Output) -> Tensor:
+        """Average the positions of every sample as `pooling` says; returns [B, D]."""
+        return super().pool(output) if self.pooling == "masked" else output.padded_mean_BD()
 
     def load_published(self, state: dict[str, Tensor]) -> None:
         """Take over weights that were trained on 0-100 labels.

@@ -14,9 +14,10 @@ from evqa.runs import show
 from evqa.runs.fit import describe, warn
 from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
-from evqa.scoring.files import score_split, write_predictions
+from evqa.scoring.files import score_all, write_predictions
 from evqa.scoring.places import LoadedRun, load_run, may_write
 from evqa.training.build import build_dataset
+from evqa.training.conversations import check_conversations
 from evqa.training.folder import RunFolder
 
 OVERRIDES = "overrides"  # key of an evaluation's record; training's own records do not have it
@@ -34,7 +35,11 @@ def evaluate_split(
     if split not in annotations.splits:
         raise ConfigError([f"--split {split}: the run's data has {', '.join(annotations.splits)}."])
     records, unreadable = check_files(annotations.splits[split], run.config, remember=run.may_write("data.prepared"))
-    scored = score_split(run.trainer(), run.module, run.datamodule({split: records}, modal), split)
+    parts = run.scorer
+    check_conversations({split: records}, prompt=parts.prompt, wording=parts.head.wording, model=parts.model)
+    scorer = run.as_scorer(modal=modal)
+    with show.progress_of(f"Scoring {split}", len(records), wanted=run.config.trainer.get("progress", True)) as bar:
+        scores = score_all(scorer, records, watch=bar)
     data = about_split(run.metadata, split, annotations.splits[split])
     for note in notes_on(run.checkpoint, run.metadata, data):
         warn(note)
@@ -43,7 +48,7 @@ def evaluate_split(
     record = write_predictions(
         run.folder,
         name,
-        scored,
+        scores,
         records=records,
         rejects=[*annotations.rejects, *unreadable],
         scale=run.module.scale,

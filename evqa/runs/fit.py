@@ -35,7 +35,9 @@ from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
-from evqa.scoring.files import read_record, score_split, write_predictions
+from evqa.scoring.assembly import assemble
+from evqa.scoring.files import read_record, score_all, write_predictions
+from evqa.scoring.training_labels import write_training_labels
 from evqa.training.build import (
     build,
     build_batch_settings,
@@ -126,6 +128,7 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
         folder.prepare(config, list(running_overrides()))
         if start.checkpoint is None:
             write_origin(folder, datamodule.origin)
+            write_training_labels(folder.path, datamodule.splits["train"])
     metrics.resume_at(start.step)
     log = _open_log(config, folder)
     if log is not None:
@@ -133,7 +136,7 @@ def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
         metrics.mirror = log.log
     with ended_together(trainer), ended(log), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
-        return evaluate_run(config, folder, module, datamodule, log)
+        return evaluate_run(config, folder, module, datamodule, log, stops=stops)
 
 
 def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
@@ -194,6 +197,8 @@ def evaluate_run(
     module: ScoreModule,
     datamodule: ScoreDataModule,
     log: WandbLog | None = None,
+    *,
+    stops: Stops,
 ) -> float | None:
     """Score every split but the training one with the best checkpoint, and write the prediction files."""
     weights = weights_to_score(folder)
@@ -215,14 +220,18 @@ def evaluate_run(
             log=log,
         )
         return _finish(trainer, folder)
+    scorer = assemble(config, module, datamodule.reading, device=str(trainer.strategy.root_device))
+    is_shown = config.trainer.progress and stops.first_process
     for split in [name for name in datamodule.splits if name != "train"]:
-        scored = score_split(trainer, module, datamodule, split)
+        records = datamodule.splits[split]
+        with show.progress_of(f"Scoring {split}", -(-len(records) // trainer.world_size), wanted=is_shown) as bar:
+            scores = score_all(scorer, records, watch=lambda found: bar(stops.between(found)))
         if trainer.is_global_zero:
             record = write_predictions(
                 folder,
                 split,
-                scored,
-                records=datamodule.splits[split],
+                scores,
+                records=records,
                 rejects=unreadable,
                 scale=module.scale,
                 about=describe(config, weights.path, split, note=weights.note)

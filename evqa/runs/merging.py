@@ -23,14 +23,15 @@ from evqa.media.sampling import FrameSampling
 from evqa.models.weight_files import HEAD_FILE
 from evqa.runs.model_card import model_card, usage
 from evqa.scoring.files import read_record
+from evqa.scoring.merged import EXPORTED_NODES
 from evqa.scoring.places import LoadedRun, load_run
+from evqa.scoring.training_labels import KEY, read_training_labels
 from evqa.training.build import build
+from evqa.training.folder import EXPORT_FILE
 from evqa.training.tuning import merge_adapters, save_adapter
 
-SETTINGS_FILE = "evqa.json"
 VERSIONED = ("torch", "transformers", "peft", "safetensors")
 EXAMPLE_SECONDS, EXAMPLE_FPS = (60, 5), 30
-EXPORTED_NODES = ("model", "modal", "frames", "audio", "prompt", "head", "lora")
 
 
 def export_run(
@@ -74,7 +75,7 @@ def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, An
         model.export(folder, head_state=head_state)
     if head_state:
         _save(head_state, folder / HEAD_FILE)
-    write_json(folder / SETTINGS_FILE, about)
+    write_json(folder / EXPORT_FILE, about)
     return about
 
 
@@ -102,10 +103,13 @@ def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
         "use": model.how_to_load(),
         "versions": {name: metadata.version(name) for name in VERSIONED},
         "label": dataclasses.asdict(run.module.scale),
+        "precision": str(run.config.trainer.get("precision", "32")),
+        "seed": run.config.seed,  # what is random in a base without published weights follows from it
         "clip": described(model.preparer.clip),
         "frame_seconds": _frame_seconds(None if frames is None else frames.sampling),
         "prompt": dataclasses.asdict(run.scorer.prompt),
         "config": config | {"model": _portable(run.config.model)},
+        **({} if run.folder is None else {KEY: list(read_training_labels(run.folder.path))}),
     }
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from evqa.training.folder import RunFolder
+from evqa.files.stored import read_object
+from evqa.training.folder import EXPORT_FILE, RunFolder
 
 END = 65_536  # bytes of each end of a file that are compared
 
@@ -29,10 +30,14 @@ def digest_of_scorer(place: Path, checkpoint: str) -> str:
 
 
 def reads_sound_alone(place: Path, modal: str | None) -> bool:
-    """Whether files without a picture are meant: `--modal a`, or a run that was trained with modal=a."""
-    folder = RunFolder(place)
-    if modal is not None or not folder.config.is_file():
+    """Whether files without a picture are meant: `--modal a`, or a run (perhaps merged) of modal=a."""
+    if modal is not None:
         return modal == "a"
-    config = OmegaConf.to_container(folder.read_config(), resolve=False)
+    folder = RunFolder(place)
+    config: object = None
+    if folder.config.is_file():
+        config = OmegaConf.to_container(folder.read_config(), resolve=False)
+    elif (place / EXPORT_FILE).is_file():
+        config = read_object(place / EXPORT_FILE).get("config")
     trained = config.get("modal") if isinstance(config, dict) else None
     return isinstance(trained, dict) and trained.get("name") == "a"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
+import torch
 
 from evqa.config.environment import hidden
 from evqa.datasets.manifest import FileFacts
@@ -17,24 +18,38 @@ from evqa.files.plain import write_json
 from evqa.files.stored import read_object
 from evqa.files.whole import write_table
 from evqa.metrics import evaluate
-from evqa.training.datamodule import ScoreDataModule
+from evqa.scoring.score import Score
+from evqa.scoring.scorer import Scorer
 from evqa.training.folder import RunFolder
-from evqa.training.module import Scored, ScoreModule, gather
 from evqa.types import FACTS, Failure, LabelScale, Record
 
 
-def score_split(trainer: lightning.Trainer, module: ScoreModule, datamodule: ScoreDataModule, split: str) -> Scored:
-    """Score every record of a split, in the split's own order; the same on every rank."""
-    datamodule.trainer = trainer
-    trainer.predict(module, datamodule.evaluation_loader(split), return_predictions=False)
-    place = {record.id: index for index, record in enumerate(datamodule.splits[split])}
-    return gather(module.scored).ordered(place)
+def score_all(
+    scorer: Scorer, records: Sequence[Record], *, watch: Callable[[Iterator[Score]], Iterator[Score]] = iter
+) -> list[Score]:
+    """Score records in their order; each process of a distributed run scores its share, and all get the same list.
+
+    watch: is given this process's scores as they come and hands them on, e.g. to show progress.
+    """
+    rank, world = _place_among_processes()
+    mine = list(watch(scorer.score(records[rank::world])))
+    if world == 1:
+        return mine
+    shares: list[Any] = [None] * world
+    torch.distributed.all_gather_object(shares, mine)
+    return [shares[place % world][place // world] for place in range(len(records))]
+
+
+def _place_among_processes() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 def write_predictions(
     folder: RunFolder,
     name: str,
-    scored: Scored,
+    scores: Sequence[Score],
     *,
     records: Sequence[Record],
     rejects: Iterable[Failure],
@@ -47,13 +62,16 @@ def write_predictions(
     rejects: rows of the data set that never became items (bad labels, missing files). about: checkpoint, modality and
     so on, for the record. facts: what the manifest knows of the files, by id, for slices in a report.
     """
-    rows = zip(scored.ids, scored.scores, strict=True)
-    write_table(folder.prediction(name), ["Id", scale.name], [(id_, repr(score)) for id_, score in rows])
+    scored = [(score, score.value) for score in scores if score.value is not None]
+    write_table(folder.prediction(name), ["Id", scale.name], [(score.id, repr(value)) for score, value in scored])
     _write_targets(folder.prediction(name, "targets.csv"), records, facts, scale)
-    failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*scored.failures, *rejects)]
-    evaluation = evaluate(scored.scores, scored.labels, failures=failures)
+    without = [score.failure for score in scores if score.failure is not None]
+    failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*without, *rejects)]
+    labels = [math.nan if score.label is None else score.label for score, _ in scored]
+    evaluation = evaluate([value for _, value in scored], labels, failures=failures)
     label = {"name": scale.name, "range": list(scale.range)}
-    record = {**about, "label": label, **evaluation.to_json(), "missing": count_missing(scored.missing)}
+    lacking = count_missing(score.missing for score, _ in scored)
+    record = {**about, "label": label, **evaluation.to_json(), "missing": lacking}
     write_json(folder.prediction(name, "json"), record)
     return record
 

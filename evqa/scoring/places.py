@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.environment import hidden
 from evqa.config.saved import checked_saved
-from evqa.errors import CheckpointError, ConfigError, RunError
+from evqa.errors import CheckpointError, RunError
 from evqa.files.terminal import terminal
-from evqa.media.clip import ClipSpec, described
-from evqa.training.build import Scorer, build, build_datamodule, build_module, build_scorer
+from evqa.media.clip import described
+from evqa.scoring.assembly import assemble, restricted
+from evqa.scoring.computation import find_device
+from evqa.scoring.scorer import Scorer
+from evqa.scoring.training_labels import read_training_labels
+from evqa.training.build import Scorer as Parts
+from evqa.training.build import build, build_module, build_pipeline, build_scorer
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
-from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import Weights, check_origin, weights_to_score
 from evqa.training.module import METADATA, ScoreModule
-from evqa.types import Record
 
 MOVABLE = ("data.", "trainer.accelerator", "trainer.precision", "model.checkpoint")  # what another machine may change
 
@@ -37,7 +39,7 @@ class LoadedRun:
 
     folder: RunFolder
     config: DictConfig
-    scorer: Scorer
+    scorer: Parts
     module: ScoreModule
     checkpoint: Path
     note: str | None = None  # why it is not the best one, where that was asked for
@@ -48,36 +50,30 @@ class LoadedRun:
         """Whether scoring may write to the place at a key of the configuration; where it may not, that is said."""
         return may_write(self.config, key, self.named) or tell_only_read(self.config, key)
 
-    def clip(self, modal: str | None) -> ClipSpec:
-        """Return what to read for a modality that the run was built for, or a part of it.
+    def as_scorer(self, *, modal: str | None = None, device: str = "auto") -> Scorer:
+        """Make a scorer of the run, whose module is changed by it (see `assemble`).
 
         Raises:
-            ConfigError: the run's model has no vision or audio encoder for it.
+            ConfigError: the run's model has no vision or audio encoder for a modality; there is no such device.
         """
-        trained, asked = self.config.modal.name, modal or self.config.modal.name
-        if not set(asked) <= set(trained):
-            raise ConfigError([f"--modal {asked}: the run was trained with modal={trained}; choose a part of that."])
-        spec = self.scorer.model.preparer.clip
-        return dataclasses.replace(
-            spec, frames=spec.frames if "v" in asked else None, audio=spec.audio if "a" in asked else None
-        )
-
-    def datamodule(self, splits: dict[str, tuple[Record, ...]], modal: str | None) -> ScoreDataModule:
-        """Join records with the run's own way of reading them."""
-        return build_datamodule(self.config, self.scorer, splits, (), self.module.scale, clip=self.clip(modal))
-
-    def trainer(self) -> lightning.Trainer:
-        """Make a trainer that scores on one device, at the run's precision."""
-        trainer: lightning.Trainer = build(self.config.trainer).build(callbacks=[], loggers=[], scoring=True)
-        return trainer
+        clip = restricted(self.scorer.model.preparer.clip, modal, trained=self.config.modal.name)
+        pipeline = build_pipeline(self.config, self.scorer, self.module.scale, clip=clip)
+        labels = read_training_labels(self.folder.path)
+        return assemble(self.config, self.module, pipeline, device=device, modal=modal, training_labels=labels)
 
 
 def load_run(
-    path: Path, *, checkpoint: str = "best", overrides: Sequence[str] = (), full_precision: bool = False
+    path: Path,
+    *,
+    checkpoint: str = "best",
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    full_precision: bool = False,
 ) -> LoadedRun:
     """Rebuild a run's model and load its weights; `checkpoint` is best, last or a file.
 
-    full_precision: put the adapters of a 4-bit run on the base's own weights (the same names, so the same checkpoint).
+    device: as in `find_device`. full_precision: put the adapters of a 4-bit run on the base's own weights (the same
+    names, so the same checkpoint).
 
     Raises:
         RunError, CheckpointError, ConfigError: the folder, the weights or an override cannot be used.
@@ -86,15 +82,16 @@ def load_run(
     folder.check()
     config = checked_saved(folder.config, overrides, movable=MOVABLE)
     named = tuple(override.partition("=")[0] for override in overrides)
+    place = "cpu"
     if not full_precision:  # an export needs no GPU, and reads no clips
-        build(config.trainer).check_devices(scoring=True)
+        place = str(find_device(device, accelerator=build(config.trainer).accelerator))
         _only_read_elsewhere(config, named)
     if full_precision and config.lora.method == "qlora":
         config.lora.method = "lora"
     weights = _weights(folder, checkpoint)
     check_origin(weights.path, weights.state, folder.read_config())
-    scorer = build_scorer(config)
-    _check_preprocessing(weights.path, weights.state, scorer)
+    scorer = build_scorer(config, device=place)
+    check_preprocessing(weights.path, weights.state[METADATA]["clip"], scorer)
     module = build_module(config, scorer, build(config.data.label))
     try:
         module.load_trained(weights.state)
@@ -142,16 +139,23 @@ def tell_only_read(config: DictConfig, key: str) -> bool:
     return False
 
 
-def _check_preprocessing(file: Path, state: dict[str, Any], scorer: Scorer) -> None:
-    """Refuse to score with another reading of the media than the weights were trained with."""
-    here, there = described(scorer.model.preparer.clip), dict(state[METADATA]["clip"])
+def check_preprocessing(file: Path, trained: Mapping[str, Any], scorer: Parts) -> None:
+    """Refuse to score with another reading of the media than the weights were trained with.
+
+    trained: what `evqa.media.clip.described` gave in the training.
+
+    Raises:
+        CheckpointError: it differs from what the settings give now.
+    """
+    here, there = (json.loads(json.dumps(spec)) for spec in (described(scorer.model.preparer.clip), trained))
     for spec in (here, there):
-        del spec["limits"], spec["reader"]  # they decide on failures, not on pixels
-        if spec["frames"] is None:
+        for name in ("limits", "reader"):  # they decide on failures, not on pixels
+            spec.pop(name, None)
+        if spec.get("frames") is None:
             spec["resize"] = None  # older checkpoints state one, although it changes nothing
     if here != there:
         changed = sorted(name for name in here if here[name] != there.get(name))
         raise CheckpointError(
             f"{file}: trained with other preprocessing ({', '.join(changed)}): {[there.get(n) for n in changed]}, but "
-            f"config.yaml says {[here[n] for n in changed]}. Restore the run's config.yaml."
+            f"the settings say {[here[n] for n in changed]}. Restore the file of the settings."
         )

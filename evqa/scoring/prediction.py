@@ -27,7 +27,7 @@ from evqa.scoring.sources import NamedColumns
 from evqa.types import LabelScale
 
 if TYPE_CHECKING:
-    from evqa.scoring.adapter import RunScorer
+    from evqa.scoring.scorer import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Request:
     """The flags of `evqa predict`."""
 
     inputs: list[Path]
-    run: Path
+    scorer: str | Path
     title: str | None = None
     description: str | None = None
     videos: Path | None = None
@@ -92,7 +92,7 @@ def _find(request: Request) -> FoundInputs:
         columns=request.columns,
         title=request.title,
         description=request.description,
-        with_sound=reads_sound_alone(request.run, request.modal),
+        with_sound=reads_sound_alone(Path(request.scorer), request.modal),
     )
 
 
@@ -161,7 +161,7 @@ class Scoring:
         if self.num_done:
             _say(f"Note: {self.num_done} of {self.found.num_items} were done before; this goes on behind them.")
 
-    def _go_on(self, scorer: RunScorer, journal: ScoreJournal | None, move: Any) -> None:
+    def _go_on(self, scorer: Scorer, journal: ScoreJournal | None, move: Any) -> None:
         begin = self.num_done
         with contextlib.closing(scorer.score(self.found.records(start=begin))) as scores:
             for item in itertools.islice(self.found, begin, None):
@@ -208,23 +208,27 @@ class Scoring:
         scale, tally = self.meaning.scale, self.tally
         counts = {"scored": tally.num_scored, "outside": tally.num_outside, "failed": tally.num_failed}
         counts["filled"] = tally.filled.total()
-        about = {"evqa": __version__, "label": scale.name, "range": list(scale.range), "scorer": str(self.request.run)}
+        about = {
+            "evqa": __version__,
+            "label": scale.name,
+            "range": list(scale.range),
+            "scorer": str(self.request.scorer),
+        }
         return {**about, **counts, "reasons": dict(tally.reasons.most_common()), "command": identity}
 
 
-def load_scorer(request: Request) -> RunScorer:
-    """Load what scores. Raises RunError, CheckpointError, ConfigError."""
-    from evqa.scoring.adapter import RunScorer
-    from evqa.scoring.places import load_run
+def load_scorer(request: Request) -> Scorer:
+    """Load what scores; heavy, so only when there is something to score."""
+    from evqa.scoring.load import load
 
-    return RunScorer(load_run(request.run, checkpoint=request.ckpt, overrides=request.override), request.modal)
+    return load(request.scorer, checkpoint=request.ckpt, overrides=request.override, modal=request.modal)
 
 
 def _identity(request: Request, found: FoundInputs) -> dict[str, Any]:
     """What makes it the same command: see `evqa.scoring.journal.SAID`."""
     return {
         "inputs": found.digest(),
-        "scorer": digest_of_scorer(request.run, request.ckpt),
+        "scorer": digest_of_scorer(Path(request.scorer), request.ckpt),
         "modal": request.modal,
         "overrides": sorted(request.override),
         "fill": request.fill,

@@ -1,4 +1,7 @@
-"""What a scorer says of one item, and what its numbers mean."""
+"""What a scorer says of one item, and what its numbers mean.
+
+# D width
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evqa.types import Failure, LabelScale
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,34 @@ class Score:
     outside: bool = False
     percentile: float | None = None
     label: float | None = None
+    missing: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """One item's pooled hidden state, or the failure that explains its absence.
+
+    vector_D: float32, on the CPU. missing: sentences on what the file lacks.
+    """
+
+    id: str
+    paths: tuple[Path, ...] = ()
+    vector_D: Tensor | None = None
+    missing: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model says of one item, or the failure that explains its silence.
+
+    text: without the end token. missing: sentences on what the file lacks.
+    """
+
+    id: str
+    paths: tuple[Path, ...] = ()
+    text: str | None = None
     missing: tuple[str, ...] = ()
     failure: Failure | None = None
 

@@ -9,10 +9,11 @@ import hashlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch.utils.data import Dataset
@@ -26,6 +27,8 @@ from evqa.training.conversations import conversation
 from evqa.types import SAMPLE_RATE_HZ, Batch, Clip, Failure, Inputs, LabelScale, Prepared, Record
 
 Place = tuple[int, int]  # (epoch, index of the record)
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
 
 
 def seed_of(*words: object) -> int:
@@ -229,27 +232,33 @@ class BatchLoader:
         self.start = state["done"]
 
     def _batches(self, places: list[list[Place]]) -> Iterator[Batch]:
-        if not self.workers:
-            return map(self._load, places)
-        return self._threaded(places)
-
-    def _threaded(self, places: list[list[Place]]) -> Iterator[Batch]:
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="load") as pool:
-            ahead: deque[Future[Batch]] = deque()
-            todo = iter(places)
-            try:
-                for batch in todo:
-                    ahead.append(pool.submit(self._load, batch))
-                    if len(ahead) > 2 * self.workers:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
-                while wait(ahead, timeout=0.1).not_done:  # left early, perhaps by Ctrl-C while a file hangs
-                    stop_calls()
+        return load_ahead(self._load, places, workers=self.workers)
 
     def _load(self, places: list[Place]) -> Batch:
         batch = self.collate([self.samples[place] for place in places])
         return batch.pin_memory() if self.pin else batch
+
+
+def load_ahead(load: Callable[[Item], Loaded], items: Iterable[Item], *, workers: int) -> Iterator[Loaded]:
+    """Load items in threads, in order, a few more than `workers` ahead of the consumer; 0 loads in its own thread.
+
+    Items are taken from their source in the consumer's thread, one after the other, so that it may be a generator
+    without end.
+    """
+    if not workers:
+        yield from map(load, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
+        ahead: deque[Future[Loaded]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(load, item))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+            while wait(ahead, timeout=0.1).not_done:  # left early, perhaps by Ctrl-C while a file hangs
+                stop_calls()

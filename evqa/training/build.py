@@ -175,16 +175,20 @@ def build_datamodule(
         ConfigError: as `check_conversations`.
     """
     check_conversations(splits, prompt=scorer.prompt, wording=scorer.head.wording, model=scorer.model)
-    loading = build_batch_settings(config)
-    preparer = scorer.model.preparer
-    read = CachedReader(loading.cache, clip or preparer.clip)
     return ScoreDataModule(
         splits,
         failures,
-        Pipeline(read=read, preparer=preparer, wording=scorer.head.wording, prompt=scorer.prompt, scale=scale),
-        loading,
+        build_pipeline(config, scorer, scale, clip=clip),
+        build_batch_settings(config),
         seed=config.seed,
         modal_dropout=config.modal.dropout,
         pin=config.trainer.accelerator != "cpu",
         evaluates_targets=not scorer.head.gives_scores,
     )
+
+
+def build_pipeline(config: DictConfig, scorer: Scorer, scale: LabelScale, *, clip: ClipSpec | None = None) -> Pipeline:
+    """Join the one way of reading files with what the head wants worded; clip: as in `build_datamodule`."""
+    preparer = scorer.model.preparer
+    read = CachedReader(build_batch_settings(config).cache, clip or preparer.clip)
+    return Pipeline(read=read, preparer=preparer, wording=scorer.head.wording, prompt=scorer.prompt, scale=scale)

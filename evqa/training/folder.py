@@ -30,6 +30,7 @@ from evqa.files.whole import write_whole
 from evqa.machine.cores import cpu_name, num_cores
 
 PACKAGES = ("evqa", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "scipy", "av", "decord")
+EXPORT_FILE = "evqa.json"  # beside the weights of a folder that `evqa.merge` wrote
 CONFIG_SHA256 = "config_sha256"  # in environment.json: tells whether values from the environment have changed
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -21,38 +20,13 @@ from evqa.metrics import METRICS
 from evqa.models.base import Model
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.optimizer import AdamW, WarmupCosine
+from evqa.training.scored import Scored, gather, joined
 from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
 from evqa.training.tuning import is_adapter, part_of
 from evqa.training.window import Window
 from evqa.types import Batch, Failure, LabelScale
 
 METADATA = "evqa"  # key of our own entries in a checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Scores of some items in the labels' own scale (with what each file lacks), and the items without one."""
-
-    ids: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
-    labels: tuple[float, ...] = ()
-    missing: tuple[tuple[str, ...], ...] = ()
-    failures: tuple[Failure, ...] = ()
-
-    def __add__(self, other: Scored) -> Scored:
-        return Scored(**{name: value + getattr(other, name) for name, value in vars(self).items()})
-
-    def ordered(self, place: dict[str, int]) -> Scored:
-        """Return the same items in another order, each id once."""
-        order = sorted({id_: index for index, id_ in enumerate(self.ids)}.items(), key=lambda item: place[item[0]])
-        by_id = {failure.id: failure for failure in self.failures}
-        return Scored(
-            ids=tuple(id_ for id_, _ in order),
-            scores=tuple(self.scores[index] for _, index in order),
-            labels=tuple(self.labels[index] for _, index in order),
-            missing=tuple(self.missing[index] for _, index in order),
-            failures=tuple(sorted(by_id.values(), key=lambda failure: place[failure.id])),
-        )
 
 
 class ScoreModule(lightning.LightningModule):
@@ -79,7 +53,7 @@ class ScoreModule(lightning.LightningModule):
         self.optimizer, self.schedule = optimizer, schedule
         self.metadata, self.max_failures = metadata, max_failures
         self.strict_loading = False  # a checkpoint does not hold the published base
-        self.scored = Scored()  # of this rank, since the split began
+        self._validated: list[Scored] = []  # of this rank, since the validation began
         self.token_loss = TokenLoss()  # the same for a head without scores; of all ranks at the end
         self._train_failures: dict[str, Failure] = {}
 
@@ -176,39 +150,40 @@ class ScoreModule(lightning.LightningModule):
 
     # ---- scoring
 
-    def score(self, batch: Batch) -> Scored:
-        """Score one batch in the labels' own scale."""
+    def values(self, batch: Batch) -> list[float | str]:
+        """Score every item of a batch in the labels' own scale, or say why an item has no score."""
         if not len(batch):
-            return Scored(failures=batch.failures)
+            return []
         reading = self.head.score(self.model, batch.inputs)
         units = reading.score_B.float().tolist()
-        kept = [index for index in range(len(batch)) if index not in reading.reasons]
-        unread = tuple(Failure(id=batch.ids[index], reason=reason) for index, reason in reading.reasons.items())
-        return Scored(
-            ids=tuple(batch.ids[index] for index in kept),
-            scores=tuple(self.scale.from_unit(units[index]) for index in kept),
-            labels=tuple(batch.labels[index] for index in kept),
-            missing=tuple(batch.missing[index] for index in kept),
-            failures=batch.failures + unread,
-        )
+        return [reading.reasons.get(index) or self.scale.from_unit(unit) for index, unit in enumerate(units)]
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new split."""
-        self.scored, self.token_loss = Scored(), TokenLoss()
-
-    on_predict_epoch_start = on_validation_epoch_start
+        self._validated, self.token_loss = [], TokenLoss()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect scores, or the loss where the head gives none; metrics are taken over the whole split."""
         if self.head.gives_scores:
-            self.scored += self.score(batch)
+            self._validated.append(self._scored(batch))
         else:
             self.token_loss += loss_of(batch, model=self.model, head=self.head, criterion=self.criterion)
+
+    def _scored(self, batch: Batch) -> Scored:
+        values = self.values(batch)
+        kept = [index for index, value in enumerate(values) if isinstance(value, float)]
+        unread = (Failure(id=batch.ids[i], reason=value) for i, value in enumerate(values) if isinstance(value, str))
+        return Scored(
+            ids=tuple(batch.ids[index] for index in kept),
+            scores=tuple(value for value in values if isinstance(value, float)),
+            labels=tuple(batch.labels[index] for index in kept),
+            failures=(*batch.failures, *unread),
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split, with n and the number of failures."""
         if self.head.gives_scores:
-            scored = gather(self.scored)
+            scored = gather(joined(self._validated))
             logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
             logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
         else:
@@ -218,10 +193,9 @@ class ScoreModule(lightning.LightningModule):
         for name, value in logged.items():
             self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
 
-    def predict_step(self, batch: Batch, batch_index: int) -> int:
-        """Collect scores for a prediction file; returns the number of items, for Lightning's sake."""
-        self.scored += self.score(batch)
-        return len(batch)
+    def predict_step(self, batch: Batch, batch_index: int) -> list[float | str]:
+        """Score a batch for Lightning's own loop, whose speed `evqa.benchmark` measures."""
+        return self.values(batch)
 
     # ---- checkpoints and devices
 
@@ -287,14 +261,3 @@ class ScoreModule(lightning.LightningModule):
 
 def _alike(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
-
-
-def gather(scored: Scored) -> Scored:
-    """Join the scores of all ranks, each id once, in a stable order; the same on every rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return scored
-    parts: list[Scored | None] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, scored)
-    joined = sum((part for part in parts if part is not None), Scored())
-    everything = sorted({*joined.ids, *(failure.id for failure in joined.failures)})
-    return joined.ordered({id_: place for place, id_ in enumerate(everything)})

@@ -14,6 +14,8 @@ from evqa.errors import ConfigError, MissingDependencyError
 from evqa.models.base import PARTS, Model
 from evqa.types import Part
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"  # of `save_adapter`; the name is peft's
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
@@ -167,7 +169,8 @@ def save_adapter(model: Model, tuning: Tuning, folder: Path, *, base: str, revis
     import peft
     from safetensors.torch import save_file
 
-    trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    names = {name: key for key, name in exported_names(model).items()}
+    trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if name in names}
     adapters = {name: tensor for name, tensor in trained.items() if is_adapter(name)}
     if not adapters:
         raise ConfigError(["--adapter: the run trained no adapter (lora=none); leave the flag out to export it whole."])
@@ -186,8 +189,14 @@ def save_adapter(model: Model, tuning: Tuning, folder: Path, *, base: str, revis
         task_type="CAUSAL_LM" if model.published_class() else None,  # else no class of peft's own kinds fits
         inference_mode=True,
     ).save_pretrained(str(folder))
-    state = {f"base_model.model.{_published_parameter(model, name)}": tensor for name, tensor in trained.items()}
-    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    state = {names[name]: tensor for name, tensor in trained.items()}
+    save_file(state, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+
+
+def exported_names(model: Model) -> dict[str, str]:
+    """Map the names in a file of `save_adapter` to the model's own: everything that is trained, adapters included."""
+    trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    return {f"base_model.model.{_published_parameter(model, name)}": name for name in trained}
 
 
 def _savable(model: Model, prefixes: Sequence[str]) -> Iterator[str]:

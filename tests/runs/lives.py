@@ -14,9 +14,6 @@ import os
 import signal
 import sys
 
-import evqa.runs.fit
-import evqa.scoring.adapter  # noqa: F401  (what the commands import later)
-
 CHANGES = ("replace", "rename", "link", "unlink", "remove", "truncate", "mkdir", "fsync")
 NUM_WRITES = 3  # of one opened file that count; torch writes hundreds of pieces that are all alike
 

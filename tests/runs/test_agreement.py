@@ -32,7 +32,7 @@ def test_prediction_of_a_table_and_of_files_repeats_them_too(finished, workplace
         Request(
             inputs=[home / "val.csv"],
             videos=home / "videos",
-            run=finished.path,
+            scorer=finished.path,
             out=tmp_path / "out.csv",
             override=[f"data.batch_size={batch_size}"],
         )
@@ -42,7 +42,7 @@ def test_prediction_of_a_table_and_of_files_repeats_them_too(finished, workplace
     predict(
         Request(
             inputs=[home / "videos" / f"{row['Id']}.mp4"],
-            run=finished.path,
+            scorer=finished.path,
             title=row["Title"] or None,
             description=row["Description"] or None,
             out=tmp_path / "one.csv",
@@ -83,7 +83,7 @@ def test_a_broken_file_is_a_failure_beside_the_others(finished, workplace, tmp_p
     video = next((workplace / "synthetic").glob("v*-40-16/videos/*.mp4"))
     shutil.copy(video, folder / "good.mp4")
     (folder / "empty.mp4").touch()
-    predict(Request(inputs=[folder], run=finished.path, json=True, out=tmp_path / "o.csv", fill=0.5))
+    predict(Request(inputs=[folder], scorer=finished.path, json=True, out=tmp_path / "o.csv", fill=0.5))
     bad, good = map(json.loads, capsys.readouterr().out.splitlines())
     assert (good["id"], good["range"]) == ("good", [0.0, 1.0])
     assert good["missing"]
@@ -91,7 +91,7 @@ def test_a_broken_file_is_a_failure_beside_the_others(finished, workplace, tmp_p
     assert "empty" in bad["error"]
     assert read(tmp_path / "o.csv")["empty"] == 0.5
     with pytest.raises(RunError, match="None of the 1 inputs could be scored"):
-        predict(Request(inputs=[folder / "empty.mp4"], run=finished.path))
+        predict(Request(inputs=[folder / "empty.mp4"], scorer=finished.path))
 
 
 def test_what_was_trained_cannot_be_overridden(finished):
@@ -103,7 +103,7 @@ def test_what_was_trained_cannot_be_overridden(finished):
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(RunError, match=r"not a run \(it has no config.yaml\)"):
-        predict(Request(inputs=[Path(sys.executable)], run=tmp_path))
+        predict(Request(inputs=[Path(sys.executable)], scorer=tmp_path))
 
 
 def test_an_evaluation_never_replaces_what_training_wrote(train, tmp_path, capsys):

@@ -19,7 +19,8 @@ from evqa.files.content import content_hash
 from evqa.media.cache import CachedReader
 from evqa.scoring.places import load_run
 from evqa.training.callbacks.checkpoint_files import SIDE, WholeCheckpointIO, read_checkpoint
-from evqa.training.module import METADATA, Scored, ScoreModule
+from evqa.training.module import METADATA, ScoreModule
+from evqa.training.scored import Scored, joined
 from evqa.types import Failure
 
 
@@ -310,7 +311,7 @@ def test_failures_of_all_processes_count_and_are_saved(finished, monkeypatch):
     module = run.module
     module.trainer = type("Trainer", (), {"datamodule": type("Data", (), {"splits": {"train": range(40)}})})
     module._count_failures(own)
-    monkeypatch.setattr("evqa.training.module.gather", lambda scored: scored + Scored(failures=others))
+    monkeypatch.setattr("evqa.training.module.gather", lambda scored: joined([scored, Scored(failures=others)]))
     checkpoint = {"state_dict": dict(module.state_dict())}
     module.on_save_checkpoint(checkpoint)
     assert [id_ for id_, _ in checkpoint[METADATA]["train_failures"]] == ["a0", "a1", "b0", "b1"]

@@ -82,7 +82,7 @@ def test_training_eval_and_prediction_count_them_as_failures(fit, table, tmp_pat
     good = next(path for path in table.glob("*.mp4") if " " not in path.name)
     inputs = [*(table / f"{name} val.mp4" for name in BAD), good]
     capsys.readouterr()
-    predict(Request(inputs=inputs, run=folder.path, json=True))
+    predict(Request(inputs=inputs, scorer=folder.path, json=True))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["id"] for line in lines if "score" in line] == [str(good)]
     assert {Path(line["id"]).stem: line["error"] for line in lines if "error" in line} == {

@@ -144,7 +144,7 @@ def test_every_run_of_a_process_has_a_wandb_run_of_its_own(train, tmp_path, monk
         raise RunError("spoiled")
 
     with monkeypatch.context() as spoiled:
-        spoiled.setattr(ScoreModule, "score", fail)
+        spoiled.setattr(ScoreModule, "values", fail)
         with pytest.raises(RunError, match="spoiled"):
             train(*options, "seed=20")
     for seed in (21, 22):

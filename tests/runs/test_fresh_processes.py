@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from evqa.scoring.files import score_split
-from evqa.training.build import build, build_datamodule, build_dataset, build_module, build_scorer
+import evqa
+from evqa.runs.merging import export_run
+from evqa.training.build import build, build_dataset, build_module, build_scorer
 from evqa.training.folder import RunFolder
 from tests.models.toys import MODELS, options
 from tests.runs.test_agreement import read
@@ -132,27 +132,29 @@ def test_prediction_in_another_process_repeats_training(trained, predicted, case
 @pytest.mark.parametrize("case", CASES)
 def test_an_export_from_another_process_repeats_training(trained, predicted, root, case):
     folder, export = trained[0][case], root / f"{case}.export"
-    config = folder.read_config()
-    config.lora = {"_target_": "evqa.training.tuning.Tuning"}
-    if "checkpoint" in config.model:
-        own = {"checkpoint": str(export), "revision": None} | ({"size": None} if "size" in config.model else {})
-        config.model = {**config.model, **own}
-    scorer = build_scorer(config)
-    if "checkpoint" not in config.model:  # evqa loads no such folder yet: its weights by hand
-        scorer.model.load_state_dict(load_file(export / "model.safetensors"))
-        if (export / "head.safetensors").exists():
-            scorer.head.load_published(load_file(export / "head.safetensors"))
-    scores, reasons = trained[1][case]
-    assert score(config, scorer) == (pytest.approx(scores, abs=1e-5), reasons)
+    found = list(evqa.load(export, batch_size=3, workers=2).score(validation(folder)))
+    scores = {score.id: score.value for score in found if score.failure is None}
+    assert (scores, {score.id: score.failure.reason for score in found if score.failure is not None}) == (
+        pytest.approx(trained[1][case][0], abs=1e-5),
+        trained[1][case][1],
+    )
 
 
-def score(config, scorer):
-    module = build_module(config, scorer, build(config.data.label))
-    splits = {"val": build_dataset(config).load().splits["val"]}
-    datamodule = build_datamodule(config, scorer, splits, (), module.scale)
-    trainer = build(config.trainer).build(callbacks=[], loggers=[], scoring=True)
-    scored = score_split(trainer, module, datamodule, "val")
-    return dict(zip(scored.ids, scored.scores, strict=True)), {f.id: f.reason for f in scored.failures}
+def validation(folder):
+    return build_dataset(folder.read_config()).load().splits["val"]
+
+
+ADAPTED = [case for case in CASES if "-lora=" in case]
+
+
+@pytest.mark.parametrize("case", ADAPTED)
+def test_an_adapter_alone_on_its_base_repeats_training_too(trained, twin, tmp_path, case):
+    folder = trained[0][case]
+    export_run(folder.path, out=tmp_path / "adapter", adapter=True)
+    base = twin(case.partition("-")[0]).get("checkpoint")
+    found = evqa.load(tmp_path / "adapter", overrides=[f"model.checkpoint={base}"] if base else [])
+    scores = {score.id: score.value for score in found.score(validation(folder)) if score.failure is None}
+    assert scores == pytest.approx(trained[1][case][0], abs=1e-5)
 
 
 def test_a_checkpoint_alone_gives_the_scores_back_whatever_the_seed(trained):

@@ -56,7 +56,7 @@ def test_videos_without_sound_are_failures_of_modal_a_in_every_command(some_sile
     record = json.loads(run.prediction("val", "json").read_text())
     assert (record["n"], record["num_failed"]) == (15, 3)
     with pytest.raises(RunError, match="None of the 1 inputs could be scored"):
-        predict(Request(inputs=[silent[0]], run=run.path))
+        predict(Request(inputs=[silent[0]], scorer=run.path))
     assert "holds nothing of what was asked for (no audio track)" in " ".join(capsys.readouterr().err.split())
 
 
@@ -65,10 +65,10 @@ def test_videos_without_sound_are_scored_by_their_picture(some_silent, capsys):
     config = compose([*options, "modal=av", "trainer.epochs=1"])
     fit.run(config)
     assert "Data: 16 val, 40 train; 0 left out" in capsys.readouterr().out
-    predict(Request(inputs=[silent[2]], run=RunFolder(identity.folder(config)).path))
+    predict(Request(inputs=[silent[2]], scorer=RunFolder(identity.folder(config)).path))
     assert capsys.readouterr().out.endswith("no audio track\n")
     with pytest.raises(RunError, match="None of the 1 inputs could be scored"):
-        predict(Request(inputs=[silent[2]], run=RunFolder(identity.folder(config)).path, modal="a"))
+        predict(Request(inputs=[silent[2]], scorer=RunFolder(identity.folder(config)).path, modal="a"))
 
 
 def test_a_data_set_of_silent_videos_does_not_train_on_sound(some_silent):

@@ -50,7 +50,7 @@ def files(folder):
 
 COMMANDS = {
     "eval": lambda run, video: evaluate_split(run, split="val", modal=None, checkpoint="best", overrides=[]),
-    "predict": lambda run, video: predict(Request(inputs=[video], run=run)),
+    "predict": lambda run, video: predict(Request(inputs=[video], scorer=run)),
     "merge": lambda run, video: export_run(run, out=run.parent / "here/out"),
 }
 
@@ -161,7 +161,7 @@ def test_weights_in_bfloat16_train_and_score_alike_everywhere(train, workplace, 
     trained = json.loads(run.prediction("val", "json").read_text())
     assert record["metrics"] == trained["metrics"]
     home = next((workplace / "synthetic").glob("v*-40-16"))
-    predict(Request(inputs=[home / "val.csv"], videos=home / "videos", run=run.path, out=tmp_path / "o.csv"))
+    predict(Request(inputs=[home / "val.csv"], videos=home / "videos", scorer=run.path, out=tmp_path / "o.csv"))
     assert (tmp_path / "o.csv").read_text() == run.prediction("val").read_text()
 
 

@@ -80,7 +80,7 @@ def test_many_real_clips_that_were_killed_thrice_give_the_file_of_an_undisturbed
     assert " were done before" in done.stderr
     assert f"{NUM_CLIPS - NUM_CLIPS // 10} scored, {NUM_CLIPS // 10} failed." in done.stderr
     assert len(done.stdout.splitlines()) == NUM_CLIPS
-    predict(Request(inputs=[folder], run=finished.path, out=tmp_path / "whole.csv"))
+    predict(Request(inputs=[folder], scorer=finished.path, out=tmp_path / "whole.csv"))
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not part.exists()
 
@@ -137,7 +137,7 @@ def test_another_command_does_not_continue_nor_replace_a_file(finished, clips, t
     shutil.copytree(finished.path, other)
     (other / "config.yaml").write_text((other / "config.yaml").read_text() + "# another one\n")
     with pytest.raises(ConfigError, match=r"belongs to a command with another scorer"):
-        predict(Request(inputs=clips[:5], run=other, out=out, override=["data.batch_size=1"]))
+        predict(Request(inputs=clips[:5], scorer=other, out=out, override=["data.batch_size=1"]))
     assert out.read_bytes() == before
     with monkeypatch.context() as patched:
         stop_after(patched, 2)
@@ -184,7 +184,7 @@ def test_a_journal_that_is_written_now_or_is_something_else_is_not_touched(finis
 
 def test_nothing_is_left_where_a_scorer_cannot_be_loaded(finished, clips, tmp_path):
     with pytest.raises(RunError, match="not a run"):
-        predict(Request(inputs=clips[:2], run=tmp_path / "gone", out=tmp_path / "o.csv"))
+        predict(Request(inputs=clips[:2], scorer=tmp_path / "gone", out=tmp_path / "o.csv"))
     assert left(tmp_path) == set()
 
 

@@ -41,7 +41,7 @@ IDS = ["IMG_1.mov", "IMG_1.mp4", "[red]x", os.fsdecode(b"caf\xe9"), "esc\x1b[31m
 
 
 def test_a_folder_is_scored_whole_and_names_are_shown_as_they_are(finished, odd, tmp_path, capsys):
-    predict(Request(inputs=[odd], run=finished.path, out=tmp_path / "o.csv"))
+    predict(Request(inputs=[odd], scorer=finished.path, out=tmp_path / "o.csv"))
     said = capsys.readouterr()
     assert [id_ for id_, _ in rows_of(tmp_path / "o.csv")] == IDS
     lines = [line.split("\t") for line in said.out.splitlines()]
@@ -55,7 +55,7 @@ def test_a_folder_is_scored_whole_and_names_are_shown_as_they_are(finished, odd,
 
 
 def test_every_line_of_json_is_ascii_and_gives_the_name_back(finished, odd, capsys):
-    predict(Request(inputs=[odd], run=finished.path, json=True))
+    predict(Request(inputs=[odd], scorer=finished.path, json=True))
     out = capsys.readouterr().out
     assert out.isascii()
     rows = [json.loads(line) for line in out.splitlines()]
@@ -69,7 +69,7 @@ def test_a_filled_file_holds_every_id_of_the_table_once_in_its_order(finished, v
     table = tmp_path / "t.csv"
     lines = ["gone1,,", f"{known[0]},,", "gone2,,", "b,x,", f"{known[1]},,", "b,y,", f"{known[0]},,", 'q,"open', ",,x"]
     table.write_text("\n".join(["Id,Title,Description", *lines]) + "\n")
-    request = Request(inputs=[table], videos=videos, run=finished.path, out=tmp_path / "o.csv", fill=0.25, json=True)
+    request = Request(inputs=[table], videos=videos, scorer=finished.path, out=tmp_path / "o.csv", fill=0.25, json=True)
     predict(request)
     said = capsys.readouterr()
     rows = rows_of(tmp_path / "o.csv")
@@ -117,7 +117,7 @@ def test_what_cannot_be_used_is_said_before_anything_is_scored(
         for name, value in flags.items()
     }
     with pytest.raises(error) as caught:
-        predict(Request(run=finished.path, **given))
+        predict(Request(scorer=finished.path, **given))
     assert sentence in str(caught.value)
     assert not (tmp_path / "o.csv").exists()
 
@@ -139,10 +139,10 @@ def test_scores_are_shown_and_kept_where_the_disk_is_full_at_the_end(finished, c
 
 def test_a_kind_of_file_that_is_not_known_or_needs_a_package_is_refused_first(finished, clips, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"o.txt: unknown kind of file; name it one of \*.csv, \*.tsv, \*.jsonl"):
-        predict(Request(inputs=clips[:1], run=finished.path, out=tmp_path / "o.txt"))
+        predict(Request(inputs=clips[:1], scorer=finished.path, out=tmp_path / "o.txt"))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingDependencyError, match=r"o.parquet: Parquet needs the package pyarrow"):
-        predict(Request(inputs=clips[:1], run=finished.path, out=tmp_path / "o.parquet"))
+        predict(Request(inputs=clips[:1], scorer=finished.path, out=tmp_path / "o.parquet"))
     assert not list(tmp_path.iterdir())
 
 
@@ -152,7 +152,7 @@ def test_files_of_every_kind_hold_the_same_scores_and_what_they_mean(finished, c
     table.write_text(f"Id\n{clips[0].stem}\ngone\n{clips[1].stem}\n")
     for kind in ("csv", "tsv", "jsonl", "parquet"):
         out = tmp_path / f"o.{kind}"
-        predict(Request(inputs=[table], videos=clips[0].parent, run=finished.path, out=out, fill=0.25))
+        predict(Request(inputs=[table], videos=clips[0].parent, scorer=finished.path, out=out, fill=0.25))
     cells = [(clips[0].stem, float(rows_of(tmp_path / "o.csv")[0][1])), ("gone", 0.25)]
     assert (tmp_path / "o.csv").read_text().splitlines()[0] == "Id,ECR"
     assert (tmp_path / "o.tsv").read_text() == (tmp_path / "o.csv").read_text().replace(",", "\t")
@@ -262,8 +262,8 @@ def test_sound_files_of_a_folder_are_scored_by_sound(finished, tmp_path, capsys)
     for kind in ("wav", "flac", "mp3"):
         soundfile.write(tmp_path / f"{kind}.{kind}", np.sin(np.arange(32_000) / 20.0), 16_000)
     with pytest.raises(AnnotationError, match=r"no videos .*1 \.wav\); sound files are scored with --modal a"):
-        predict(Request(inputs=[tmp_path], run=finished.path))
-    predict(Request(inputs=[tmp_path], run=finished.path, modal="a"))
+        predict(Request(inputs=[tmp_path], scorer=finished.path))
+    predict(Request(inputs=[tmp_path], scorer=finished.path, modal="a"))
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [cells[0] for cells in lines] == ["flac", "mp3", "wav"]
     assert all(0 < float(cells[1]) < 1 for cells in lines)

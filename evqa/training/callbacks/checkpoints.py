@@ -125,10 +125,6 @@ class Checkpoints(Checkpoint):
         if self.stops.number:
             self.stops.stop()
 
-    def on_predict_batch_end(self, *arguments: Any) -> None:
-        """Stop between two batches."""
-        self.on_validation_batch_end()
-
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save the best by the monitored metric."""
         if trainer.sanity_checking or trainer.state.fn != "fit":

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn, TypeVar
 
+Value = TypeVar("Value")
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 WAIT_SECONDS = 30.0  # for the scheduler to end a job that is back in the queue: leaving before would fail it
 
@@ -58,6 +59,13 @@ class Stops:
             self._deferred = False
         if self.number:
             self.stop()
+
+    def between(self, values: Iterable[Value]) -> Iterator[Value]:
+        """Hand values on; between two of them, stop where the run was asked to, each process on its own."""
+        for value in values:
+            yield value
+            if self.number:
+                self.stop()
 
     def stop(self, number: int | None = None) -> NoReturn:
         """Hand the job back and leave. number: of the signal, where another process has got it.

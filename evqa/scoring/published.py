@@ -1,0 +1,93 @@
+"""Scorers that others have published: weights in the layout of a model, with a head of their own.
+
+How they are scored with stands in conf/scorer/NAME.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from evqa.config.compose import compose
+from evqa.config.overrides import read_overrides
+from evqa.errors import CheckpointError, ConfigError
+from evqa.models.safety import about, file_of, read_foreign
+from evqa.scoring.assembly import assemble
+from evqa.scoring.computation import find_device
+from evqa.scoring.scorer import Scorer
+from evqa.training.build import build, build_module, build_pipeline, build_scorer
+
+NAMES = {"videollama2_qwen2": "lmm_evqa"}  # `model_type` of config.json -> the scorer whose settings such weights have
+CHECKPOINT, FRAMES = "model.checkpoint", "frames.count"
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a model in a published layout."""
+    return (folder / "config.json").is_file()
+
+
+def load_checkpoint(folder: Path, *, overrides: Sequence[str], modal: str | None, device: str) -> Scorer:
+    """Load a folder whose kind of model tells which published scorer it is.
+
+    Raises:
+        CheckpointError: another kind of model, or one without a head.
+    """
+    with about():
+        kind = read_foreign(file_of(folder, "config.json")).get("model_type")
+    if kind not in NAMES:
+        raise CheckpointError(
+            f"{folder} holds a model of type {kind!r} without evqa.json. Alone such weights give no scores: train a "
+            f"head on them (model.checkpoint={folder}), or name a folder that evqa.merge wrote."
+        )
+    own = [f"{CHECKPOINT}={_quoted(folder)}", *overrides]
+    return load_named(NAMES[kind], overrides=own, modal=modal, device=device)
+
+
+def load_named(name: str, *, overrides: Sequence[str], modal: str | None, device: str) -> Scorer:
+    """Load a scorer of conf/scorer.
+
+    overrides: any key, as in a training; `model.checkpoint` names the weights' folder.
+    modal: encoders that it leaves out are not built.
+
+    Raises:
+        ConfigError: no weights are named, or an override cannot be used.
+        CheckpointError: the weights cannot be used, or have no head.
+    """
+    config = _configuration(name, [*overrides, *([f"modal={modal}"] if modal else [])])
+    parts = build_scorer(config, device=str(find_device(device, accelerator=config.trainer.accelerator)))
+    if not parts.model.head_state():
+        raise CheckpointError(
+            f"{config.model.checkpoint}: the weights have no regression head of their own (lm_head_reg.*), so they "
+            f"give no scores. The scorer {name} needs the weights that its authors have fine-tuned."
+        )
+    module = build_module(config, parts, build(config.data.label))
+    return assemble(config, module, build_pipeline(config, parts, module.scale), device=device)
+
+
+def _configuration(name: str, overrides: list[str]) -> DictConfig:
+    reading = read_overrides(overrides)
+    given = {override.key_or_group: override.value() for override in reading.overrides}
+    if CHECKPOINT not in given and not reading.problems:
+        raise ConfigError(
+            [f"The scorer {name}: its weights are not part of evqa. Name the folder they lie in: --override "
+             f"{CHECKPOINT}=FOLDER (in Python: overrides=['{CHECKPOINT}=FOLDER'])."]
+        )  # fmt: skip
+    count = None if FRAMES in given else _num_frames(Path(str(given.get(CHECKPOINT))).expanduser())
+    return compose([f"scorer={name}", *([] if count is None else [f"{FRAMES}={count}"]), *overrides])
+
+
+def _num_frames(folder: Path) -> int | None:
+    """The number of frames that the weights were trained with, where their folder states it; the original obeys it."""
+    if not is_checkpoint(folder):
+        return None
+    with about():
+        count = read_foreign(file_of(folder, "config.json")).get("num_frames")
+    return count if isinstance(count, int) and count > 0 else None
+
+
+def _quoted(folder: Path) -> str:
+    """Write a path as Hydra reads a text with any characters."""
+    text = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

@@ -1,0 +1,211 @@
+"""A scorer: scores, and pooled hidden states, of whatever it is given, in order and in bounded memory.
+
+# D width
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from evqa.errors import ConfigError, PromptError
+from evqa.files.regular import why_unreadable
+from evqa.prompts.decoding import Decoding
+from evqa.scoring.asking import asking
+from evqa.scoring.computation import Computation
+from evqa.scoring.score import Answer, Embedding, Meaning, Score
+from evqa.training.batches import Collate, Sample, Samples, load_ahead
+from evqa.training.datamodule import Pipeline
+from evqa.training.module import ScoreModule
+from evqa.types import Batch, Failure, Record
+
+Item = Path | str | Record  # the path of a file, or a record with an id and texts of its own
+Result = TypeVar("Result")
+LONG_ANSWER = Decoding(max_new_tokens=256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Some records, the sample made of each, and the batch of those samples that have inputs."""
+
+    records: Sequence[Record]
+    samples: Sequence[Sample]
+    batch: Batch
+
+
+class Scorer:
+    """A model with its head, ready to score; `evqa.load` makes one.
+
+    meaning: what its scores stand for. modal: the modalities that it reads. batch_size: items a forward pass.
+    workers: threads that read files ahead; at most 2 * workers + 1 batches are held in memory, whatever the number of
+    items.
+    """
+
+    def __init__(
+        self,
+        module: ScoreModule,
+        *,
+        pipeline: Pipeline,
+        computation: Computation,
+        meaning: Meaning,
+        modal: str,
+        batch_size: int,
+        workers: int,
+    ) -> None:
+        self.module, self.meaning, self.modal = module, meaning, modal
+        self.batch_size, self.workers = batch_size, workers
+        self._pipeline, self._collate, self._computation = pipeline, Collate(pipeline.preparer), computation
+        self._pin = computation.device.type == "cuda"
+        computation.place(module)
+
+    def score(self, items: Iterable[Item]) -> Generator[Score, None, None]:
+        """Yield the score of every item, in order; what cannot be scored yields the failure that says why.
+
+        items: paths, or records where texts and labels belong to a file; any iterable, also one without end.
+
+        Raises:
+            TypeError: an item is neither a path nor a record.
+            ConfigError: the scorer's head gives no scores.
+        """
+        if not self.module.head.gives_scores:
+            name = type(self.module.head).__name__
+            raise ConfigError([f"This scorer gives no scores: its head ({name}) answers in words. Ask it."])
+        return self._stream(items, self._scores, self._pipeline)
+
+    def embed(self, items: Iterable[Item]) -> Iterator[Embedding]:
+        """Yield for every item what the head pools of the last hidden states, float32 [D] on the CPU, in order.
+
+        items and what is raised: as in `score`.
+        """
+        return self._stream(items, self._embeddings, self._pipeline)
+
+    def ask(
+        self, items: Iterable[Item], *, question: str | None = None, decoding: Decoding = LONG_ANSWER
+    ) -> Iterator[Answer]:
+        """Yield the model's answer to a question about every item, in order; None asks what the scorer is asked.
+
+        items and what is raised: as in `score`. A record with turns of its own is asked by those. decoding: how words
+        are chosen, and how many.
+
+        Raises:
+            ConfigError: the question is empty, or the scorer's model was built without an LM head.
+        """
+        if not self.module.head.needs_logits:
+            name = type(self.module.head).__name__
+            raise ConfigError(
+                [f"This scorer cannot be asked: its head ({name}) reads no words, so its model has no LM head. Load "
+                 "one that was trained with head=levels or head=text."]
+            )  # fmt: skip
+        return self._stream(items, partial(self._answers, decoding=decoding), asking(self._pipeline, question))
+
+    def _stream(
+        self, items: Iterable[Item], results: Callable[[Loaded], list[Result]], pipeline: Pipeline
+    ) -> Generator[Result, None, None]:
+        records = map(as_record, items)
+        chunks = iter(lambda: tuple(islice(records, self.batch_size)), ())
+        for loaded in load_ahead(partial(self._load, pipeline=pipeline), chunks, workers=self.workers):
+            yield from results(loaded)
+
+    def _load(self, records: tuple[Record, ...], *, pipeline: Pipeline) -> Loaded:
+        read = Samples(records=records, **vars(pipeline))
+        samples = [_unreadable(record) or _sample(read, index) for index, record in enumerate(records)]
+        batch = self._collate(samples)
+        return Loaded(records=records, samples=samples, batch=batch.pin_memory() if self._pin else batch)
+
+    def _scores(self, loaded: Loaded) -> list[Score]:
+        values = iter(self._compute(loaded.batch, self.module.values))
+        return [
+            self._score(record, sample, next(values) if sample.failure is None else sample.failure.reason)
+            for record, sample in zip(loaded.records, loaded.samples, strict=True)
+        ]
+
+    def _score(self, record: Record, sample: Sample, value: float | str) -> Score:
+        """value: the score, or the reason why there is none."""
+        about = Score(id=record.id, paths=record.paths, label=record.label, missing=sample.missing)
+        if isinstance(value, str) or not math.isfinite(value):
+            reason = value if isinstance(value, str) else f"the model computed {value}, which is no score"
+            return replace(about, failure=Failure(id=record.id, reason=reason))
+        outside, percentile = self.meaning.is_outside(value), self.meaning.percentile(value)
+        return replace(about, value=value, outside=outside, percentile=percentile)
+
+    def _embeddings(self, loaded: Loaded) -> list[Embedding]:
+        # Copies: a row would keep its whole batch alive, and nothing can be learned from what inference mode made.
+        vectors = (row_D.clone() for row_D in self._compute(loaded.batch, self._pooled))
+        return [
+            Embedding(
+                id=record.id,
+                paths=record.paths,
+                vector_D=next(vectors) if sample.failure is None else None,
+                missing=sample.missing,
+                failure=sample.failure,
+            )
+            for record, sample in zip(loaded.records, loaded.samples, strict=True)
+        ]
+
+    def _pooled(self, batch: Batch) -> list[torch.Tensor]:
+        return list(self.module.head.pool(self.module.model(batch.inputs)).float().cpu()) if len(batch) else []
+
+    def _answers(self, loaded: Loaded, *, decoding: Decoding) -> list[Answer]:
+        texts = iter(self._compute(loaded.batch, partial(self._generated, decoding=decoding)))
+        return [
+            Answer(
+                id=record.id,
+                paths=record.paths,
+                text=next(texts) if sample.failure is None else None,
+                missing=sample.missing,
+                failure=sample.failure,
+            )
+            for record, sample in zip(loaded.records, loaded.samples, strict=True)
+        ]
+
+    def _generated(self, batch: Batch, *, decoding: Decoding) -> list[str]:
+        if not len(batch):
+            return []
+        answers = [""] * len(batch)
+        for pieces in self.module.model.generate(batch.inputs, decoding):
+            answers = [answer + piece for answer, piece in zip(answers, pieces, strict=True)]
+        return answers
+
+    def _compute(self, batch: Batch, function: Callable[[Batch], list[Result]]) -> list[Result]:
+        """Call a function of a batch on the scorer's device."""
+        with self._computation.active():
+            return function(batch.to(self._computation.device))
+
+
+def as_record(item: Item) -> Record:
+    """Name a file by its path as it was given, in letters that can be written; a record stays as it is.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(item, Record):
+        return item
+    if not isinstance(item, str | Path):
+        raise TypeError(f"{item!r} ({type(item).__name__}) cannot be scored: give a path, or an evqa.types.Record.")
+    return Record(id=str(item), paths=(Path(item),))
+
+
+def _unreadable(record: Record) -> Sample | None:
+    """What paths that name no files give; opening a pipe would wait for ever."""
+    reasons = ((path, why_unreadable(path)) for path in record.paths)
+    path, reason = next(((path, reason) for path, reason in reasons if reason), (None, None))
+    if path is None:
+        return None
+    named = f"{path.name}: {reason}" if len(record.paths) > 1 else str(reason)
+    return Sample(id=record.id, failure=Failure(id=record.id, reason=named))
+
+
+def _sample(read: Samples, index: int) -> Sample:
+    """Read and prepare one record; a conversation that does not fit its media is that record's failure."""
+    try:
+        return read[0, index]
+    except PromptError as error:
+        id_ = read.records[index].id
+        return Sample(id=id_, failure=Failure(id=id_, reason=str(error)))
