@@ -12,9 +12,10 @@ import torch
 
 import evqa
 from evqa.errors import ConfigError
+from evqa.prompts.decoding import Decoding
 from evqa.scoring.computation import Computation, find_device
 from evqa.scoring.score import Meaning
-from evqa.types import Decoding, LabelScale, Record
+from evqa.types import LabelScale, Record
 
 
 @pytest.fixture(scope="module")
