@@ -15,11 +15,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.files.names import shown_lines
 from evqa.files.plain import write_json
+from evqa.metrics.names import LOSS
 
 from ._record import SweepOutcome, only_driver, reason, run_folder
 from ._settings import SearchSettings
@@ -46,9 +47,11 @@ class Search:
         self.settings, self.launcher, self.loader = settings, launcher, loader
         self.folder = Path(str(config.hydra.sweep.dir))
         self.journal = self.folder / "study.journal"
+        self.monitor = OmegaConf.select(config, "callbacks.checkpoints.monitor")
 
     def run(self, arguments: Sequence[str]) -> SweepOutcome:
         """Run trials until the total is reached; failed ones count and are listed at the end."""
+        self.check_direction()
         self.fixed, self.axes = self.read(arguments)
         with only_driver(self.folder):
             self.study = self.open_study()
@@ -60,6 +63,18 @@ class Search:
                     self.tell(trial, result)
                 self.write_summary()
         return self.finish()
+
+    def check_direction(self) -> None:
+        """Of a loss, which runs without scores return, less is better. Raises ConfigError."""
+        wanted = "minimize" if self.monitor == LOSS else "maximize"
+        if self.settings.direction != wanted:
+            raise ConfigError(
+                [
+                    f"hydra.sweeper.direction={self.settings.direction}: with callbacks.checkpoints.monitor="
+                    f"{self.monitor} a run returns {'its loss' if wanted == 'minimize' else 'its score'}. Write "
+                    f"hydra.sweeper.direction={wanted}."
+                ]
+            )
 
     def read(self, arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
         """Separate what is searched from what is the same for all trials. Raises ConfigError without an axis."""

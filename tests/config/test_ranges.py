@@ -128,13 +128,13 @@ def test_a_metric_that_is_never_logged_or_better_when_smaller_is_refused(compose
         assert problem.startswith(f"callbacks.{callback}.monitor: expected one of 'val/challenge', 'val/srocc'")
 
 
-def test_the_metrics_that_may_be_monitored_are_those_of_which_more_is_better():
+def test_the_metrics_that_may_be_monitored_are_the_loss_and_those_of_which_more_is_better():
     from typing import get_args
 
     from evqa.metrics import METRICS
-    from evqa.metrics.names import Monitored
+    from evqa.metrics.names import LOSS, Monitored
 
-    assert set(get_args(Monitored)) == {f"val/{name}" for name in METRICS} - {"val/rmse"}
+    assert set(get_args(Monitored)) == {f"val/{name}" for name in METRICS} - {"val/rmse"} | {LOSS}
 
 
 def test_a_number_stands_for_a_choice_of_the_same_digits(composer):

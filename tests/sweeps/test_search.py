@@ -76,5 +76,19 @@ def test_a_search_needs_a_space(toy):
     assert errors == "hydra/sweeper=optuna: nothing is searched. Give a key an interval or several values.\n"
 
 
+def test_the_direction_is_that_of_what_a_run_returns(toy):
+    code, _, errors = toy.run("return 1.0", *search(1, "head=conversation", "callbacks=loss"))
+    assert (code, toy.trace) == (2, [])
+    assert errors == (
+        "hydra.sweeper.direction=maximize: with callbacks.checkpoints.monitor=val/loss a run returns its loss. Write "
+        "hydra.sweeper.direction=minimize.\n"
+    )
+    downward = search(2, "head=conversation", "callbacks=loss", "hydra.sweeper.direction=minimize")
+    code, _, errors = toy.run("return cfg.optimizer.learning_rate", *downward)
+    assert (code, len(toy.trace)) == (0, 2), errors
+    code, _, errors = toy.run("return 1.0", *search(1, "hydra.sweeper.direction=minimize"))
+    assert "a run returns its score. Write hydra.sweeper.direction=maximize." in errors
+
+
 def test_a_search_without_any_score_has_failed(toy):
     assert toy.run("raise RunError('no')", *search(2))[0] == 1
