@@ -1,0 +1,98 @@
+"""A model with a motion stream and two videos a record goes through every command."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import evqa
+from evqa.config.compose import compose
+from evqa.config.signature import read_module, read_schema
+from tests.toys.two_streams import CHUNK
+
+TOYS = Path(__file__).parents[1] / "toys"
+QUESTION = "prompt.question='<media>or<media> of {creator}?'"
+
+
+@pytest.fixture(scope="module")
+def toys():
+    """Let configurations name the toys as if they were models of the package."""
+    evqa.__path__.append(str(TOYS))
+    yield
+    evqa.__path__.remove(str(TOYS))
+    for cached in (read_module, read_schema):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def pairs(data, tmp_path_factory):
+    """A table of pairs of videos with a creator and a codec; overrides of a run on it."""
+    tmp_path = tmp_path_factory.mktemp("pairs")
+    files = sorted((data / "videos").glob("*.mp4"))
+    rows = [
+        {"id": f"p{at}", "mos": 1 + at % 5, "first": files[2 * at].name, "second": files[2 * at + 1].name}
+        | {"creator": "Ann" if at % 2 else "Bob", "codec": "h264" if at % 3 else "vp9"}
+        for at in range(12)
+    ]
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    return (
+        *("data=table", f"data.path={tmp_path}/pairs.csv", f"data.root={data}/videos", "data.label.range=[1,5]"),
+        *("data.path_column=[first,second]", "data.tag_columns=[codec]", "data.val_fraction=0.3", QUESTION),
+        *("data.batch_size=4", f"data.prepared={tmp_path}/prepared", f"data.cache.folder={tmp_path}/cache"),
+        *("model._target_=evqa.two_streams.TwoStreams", "trainer.progress=false", "logger=csv"),
+        *("trainer.epochs=1", f"run.root={tmp_path}/runs", "head=levels"),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(toys, pairs):
+    """A finished run of the toy."""
+    from evqa.config import identity
+    from evqa.runs import fit
+    from evqa.training.folder import RunFolder
+
+    config = compose([*MINIMAL, *pairs])
+    fit.run(config)
+    return RunFolder(identity.folder(config))
+
+
+# The toy takes other arguments than the model whose place it takes.
+MINIMAL = [f"~model.{name}" for name in ("num_layers", "num_heads", "max_tokens", "max_bytes", "image_size", "resize")]
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_pairs_are_trained_on_evaluated_and_sliced(trained, capsys):
+    from evqa import eval as evaluate
+
+    scored = read(trained.prediction("val"))
+    assert scored
+    assert json.loads(trained.prediction("val", "json").read_text())["num_failed"] == 0
+    assert {row["codec"] for row in read(trained.prediction("val", "targets.csv"))} <= {"h264", "vp9"}
+    evaluate.main([str(trained.path)])
+    again = {row["Id"]: float(row["mos"]) for row in read(trained.prediction("val-eval"))}
+    assert again == pytest.approx({row["Id"]: float(row["mos"]) for row in scored}, abs=1e-5)
+
+
+def test_the_motion_of_both_videos_reaches_the_model(trained):
+    from evqa.scoring.places import load_run
+    from evqa.training.build import build_dataset
+
+    run = load_run(trained.path)
+    record = build_dataset(run.config).load().splits["val"][0]
+    (batch,) = run.datamodule({"predict": (record,)}, None).evaluation_loader("predict")
+    first, second = batch.inputs.streams["motion"]
+    assert min(first.num_frames, second.num_frames) > CHUNK
+    scores = set()
+    for motion in ((first, second), (first, first), (second, second), (second, None)):
+        shown = replace(batch, inputs=replace(batch.inputs, streams={"motion": motion}))
+        scores |= set(run.module.score(shown).scores)
+    assert len(scores) == 4
