@@ -96,3 +96,50 @@ def test_the_motion_of_both_videos_reaches_the_model(trained):
         shown = replace(batch, inputs=replace(batch.inputs, streams={"motion": motion}))
         scores |= set(run.module.score(shown).scores)
     assert len(scores) == 4
+
+
+@pytest.fixture
+def table(pairs):
+    """The table of pairs, and the folder of its videos."""
+    given = dict(override.split("=", 1) for override in pairs if override.startswith("data."))
+    return Path(given["data.path"]), Path(given["data.root"])
+
+
+def predicted(trained, table, videos, *flags):
+    """Score a table of pairs with `evqa.predict` into a file."""
+    from evqa import predict
+
+    out = table.parent / "scores.csv"
+    places = ("--run", str(trained.path), "--videos", str(videos), "--out", str(out), "--overwrite")
+    predict.main([str(table), *places, *flags])
+    return {row["Id"]: float(row["mos"]) for row in read(out)}
+
+
+BOTH = ("--path-column", "first", "--path-column", "second")
+
+
+def test_predict_reads_both_files_and_the_column_that_the_question_names(trained, table):
+    scores = predicted(trained, *table, *BOTH)
+    assert len(scores) == 12
+    of_training = {row["Id"]: float(row["mos"]) for row in read(trained.prediction("val"))}
+    assert {name: scores[name] for name in of_training} == pytest.approx(of_training, abs=1e-5)
+    turned = predicted(trained, *table, *BOTH[2:], *BOTH[:2])
+    assert all(abs(turned[name] - scores[name]) > 1e-6 for name in scores)
+
+
+def test_predict_says_which_file_or_column_is_not_there(trained, table, tmp_path, capsys):
+    path, videos = table
+    other = tmp_path / "pairs.csv"
+    other.write_text(path.read_text().replace("creator", "creators"))
+    with pytest.raises(SystemExit) as caught:
+        predicted(trained, other, videos, *BOTH)
+    assert caught.value.code == 2
+    assert (
+        f"{other}: no column 'creator' (did you mean 'creators'?). Its columns are: id, mos, first, second, creators, "
+        "codec (the question that the scorer asks names {creator})."
+    ) in " ".join(capsys.readouterr().err.split())
+    lines = path.read_text().splitlines()
+    gone = ",".join(["gone.mp4" if place == 3 else cell for place, cell in enumerate(lines[1].split(","))])
+    other.write_text("\n".join([lines[0], gone, *lines[2:]]) + "\n")
+    assert "p0" not in predicted(trained, other, videos, *BOTH)
+    assert "second: no video gone.mp4" in (tmp_path / "scores.csv.failures.jsonl").read_text()
