@@ -10,6 +10,7 @@ import pytest
 import evqa
 from evqa.config.compose import compose
 from evqa.config.signature import read_module, read_schema
+from evqa.prompts.decoding import Decoding
 from tests.toys.two_streams import CHUNK
 
 TOYS = Path(__file__).parents[1] / "toys"
@@ -82,19 +83,33 @@ def test_pairs_are_trained_on_evaluated_and_sliced(trained, capsys):
     assert again == pytest.approx({row["Id"]: float(row["mos"]) for row in scored}, abs=1e-5)
 
 
-def test_the_motion_of_both_videos_reaches_the_model(trained):
-    from evqa.scoring.places import load_run
+def test_a_loaded_scorer_scores_pairs_and_answers_about_them(trained):
+    scored = {row["Id"]: float(row["mos"]) for row in read(trained.prediction("val"))}
+    scorer, records = loaded(trained)
+    assert {score.id: score.value for score in scorer.score(records)} == pytest.approx(scored, abs=1e-5)
+    asked = list(scorer.ask(records, question="<media><media>Which is better?", decoding=Decoding(max_new_tokens=4)))
+    assert [answer.failure for answer in asked] == [None] * len(records)
+    (answer,) = scorer.ask(records[:1], question="<media>Which is better?")
+    assert "has 1 places for media (<media>), and this record has 2 streams" in answer.failure.reason
+
+
+def loaded(trained):
+    """Load the toy's scorer; returns it with the records of its validation split."""
+    from evqa.config.saved import read_saved
     from evqa.training.build import build_dataset
 
-    run = load_run(trained.path)
-    record = build_dataset(run.config).load().splits["val"][0]
-    (batch,) = run.datamodule({"predict": (record,)}, None).evaluation_loader("predict")
+    return evqa.load(trained.path), build_dataset(read_saved(trained.config)).load().splits["val"]
+
+
+def test_the_motion_of_both_videos_reaches_the_model(trained):
+    scorer, (record, *_) = loaded(trained)
+    batch = scorer._load((record,), pipeline=scorer._pipeline).batch
     first, second = batch.inputs.streams["motion"]
     assert min(first.num_frames, second.num_frames) > CHUNK
     scores = set()
     for motion in ((first, second), (first, first), (second, second), (second, None)):
         shown = replace(batch, inputs=replace(batch.inputs, streams={"motion": motion}))
-        scores |= set(run.module.score(shown).scores)
+        scores |= set(scorer._compute(shown, scorer.module.values))
     assert len(scores) == 4
 
 
@@ -110,7 +125,7 @@ def predicted(trained, table, videos, *flags):
     from evqa import predict
 
     out = table.parent / "scores.csv"
-    places = ("--run", str(trained.path), "--videos", str(videos), "--out", str(out), "--overwrite")
+    places = ("--scorer", str(trained.path), "--videos", str(videos), "--out", str(out), "--overwrite")
     predict.main([str(table), *places, *flags])
     return {row["Id"]: float(row["mos"]) for row in read(out)}
 
