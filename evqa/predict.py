@@ -32,7 +32,13 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--videos", type=Path, help="folder of a table's files (default: the table's own)")
     columns = flags.add_argument_group("columns of a table (default: those with a usual name, which is said)")
     columns.add_argument("--id-column", metavar="NAME", help="the id; without a path column it names the file too")
-    columns.add_argument("--path-column", metavar="NAME", help="the file, below --videos")
+    columns.add_argument(
+        "--path-column",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the file, below --videos; once for each file of a record (a pair has two)",
+    )
     columns.add_argument("--title-column", metavar="NAME")
     columns.add_argument("--description-column", metavar="NAME")
     flags.add_argument("--modal", choices=("a", "v", "av"), help="score with a part of the run's modalities")

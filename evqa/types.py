@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE_HZ = 16_000
 MEDIA = "\ufdd0"  # in a turn's text: the place of the next media stream; no text that came from outside holds it
-# What is written beside the scores of an item, for slices in a report; tags have other names.
-FACTS = ("duration", "has_audio", "title_chars", "description_chars")
 # One sample's tensors and plain values, made by a Preparer and read only by its `collate`; `notes`: what was cut.
 Prepared = dict[str, Any]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evqa.datasets.base import LABELLED, Annotations, Dataset
+from evqa.datasets.base import FACTS, LABELLED, Annotations, Dataset
 from evqa.datasets.folder import MediaFolder
 from evqa.datasets.rows import Columns, read_records, scale_reader
 from evqa.datasets.splits import Records
 from evqa.datasets.tables import FileTable, format_of, read_table
-from evqa.types import FACTS, Failure
+from evqa.types import Failure
 
 
 @dataclass(frozen=True, kw_only=True)

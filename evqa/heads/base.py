@@ -32,7 +32,12 @@ class LanguageModel(Protocol):
 
 
 class Wording(ABC):
-    """What the assistant says in the input; small and picklable, so that worker processes can hold it."""
+    """What the assistant says in the input; small and picklable, so that worker processes can hold it.
+
+    keeps_answers: whether a record's own learned turns stay in the input where labels are not learned.
+    """
+
+    keeps_answers: ClassVar[bool] = False
 
     @abstractmethod
     def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:

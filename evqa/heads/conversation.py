@@ -21,6 +21,8 @@ from evqa.types import Inputs, Output, Turn
 class NoWording(Wording):
     """Nothing: the assistant's words stand in the records."""
 
+    keeps_answers: ClassVar[bool] = True
+
     def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
         """Return no turns."""
         del label, prompt

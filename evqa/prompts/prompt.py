@@ -109,7 +109,7 @@ def _words_of(quantity: str) -> dict[str, object]:
 def _of_clip(clips: Sequence[Clip]) -> dict[str, object]:
     clip = clips[0] if clips else Clip()
     num_frames = 0 if clip.frames_FHWC is None else len(clip.frames_FHWC)
-    return {"seconds": getattr(clip, "seconds", None) or 0.0, "num_frames": num_frames}
+    return {"seconds": clip.seconds or 0.0, "num_frames": num_frames}
 
 
 def _names(template: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ def evaluate_split(
         raise ConfigError([f"--split {split}: the run's data has {', '.join(annotations.splits)}."])
     records, unreadable = check_files(annotations.splits[split], run.config, remember=run.may_write("data.prepared"))
     parts = run.scorer
-    check_conversations({split: records}, prompt=parts.prompt, wording=parts.head.wording, model=parts.model)
+    check_conversations({split: records}, prompt=parts.prompt, head=parts.head, model=parts.model)
     scorer = run.as_scorer(modal=modal)
     with show.progress_of(f"Scoring {split}", len(records), wanted=run.config.trainer.get("progress", True)) as bar:
         scores = score_all(scorer, records, watch=bar)

@@ -39,7 +39,7 @@ def example_of(config: DictConfig, scorer: Scorer, *, colours: bool) -> Example:
     record, origin = _first_record(config, scorer, scale)
     head, model, chat = scorer.head, scorer.model, scorer.model.preparer.chat
     unit = scale.to_unit(float("nan") if record.label is None else record.label)
-    check_conversations({"train": [record]}, prompt=scorer.prompt, wording=head.wording, model=model)
+    check_conversations({"train": [record]}, prompt=scorer.prompt, head=head, model=model)
     turns = conversation(record, (), prompt=scorer.prompt, wording=head.wording, unit=unit)
     encoded = chat.encode(turns, [[PLACEHOLDER]] * len(record.paths))
     notes = [origin, *scorer.prompt.notes(record), *encoded.notes]

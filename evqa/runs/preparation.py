@@ -61,8 +61,9 @@ def check_files(records: Records, config: DictConfig, *, remember: bool = True) 
 
 
 def known_facts(config: DictConfig) -> dict[str, FileFacts]:
-    """What the manifest knows of the files, by id."""
-    return {one.id: one for one in manifest.read_manifest(build_dataset(config).prepared_folder() / "manifest.csv")}
+    """What the manifest knows of every record's first file, by id."""
+    facts = manifest.read_manifest(build_dataset(config).prepared_folder() / "manifest.csv")
+    return {one.id: one for one in reversed(facts)}  # of several files of a record the first
 
 
 def _check(

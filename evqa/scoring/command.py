@@ -7,7 +7,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from evqa.errors import ConfigError
 from evqa.files.stored import read_object
+from evqa.prompts.prompt import Prompt
 from evqa.training.folder import EXPORT_FILE, RunFolder
 
 END = 65_536  # bytes of each end of a file that are compared
@@ -31,13 +33,25 @@ def digest_of_scorer(place: Path, checkpoint: str) -> str:
 
 def reads_sound_alone(place: Path, modal: str | None) -> bool:
     """Whether files without a picture are meant: `--modal a`, or a run (perhaps merged) of modal=a."""
-    if modal is not None:
-        return modal == "a"
-    folder = RunFolder(place)
-    config: object = None
+    return (modal or _setting_of(place, "modal", "name")) == "a"
+
+
+def further_texts(place: Path) -> tuple[str, ...]:
+    """Texts beside title and description that the question of a run names."""
+    question = _setting_of(place, "prompt", "question")
+    try:
+        names = Prompt(question=question if isinstance(question, str) else None).texts
+    except ConfigError:
+        return ()  # told of where the run is loaded
+    return tuple(name for name in names if name not in ("title", "description"))
+
+
+def _setting_of(place: Path, group: str, key: str) -> object:
+    """Read a setting of a run, perhaps a merged one; None where the place is neither."""
+    folder, config = RunFolder(place), None
     if folder.config.is_file():
         config = OmegaConf.to_container(folder.read_config(), resolve=False)
     elif (place / EXPORT_FILE).is_file():
         config = read_object(place / EXPORT_FILE).get("config")
-    trained = config.get("modal") if isinstance(config, dict) else None
-    return isinstance(trained, dict) and trained.get("name") == "a"
+    node = config.get(group) if isinstance(config, dict) else None
+    return node.get(key) if isinstance(node, dict) else None

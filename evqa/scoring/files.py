@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from evqa.config.environment import hidden
+from evqa.datasets.base import FACTS
 from evqa.datasets.manifest import FileFacts
 from evqa.errors import FileError
 from evqa.files.plain import write_json
@@ -21,7 +22,7 @@ from evqa.metrics import evaluate
 from evqa.scoring.score import Score
 from evqa.scoring.scorer import Scorer
 from evqa.training.folder import RunFolder
-from evqa.types import FACTS, Failure, LabelScale, Record
+from evqa.types import Failure, LabelScale, Record
 
 
 def score_all(

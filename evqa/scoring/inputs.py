@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,8 +83,8 @@ class FoundInputs:
 def _record(entry: SourceEntry) -> Record:
     assert entry.path is not None
     texts = {"title": entry.title, "description": entry.description}
-    given = {name: text for name, text in texts.items() if text}
-    return Record(id=entry.id, paths=(Path(entry.path),), texts=given)
+    given = {name: text for name, text in texts.items() if text} | dict(entry.texts)
+    return Record(id=entry.id, paths=(Path(entry.path), *map(Path, entry.files)), texts=given)
 
 
 def find_inputs(
@@ -132,7 +132,8 @@ def _check_flags(
 ) -> None:
     if tables and (title is not None or description is not None):
         raise ConfigError(["--title and --description belong to single videos; a table brings its own."])
-    if not tables and (videos is not None or columns not in (None, NamedColumns())):
+    named = None if columns is None else replace(columns, texts=())  # which the scorer names
+    if not tables and (videos is not None or named not in (None, NamedColumns())):
         raise ConfigError(["--videos and the names of columns belong to a table, and no input is one."])
 
 

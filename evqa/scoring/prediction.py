@@ -17,7 +17,7 @@ from evqa.files.names import from_system, is_text
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
 from evqa.scoring import outputs
-from evqa.scoring.command import digest_of_scorer, reads_sound_alone
+from evqa.scoring.command import digest_of_scorer, further_texts, reads_sound_alone
 from evqa.scoring.inputs import FoundInputs, find_inputs
 from evqa.scoring.journal import ScoreJournal, check_identity
 from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
@@ -40,7 +40,7 @@ class Request:
     description: str | None = None
     videos: Path | None = None
     id_column: str | None = None
-    path_column: str | None = None
+    path_column: Sequence[str] = ()
     title_column: str | None = None
     description_column: str | None = None
     modal: str | None = None
@@ -53,12 +53,15 @@ class Request:
 
     @property
     def columns(self) -> NamedColumns:
-        """The columns that the user has named."""
+        """The columns that the user has named, and those that the run's question names."""
+        first, *others = self.path_column or (None,)
         return NamedColumns(
             id=self.id_column,
-            path=self.path_column,
+            path=first,
             title=self.title_column,
             description=self.description_column,
+            files=tuple(filter(None, others)),
+            texts=further_texts(Path(self.scorer)),
         )
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from evqa.errors import ConfigError, PromptError
+from evqa.errors import ConfigError
 from evqa.files.regular import why_unreadable
 from evqa.prompts.decoding import Decoding
 from evqa.scoring.asking import asking
@@ -115,7 +115,7 @@ class Scorer:
 
     def _load(self, records: tuple[Record, ...], *, pipeline: Pipeline) -> Loaded:
         read = Samples(records=records, **vars(pipeline))
-        samples = [_unreadable(record) or _sample(read, index) for index, record in enumerate(records)]
+        samples = [_unreadable(record) or read[0, index] for index, record in enumerate(records)]
         batch = self._collate(samples)
         return Loaded(records=records, samples=samples, batch=batch.pin_memory() if self._pin else batch)
 
@@ -200,12 +200,3 @@ def _unreadable(record: Record) -> Sample | None:
         return None
     named = f"{path.name}: {reason}" if len(record.paths) > 1 else str(reason)
     return Sample(id=record.id, failure=Failure(id=record.id, reason=named))
-
-
-def _sample(read: Samples, index: int) -> Sample:
-    """Read and prepare one record; a conversation that does not fit its media is that record's failure."""
-    try:
-        return read[0, index]
-    except PromptError as error:
-        id_ = read.records[index].id
-        return Sample(id=id_, failure=Failure(id=id_, reason=str(error)))

@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class SourceEntry(NamedTuple):
     """One item as its source has it. fault: why it cannot be scored, else empty.
 
     mark: a number that is the same for rows that say the same; None where a row does not have the form of its table.
-    row, table: its place, where it comes from a table.
+    row, table: its place, where it comes from a table. files: those behind the first. texts: further ones by name.
     """
 
     id: str
@@ -43,6 +43,8 @@ class SourceEntry(NamedTuple):
     mark: int | None
     row: int | None = None
     table: str | None = None
+    files: tuple[str, ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()
 
     @property
     def place(self) -> tuple[str, str]:
@@ -65,16 +67,23 @@ class InputSource(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class NamedColumns:
-    """Which column of a table holds what; None where it has none. id or path is given."""
+    """Which column of a table holds what; None where it has none. id or path is given.
+
+    files: columns of further files of a record, behind `path`. texts: columns that the question names.
+    """
 
     id: str | None = None
     path: str | None = None
     title: str | None = None
     description: str | None = None
+    files: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """Say what was taken from where."""
-        parts = [f"{field.name} from {name!r}" for field in fields(self) if (name := getattr(self, field.name))]
+        parts = [f"{kind} from {name!r}" for kind in NAMES if (name := getattr(self, kind))]
+        parts += [f"{number}. file from {name!r}" for number, name in enumerate(self.files, 2)]
+        parts += [f"{name} for the question" for name in self.texts]
         lacking = [name for name in ("title", "description") if getattr(self, name) is None]
         return ", ".join(parts) + (f"; no {' and no '.join(lacking)}" if lacking else "")
 
@@ -85,13 +94,16 @@ def choose_columns(path: Path, columns: Sequence[str], asked: NamedColumns) -> N
     Raises:
         AnnotationError: a column does not exist, or none says which file is meant.
     """
+    for name in (*asked.files, *asked.texts):
+        if name not in columns:
+            why = "" if name in asked.files else f" (the question that the scorer asks names {{{name}}})"
+            raise AnnotationError(f"{path}: {_no_column(name, columns)}{why}.")
     lowered = {name.lower(): name for name in reversed(columns)}
     chosen = dict[str, str | None]()
     for kind, usual in NAMES.items():
         name = getattr(asked, kind)
         if name is not None and name not in columns:
-            mend = nearest_of(name, tuple(columns))
-            raise AnnotationError(f"{path}: no column {name!r}{mend}. Its columns are: {listed(columns, shown=20)}.")
+            raise AnnotationError(f"{path}: {_no_column(name, columns)}.")
         chosen[kind] = name or next((lowered[one] for one in usual if one in lowered), None)
     if chosen["id"] is None and chosen["path"] is None:
         usual = (*NAMES["id"], *NAMES["path"])
@@ -99,7 +111,12 @@ def choose_columns(path: Path, columns: Sequence[str], asked: NamedColumns) -> N
             f"{path}: no column says which file is meant (none is called {', '.join(usual)}); name it with --id-column "
             f"or --path-column. Its columns are: {listed(columns, shown=20)}."
         )
-    return NamedColumns(**chosen)
+    path_column, title, description = (chosen[kind] for kind in ("path", "title", "description"))
+    return replace(asked, id=chosen["id"], path=path_column, title=title, description=description)
+
+
+def _no_column(name: str, columns: Sequence[str]) -> str:
+    return f"no column {name!r}{nearest_of(name, tuple(columns))}. Its columns are: {listed(columns, shown=20)}"
 
 
 class TableSource(InputSource):
@@ -118,12 +135,15 @@ class TableSource(InputSource):
         if self._stamp() != self._state:
             raise AnnotationError(f"{self.path} has changed while it was used; give the command again.")
         given = self._columns
-        names = tuple(dict.fromkeys(name for name in vars(given).values() if name))
-        at = {kind: names.index(name) if name else None for kind, name in vars(given).items()}
+        usual = {kind: getattr(given, kind) for kind in NAMES}
+        names = tuple(dict.fromkeys([*filter(None, usual.values()), *given.files, *given.texts]))
+        at = {kind: names.index(name) if name else None for kind, name in usual.items()}
+        more = [(name, names.index(name)) for name in (*given.files, *given.texts)]
         at_id = next(place for place in (at["id"], at["path"]) if place is not None)
         at_path = next(place for place in (at["path"], at["id"]) if place is not None)
         for row in self._stream.rows(names):
-            yield self._entry(row, (at_id, at_path, at["title"], at["description"]))
+            entry = self._entry(row, (at_id, at_path, at["title"], at["description"]))
+            yield self._with_more(entry, row.cells, more) if more and not entry.fault else entry
 
     def _entry(self, row: StreamedRow, at: tuple[int, int, int | None, int | None]) -> SourceEntry:
         """at: places of id, path, title and description among the row's cells."""
@@ -140,6 +160,17 @@ class TableSource(InputSource):
         if not fault and not ((title is None or is_text(title)) and (text is None or is_text(text))):
             fault = "its texts hold a byte that is not UTF-8"
         return SourceEntry(name, path, title, text, fault, mark, number, self._name)
+
+    def _with_more(self, entry: SourceEntry, cells: Sequence[str], more: Sequence[tuple[str, int]]) -> SourceEntry:
+        """Add further files and texts. more: their columns and places among the cells."""
+        given = {name: cells[at] for name, at in more}
+        found = {name: self._folder.look_up(given[name]) for name in self._columns.files}
+        faults = [f"{name}: {fault}" for name, (_, fault) in found.items() if fault]
+        texts = tuple((name, given[name]) for name in self._columns.texts if given[name])
+        if not all(is_text(text) for _, text in texts):
+            faults.append("its texts hold a byte that is not UTF-8")
+        files = tuple(str(path) for path, _ in found.values())
+        return entry._replace(fault="; ".join(faults), files=files, texts=texts)
 
     def digest(self) -> str:
         """The table's content, the folder of its files, and the columns."""

@@ -108,7 +108,7 @@ class Samples(Dataset[Sample]):
         if not have_both or draw.random() >= self.modal_dropout:
             return clips
         if draw.random() < 0.5:
-            return [replace(clip, frames_FHWC=None, seconds_F=None) for clip in clips]
+            return [replace(clip, frames_FHWC=None, seconds_F=None, motion=None) for clip in clips]
         return [replace(clip, waveform_S=None, fbank_RM=None) for clip in clips]
 
 

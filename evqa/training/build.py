@@ -174,7 +174,7 @@ def build_datamodule(
     Raises:
         ConfigError: as `check_conversations`.
     """
-    check_conversations(splits, prompt=scorer.prompt, wording=scorer.head.wording, model=scorer.model)
+    check_conversations(splits, prompt=scorer.prompt, head=scorer.head, model=scorer.model)
     return ScoreDataModule(
         splits,
         failures,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from evqa.errors import ConfigError, PromptError
-from evqa.heads.base import Wording
+from evqa.heads.base import Head, Wording
 from evqa.models.base import Model
 from evqa.models.splice import PLACEHOLDER
 from evqa.prompts.prompt import PLACE, Prompt
@@ -19,30 +19,29 @@ def conversation(
     """Write a record's own turns, or the prompt's, and the head's words behind them.
 
     unit: the label in 0-1 (NaN where the record has none), for training. None is for scoring: then nothing is learned,
-    and the record's last answers are left out, because they are what is to be predicted.
+    and the record's last answers are left out, because they are what is to be predicted (unless the head is validated
+    by them).
     """
     turns = record.turns or prompt.turns(record, clips)
-    if unit is None:
+    if unit is None and not wording.keeps_answers:
         asked = max((place for place, turn in enumerate(turns, 1) if not turn.learn), default=0)
         turns = tuple(replace(turn, learn=False) for turn in turns[:asked])
     return (*turns, *wording.turns(unit, prompt))
 
 
-def check_conversations(
-    splits: Mapping[str, Sequence[Record]], *, prompt: Prompt, wording: Wording, model: Model
-) -> None:
-    """Refuse, before the run, questions that would fail for every record, and records that the model cannot take.
+def check_conversations(splits: Mapping[str, Sequence[Record]], *, prompt: Prompt, head: Head, model: Model) -> None:
+    """Refuse, before the run, questions that would fail for every record, and records that cannot be used.
 
     Raises:
-        ConfigError: more files than the model takes, another number of places than of files, or a question that does
-            not fit into the model's length even without a text of a record.
+        ConfigError: more files than the model takes, another number of places than of files, no label for a head that
+            learns labels, or a question that does not fit into the model's length even without a text of a record.
     """
-    problems = [
-        sentence for name, records in splits.items() for sentence in _file_problems(name, records, prompt, model)
-    ]
+    problems = list[str]()
+    for name, records in splits.items():
+        problems += [*_file_problems(name, records, prompt, model), *_label_problems(name, records, head)]
     asked = next((record for records in splits.values() for record in records if not record.turns), None)
     if asked is not None and not problems:
-        problems += _length_problems(replace(asked, texts={}), prompt, wording, model)
+        problems += _length_problems(replace(asked, texts={}), prompt, head.wording, model)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
 
@@ -62,6 +61,15 @@ def _file_problems(split: str, records: Sequence[Record], prompt: Prompt, model:
         yield (
             f"prompt.question has {_counted(places, 'place')} for media ({PLACE}), and records of {split} have "
             f"{_counted(count, 'file')} (the first: {wrong[0].id}). Write {PLACE} once for every file."
+        )
+
+
+def _label_problems(split: str, records: Sequence[Record], head: Head) -> Iterator[str]:
+    unlabelled = [record for record in records if record.label is None]
+    if unlabelled and split in ("train", "val") and head.gives_scores:
+        yield (
+            f"data.label.name: {len(unlabelled)} records of {split} have no label (the first: {unlabelled[0].id}), and "
+            f"{type(head).__name__} learns labels. Name their column, or learn the conversations: head=conversation."
         )
 
 

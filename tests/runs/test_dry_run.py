@@ -99,8 +99,9 @@ def test_pairs_are_shown_with_both_files_and_conversations_with_all_that_is_lear
     turns = [{"role": "user", "content": "<media>or<media>?"}, {"role": "assistant", "content": "The first."}]
     row = {"id": "p", "mos": 3, "turns": turns, "first": "a", "second": "b"}
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
-    given = ("data.path_column=[first,second]", "data.turns_column=turns", f"data.path={tmp_path}/t.jsonl", "modal=v")
-    assert shown(*rows, *given).startswith("<frames: 8 tokens>or<frames: 8 tokens>?\n[learned: The first.<end>]")
+    given = (f"data.path={tmp_path}/t.jsonl", "data.path_column=[first,second]", "data.turns_column=turns")
+    text = shown(*rows, *given, "modal=v", "head=conversation", "callbacks=loss")
+    assert text.startswith("<frames: 8 tokens>or<frames: 8 tokens>?\n[learned: The first.<end>]")
 
 
 def test_a_number_of_tokens_that_depends_on_the_file_is_about_so_many(rows, shown):

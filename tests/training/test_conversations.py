@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from evqa.errors import ConfigError
-from evqa.heads.levels import PrefixWording
+from evqa.heads.conversation import ConversationHead
+from evqa.heads.levels import LevelsHead
 from evqa.heads.text import NumberWording
 from evqa.models.base import BuildOptions
 from evqa.models.tiny import Tiny
@@ -16,7 +17,7 @@ from evqa.training.conversations import check_conversations, conversation
 from evqa.types import MEDIA, Clip, LabelScale, Record, Turn
 
 MOS = LabelScale(name="mos", range=(1, 5))
-LEVELS = PrefixWording("The {quantity} of the video is")
+LEVELS = LevelsHead(16).wording
 NUMBER = NumberWording("It is ", 100.0, 0, "")
 ASKED = (Turn(role="user", text=f"{MEDIA}How good?"), Turn(role="assistant", text=" good", learn=True))
 
@@ -29,8 +30,8 @@ def record(name="a", num_files=1, **more):
     return Record(id=name, paths=tuple(Path(f"{number}.mp4") for number in range(num_files)), **more)
 
 
-def check(records, prompt, *, wording=LEVELS, scale=MOS, **settings):
-    check_conversations({"train": records}, prompt=prompt.fitted(scale), wording=wording, model=model(**settings))
+def check(records, prompt, *, split="test", head=LevelsHead, **settings):
+    check_conversations({split: records}, prompt=prompt.fitted(MOS), head=head(16), model=model(**settings))
 
 
 def test_a_record_s_own_turns_stand_before_the_head_s_words():
@@ -48,11 +49,17 @@ def test_scoring_leaves_out_the_answers_that_are_to_be_predicted():
     assert not any(turn.learn for turn in turns)
 
 
+def test_a_head_that_is_validated_by_the_answers_keeps_them():
+    own = record(turns=ASKED)
+    wording = ConversationHead(16).wording
+    assert conversation(own, [], prompt=Prompt().fitted(MOS), wording=wording, unit=None) == ASKED
+
+
 def test_more_files_than_a_model_takes_are_answered():
     with pytest.raises(ConfigError) as caught:
         check([record(), record("b", 9)], Prompt())
     assert str(caught.value) == (
-        "data: Tiny takes 8 files a record, and 1 of train have more (the first: b with 9). Choose another model, or "
+        "data: Tiny takes 8 files a record, and 1 of test have more (the first: b with 9). Choose another model, or "
         "name fewer columns in data.path_column."
     )
 
@@ -61,7 +68,7 @@ def test_a_question_with_fewer_places_than_files_is_answered_and_own_turns_are_n
     with pytest.raises(ConfigError) as caught:
         check([record(num_files=2)], Prompt())
     assert str(caught.value) == (
-        "prompt.question has 1 place for media (<media>), and records of train have 2 files (the first: a). Write "
+        "prompt.question has 1 place for media (<media>), and records of test have 2 files (the first: a). Write "
         "<media> once for every file."
     )
     with pytest.raises(ConfigError, match=r"has 2 places for media .* have 1 file "):
@@ -112,3 +119,16 @@ def test_a_text_that_only_some_records_lack_is_said_where_it_is_lacking():
     prompt = Prompt(question="<media>{title}{mood}", missing="None").fitted(MOS)
     batch = samples(record(), known, prompt=prompt, max_bytes=20)
     assert batch.missing == (("no mood; the question says 'None' there",), ())
+
+
+def test_a_head_that_learns_labels_is_not_trained_without_them():
+    labelled, silent = record(label=3.0), record("silent", turns=ASKED)
+    check([labelled], Prompt(), split="train")
+    check([silent], Prompt(), split="test")
+    check([silent], Prompt(), split="train", head=ConversationHead)
+    with pytest.raises(ConfigError) as caught:
+        check([labelled, silent], Prompt(), split="val")
+    assert str(caught.value) == (
+        "data.label.name: 1 records of val have no label (the first: silent), and LevelsHead learns labels. Name their "
+        "column, or learn the conversations: head=conversation."
+    )
