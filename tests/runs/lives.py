@@ -14,6 +14,9 @@ import os
 import signal
 import sys
 
+import evqa.runs.fit
+import evqa.scoring.load  # noqa: F401
+
 CHANGES = ("replace", "rename", "link", "unlink", "remove", "truncate", "mkdir", "fsync")
 NUM_WRITES = 3  # of one opened file that count; torch writes hundreds of pieces that are all alike
 
