@@ -90,9 +90,10 @@ def _measure_data(flags: argparse.Namespace, console: Any) -> DataReport:
     spec = PUBLISHED
     if flags.overrides:
         from evqa.config.compose import compose
-        from evqa.training.build import build_scorer
+        from evqa.training.build import build_model
+        from evqa.training.plan import read_plan
 
-        spec = build_scorer(compose(flags.overrides), load=False).model.preparer.clip
+        spec = build_model(read_plan(compose(flags.overrides)), load=False).model.preparer.clip
     paths = choose_clips(flags.videos, spec, console, at_most=flags.clips)
     return measure_data(paths, spec, rounds=flags.rounds, workers=flags.workers)
 
@@ -101,13 +102,14 @@ def _measure_steps(flags: argparse.Namespace) -> StepReport:
     from evqa.benchmarking.steps import measure_scoring, measure_training
     from evqa.config.compose import compose
     from evqa.runs.fit import load_data
-    from evqa.training.build import build, build_module, build_scorer
+    from evqa.training.build import build_model, build_module
+    from evqa.training.plan import read_plan
 
-    config = compose(flags.overrides)
-    scorer = build_scorer(config)
-    datamodule = load_data(config, scorer)
-    module = build_module(config, scorer, build(config.data.label))
-    settings = build(config.trainer)
+    plan = read_plan(compose(flags.overrides))
+    built = build_model(plan)
+    datamodule = load_data(plan, built)
+    module = build_module(plan, built)
+    settings = plan.trainer
     measure, scoring = (measure_scoring, True) if flags.mode == "score" else (measure_training, False)
     return measure(
         lambda callbacks: settings.build(callbacks=callbacks, loggers=[], scoring=scoring),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from omegaconf import DictConfig
 from torch import nn
 
 from evqa.config.environment import hidden
 from evqa.heads.base import Head
 from evqa.models.base import RANDOM_WEIGHTS, Cost
 from evqa.models.license import License, terms_of
-from evqa.training.build import Scorer, build, build_batch_settings
+from evqa.training.build import BuiltModel
 from evqa.training.losses import Loss, Sum
+from evqa.training.plan import RunPlan
 from evqa.training.tuning import apply_tuning, trained_parts
 
 GIGABYTE = 1e9
@@ -33,18 +33,18 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def cost_card(config: DictConfig, scorer: Scorer) -> list[tuple[str, str]]:
-    """Estimate tokens, parameters and memory. scorer: built without weights; it is tuned as the configuration says."""
-    apply_tuning(scorer.model, build(config.lora))
-    load = scorer.model.cost_per_sample()
-    batch_size = build_batch_settings(config).batch_size
-    memory = estimate_memory(scorer, load, batch_size=batch_size, precision=config.trainer.precision)
-    parts = trained_parts(scorer.model, scorer.head)
+def cost_card(plan: RunPlan, built: BuiltModel) -> list[tuple[str, str]]:
+    """Estimate tokens, parameters and memory. built: without weights; it is tuned as the plan says."""
+    apply_tuning(built.model, plan.tuning)
+    load = built.model.cost_per_sample()
+    batch_size = plan.data.batches.batch_size
+    memory = estimate_memory(built, load, batch_size=batch_size, precision=plan.trainer.precision)
+    parts = trained_parts(built.model, built.head)
     tokens = ", ".join(f"{count:,} {name}" for name, count in load.tokens.items())
-    settings = build(config.trainer)
+    settings = plan.trainer
     num_batches = settings.accumulate * settings.devices * settings.num_nodes
     return [
-        *_weights_rows(scorer.model.base_name(), scorer.model.license),
+        *_weights_rows(built.model.base_name(), built.model.license),
         ("tokens a sample", f"{sum(load.tokens.values()):,} ({tokens})"),
         *((f"parameters: {part.name}", f"{part.total:,} ({part.trained:,} trained)") for part in parts),
         ("parameters", f"{sum(p.total for p in parts):,} ({sum(p.trained for p in parts):,} trained)"),
@@ -55,7 +55,7 @@ def cost_card(config: DictConfig, scorer: Scorer) -> list[tuple[str, str]]:
         ("memory a device, training", gigabytes(memory.total)),
         ("memory a device, scoring", gigabytes(memory.weights + memory.activations / max(1, load.num_layers))),
         ("samples an optimizer step", str(batch_size * num_batches)),
-        *_comparing_rows(build(config.loss), head=scorer.head, batch_size=batch_size, num_batches=num_batches),
+        *_comparing_rows(plan.loss, head=built.head, batch_size=batch_size, num_batches=num_batches),
     ]
 
 
@@ -72,9 +72,9 @@ def _comparing_rows(loss: Loss, *, head: Head, batch_size: int, num_batches: int
     return [("samples that the loss compares", f"{batch_size}, of one batch{more}")]
 
 
-def estimate_memory(scorer: Scorer, load: Cost, *, batch_size: int, precision: str) -> Memory:
+def estimate_memory(built: BuiltModel, load: Cost, *, batch_size: int, precision: str) -> Memory:
     """Estimate bytes: stored weights, gradients of trained ones, two AdamW moments, and the trunk's activations."""
-    modules: tuple[nn.Module, ...] = (scorer.model, scorer.head)
+    modules: tuple[nn.Module, ...] = (built.model, built.head)
     parameters = [parameter for module in modules for parameter in module.parameters()]
     trained = sum(parameter.numel() * parameter.element_size() for parameter in parameters if parameter.requires_grad)
     return Memory(

@@ -16,7 +16,6 @@ from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
 from evqa.scoring.files import score_all, write_predictions
 from evqa.scoring.places import LoadedRun, load_run, may_write
-from evqa.training.build import build_dataset
 from evqa.training.conversations import check_conversations
 from evqa.training.folder import RunFolder
 
@@ -28,17 +27,17 @@ def evaluate_split(
 ) -> dict[str, object]:
     """Score, write `predictions/NAME.csv` and `.json` (see `_name`), print; returns the record."""
     run = load_run(path, checkpoint=checkpoint, overrides=overrides)
-    dataset: Dataset = build_dataset(run.config)
+    dataset = run.plan.data.dataset
     _refuse_to_make(dataset, run)
     _stays_inside(run)
     annotations = dataset.load()
     if split not in annotations.splits:
         raise ConfigError([f"--split {split}: the run's data has {', '.join(annotations.splits)}."])
-    records, unreadable = check_files(annotations.splits[split], run.config, remember=run.may_write("data.prepared"))
-    parts = run.scorer
-    check_conversations({split: records}, prompt=parts.prompt, head=parts.head, model=parts.model)
+    records, unreadable = check_files(annotations.splits[split], run.plan.data, remember=run.may_write("data.prepared"))
+    built = run.built
+    check_conversations({split: records}, prompt=built.prompt, head=built.head, model=built.model)
     scorer = run.as_scorer(modal=modal)
-    with show.progress_of(f"Scoring {split}", len(records), wanted=run.config.trainer.get("progress", True)) as bar:
+    with show.progress_of(f"Scoring {split}", len(records), wanted=run.plan.trainer.progress) as bar:
         scores = score_all(scorer, records, watch=bar)
     data = about_split(run.metadata, split, annotations.splits[split])
     for note in notes_on(run.checkpoint, run.metadata, data):
@@ -52,8 +51,8 @@ def evaluate_split(
         records=records,
         rejects=[*annotations.rejects, *unreadable],
         scale=run.module.scale,
-        about=describe(run.config, run.checkpoint, split, modal, note=run.note) | data | {OVERRIDES: list(overrides)},
-        facts=known_facts(run.config),
+        about=describe(run.plan, run.checkpoint, split, modal, note=run.note) | data | {OVERRIDES: list(overrides)},
+        facts=known_facts(run.plan.data),
     )
     console = terminal()
     title = f"{name}: n={record['n']}, {record['num_failed']} failed"
@@ -67,10 +66,10 @@ def evaluate_split(
 def _refuse_to_make(dataset: Dataset, run: LoadedRun) -> None:
     """A run folder may come from anybody, so it does not choose where clips are made."""
     made = dataset.makes()
-    if made is not None and not may_write(run.config, "data.folder", run.named):
+    if made is not None and not may_write(run.plan.recorded, "data.folder", run.named):
         raise ConfigError(
             [
-                f"data.folder={run.config.data.folder}: the run's clips are not there, and the run's file does "
+                f"data.folder={run.plan.recorded.data.folder}: the run's clips are not there, and the run's file does "
                 "not choose where they are made. Name the place: --override data.folder=FOLDER"
             ]
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.text import Text
 
 from evqa.datasets.base import Dataset
@@ -14,8 +13,9 @@ from evqa.models.base import Model
 from evqa.models.splice import PLACEHOLDER
 from evqa.prompts.prompt import OF_CLIP
 from evqa.prompts.rendering import rendered
-from evqa.training.build import Scorer, build, build_dataset
+from evqa.training.build import BuiltModel
 from evqa.training.conversations import check_conversations, conversation
+from evqa.training.plan import RunPlan
 from evqa.types import LabelScale, Record
 
 KINDS = {"picture": "frames", "sound": "sound"}  # media in `Cost.tokens`, and what they are called here
@@ -29,21 +29,21 @@ class Example:
     notes: tuple[str, ...]
 
 
-def example_of(config: DictConfig, scorer: Scorer, *, colours: bool) -> Example:
+def example_of(plan: RunPlan, built: BuiltModel, *, colours: bool) -> Example:
     """Write the first record's conversation as training has it. Tables are read, media are not.
 
     Raises:
         ConfigError, PromptError: the conversation does not fit the model.
     """
-    scale: LabelScale = build(config.data.label)
-    record, origin = _first_record(config, scorer, scale)
-    head, model, chat = scorer.head, scorer.model, scorer.model.preparer.chat
+    scale = plan.label
+    record, origin = _first_record(plan.data.dataset, built, scale)
+    head, model, chat = built.head, built.model, built.model.preparer.chat
     unit = scale.to_unit(float("nan") if record.label is None else record.label)
-    check_conversations({"train": [record]}, prompt=scorer.prompt, head=head, model=model)
-    turns = conversation(record, (), prompt=scorer.prompt, wording=head.wording, unit=unit)
+    check_conversations({"train": [record]}, prompt=built.prompt, head=head, model=model)
+    turns = conversation(record, (), prompt=built.prompt, wording=head.wording, unit=unit)
     encoded = chat.encode(turns, [[PLACEHOLDER]] * len(record.paths))
-    notes = [origin, *scorer.prompt.notes(record), *encoded.notes]
-    if unread := [f"{{{name}}}" for name in OF_CLIP if f"{{{name}" in (scorer.prompt.question or "")]:
+    notes = [origin, *built.prompt.notes(record), *encoded.notes]
+    if unread := [f"{{{name}}}" for name in OF_CLIP if f"{{{name}" in (built.prompt.question or "")]:
         notes.append(f"{' and '.join(unread)} of a file that was not read: 0 here")
     if chat.is_stand_in:
         notes.append("the checkpoint's tokenizer is not here: one byte is one token")
@@ -51,9 +51,8 @@ def example_of(config: DictConfig, scorer: Scorer, *, colours: bool) -> Example:
     return Example(text=rendered(encoded, chat.spell, media, colours=colours), notes=tuple(notes))
 
 
-def _first_record(config: DictConfig, scorer: Scorer, scale: LabelScale) -> tuple[Record, str]:
+def _first_record(dataset: Dataset, built: BuiltModel, scale: LabelScale) -> tuple[Record, str]:
     """Return the first usable record and a sentence on it, or a made-up one where there is none."""
-    dataset: Dataset = build_dataset(config)
     try:
         made = dataset.makes()
         annotations = None if made else dataset.read()
@@ -70,7 +69,7 @@ def _first_record(config: DictConfig, scorer: Scorer, scale: LabelScale) -> tupl
     record = Record(
         id="example",
         paths=(Path("example.mp4"),) * num_files,
-        texts={name: f"({name})" for name in scorer.prompt.texts},
+        texts={name: f"({name})" for name in built.prompt.texts},
         label=scale.from_unit(0.5),
     )
     return record, f"of a made-up record: {reason}"

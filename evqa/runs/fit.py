@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,9 @@ from evqa.runs.resuming import say_what_cannot_be_restored, start_of
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.scoring.assembly import assemble
 from evqa.scoring.files import read_record, score_all, write_predictions
+from evqa.scoring.score import Score
 from evqa.scoring.training_labels import write_training_labels
-from evqa.training.build import (
-    build,
-    build_batch_settings,
-    build_datamodule,
-    build_dataset,
-    build_module,
-    build_scorer,
-    check_settings,
-)
+from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module
 from evqa.training.callbacks.checkpoints import Checkpoints
 from evqa.training.callbacks.randomness import StatelessRandomness
 from evqa.training.callbacks.records import MetricsFile, read_rows
@@ -56,8 +50,11 @@ from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import weights_to_score
 from evqa.training.module import ScoreModule
+from evqa.training.plan import DataPlan, RunPlan, read_plan
 from evqa.training.tuning import trained_parts
+from evqa.types import Failure
 
+Watch = Callable[[Iterator[Score]], Iterator[Score]]
 REQUEUED_PATIENCE_SECONDS = 120.0  # on a lost node the job's last life may not have noticed yet
 console = terminal()
 
@@ -69,93 +66,93 @@ def run(config: DictConfig) -> float | None:
 
     Running the same configuration again continues it, or reports that it is done.
     """
-    check_settings(config)
+    plan = read_plan(config)
     if config.dry_run:
-        _dry_run(config)
+        _dry_run(plan)
         return None
     folder = RunFolder(identity.folder(config))
     stops = Stops()
     with stops.listening():
-        if not is_first(build(config.trainer).num_processes):  # the first process holds the lock, and speaks
+        if not is_first(plan.trainer.num_processes):  # the first process holds the lock, and speaks
             stops.first_process, console.quiet = False, True
             end_with_parent(check_seconds=1.0)  # waiting for a dead one to answer takes half an hour
-            return _run(config, folder, stops)
+            return _run(plan, folder, stops)
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
                 folder.check_free(config)
-                _check_finished(config, folder)
+                _check_finished(plan.data, folder)
                 console.print(f"{folder.path} is finished already; nothing to do.")
                 if asked_by_agent():
-                    _tell_agent(config, folder)
+                    _tell_agent(plan, folder)
                 return show.print_result(console, folder)
-            return _run(config, folder, stops)
+            return _run(plan, folder, stops)
 
 
-def _dry_run(config: DictConfig) -> None:
+def _dry_run(plan: RunPlan) -> None:
     """Print what a run would cost, and what the model would be asked about the first record."""
-    scorer = build_scorer(config, load=False)
-    show.print_card(console, cost_card(config, scorer))
-    show.print_example(console, example_of(config, scorer, colours=console.is_terminal and not console.no_color))
+    built = build_model(plan, load=False)
+    show.print_card(console, cost_card(plan, built))
+    show.print_example(console, example_of(plan, built, colours=console.is_terminal and not console.no_color))
 
 
-def _run(config: DictConfig, folder: RunFolder, stops: Stops) -> float | None:
-    build(config.trainer).check_devices()
-    build(config.logger).check_login()
-    lightning.seed_everything(config.seed, verbose=False)
-    folder.check_free(config)
+def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
+    plan.trainer.check_devices()
+    plan.logger.check_login()
+    lightning.seed_everything(plan.seed, verbose=False)
+    folder.check_free(plan.recorded)
     console.print(f"Run: {folder.path}")
-    if keys := list(environment_keys(config)):
+    if keys := list(environment_keys(plan.recorded)):
         console.print(f"From the environment, and so not recorded with their values: {', '.join(keys)}.", markup=False)
-    scorer = build_scorer(config, device=build(config.trainer).device)
-    if (base := scorer.model.base_name()) != RANDOM_WEIGHTS:
-        console.print(f"Weights: {hidden(base)}; license: {terms_of(base, scorer.model.license)}", markup=False)
-    datamodule = load_data(config, scorer)
-    module = build_module(config, scorer, build(config.data.label))
+    built = build_model(plan, device=plan.trainer.device)
+    if (base := built.model.base_name()) != RANDOM_WEIGHTS:
+        console.print(f"Weights: {hidden(base)}; license: {terms_of(base, built.model.license)}", markup=False)
+    datamodule = load_data(plan, built)
+    module = build_module(plan, built)
     module.metadata["origin"] = datamodule.origin
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
     if not module.head.takes_loss:
-        console.print(show.words_line(module.head, config.loss), markup=False)
-    start = start_of(config, folder, module, warn)
+        console.print(show.words_line(module.head, plan.loss), markup=False)
+    start = start_of(plan, folder, module, warn)
     if start.checkpoint is not None:
         console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
         for note in check_checkpoint(start.checkpoint, start.metadata, datamodule.origin):
             warn(note)
     metrics = MetricsFile(folder.path)
-    trainer = _trainer(config, folder, metrics, stops)
+    trainer = _trainer(plan, folder, metrics, stops)
     say_what_cannot_be_restored(trainer, start.checkpoint)
     if stops.first_process:  # and not before all that may refuse the run
-        folder.prepare(config, list(running_overrides()))
+        folder.prepare(plan.recorded, list(running_overrides()))
         if start.checkpoint is None:
             write_origin(folder, datamodule.origin)
             write_training_labels(folder.path, datamodule.splits["train"])
     metrics.resume_at(start.step)
-    log = _open_log(config, folder)
+    log = _open_log(plan, folder)
     if log is not None:
         log.replay(read_rows(metrics.path))
         metrics.mirror = log.log
     with ended_together(trainer), ended(log), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
-        return evaluate_run(config, folder, module, datamodule, log, stops=stops)
+        return evaluate_run(plan, folder, module, datamodule, log, stops=stops)
 
 
-def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
+def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
     """Load the records, leave out the files that cannot be read, and say how many.
 
     Raises:
         RunError: more items are unusable than `data.max_failures` allows.
     """
-    annotations = build_dataset(config).load()
+    annotations = plan.data.dataset.load()
     splits, failures = {}, list(annotations.rejects)
     for name, records in annotations.splits.items():
-        splits[name], unreadable = check_files(records, config)
-        splits[name], silent = (splits[name], ()) if scorer.head.gives_scores else with_turns_to_learn(splits[name])
+        splits[name], unreadable = check_files(records, plan.data)
+        splits[name], silent = (splits[name], ()) if built.head.gives_scores else with_turns_to_learn(splits[name])
         failures += [*unreadable, *silent]
     for note in annotations.notes:
         warn(note)
     num_rows = len(failures) + sum(map(len, splits.values()))
     show.print_data(console, splits, failures, annotations.dropped)
-    allowed = build_batch_settings(config).max_failures
+    allowed = plan.data.batches.max_failures
     if len(failures) > allowed * num_rows:
         raise RunError(
             f"{len(failures)} of {num_rows} items cannot be used, more than data.max_failures={allowed} allows. Mend "
@@ -164,15 +161,15 @@ def load_data(config: DictConfig, scorer: Any) -> ScoreDataModule:
     for name in ("train", "val"):
         if not splits.get(name):
             raise RunError(f"The split '{name}' has no usable items; check data.csv and data.val_fraction.")
-    datamodule = build_datamodule(config, scorer, splits, tuple(failures), build(config.data.label))
+    datamodule = build_datamodule(plan, built, splits, tuple(failures))
     datamodule.origin = origin_of(annotations.splits, splits)
     return datamodule
 
 
-def _check_finished(config: DictConfig, folder: RunFolder) -> None:
+def _check_finished(data: DataPlan, folder: RunFolder) -> None:
     """Compare the data of a finished run with what lies there now; only tables and sizes of files are looked at."""
     try:
-        given = build_dataset(config).load().splits
+        given = data.dataset.load().splits
     except AnnotationError as error:
         warn(f"Whether the data is still that of the run cannot be told: {error}")
         return
@@ -180,19 +177,23 @@ def _check_finished(config: DictConfig, folder: RunFolder) -> None:
         warn(note)
 
 
-def _trainer(config: DictConfig, folder: RunFolder, metrics: MetricsFile, stops: Stops) -> lightning.Trainer:
-    checkpoints: Checkpoints = build(config.callbacks.checkpoints, str(folder.checkpoints))
+def _trainer(plan: RunPlan, folder: RunFolder, metrics: MetricsFile, stops: Stops) -> lightning.Trainer:
+    checkpoints: Checkpoints = plan.make_checkpoints(str(folder.checkpoints))
     checkpoints.stops = stops
-    others = [node for name, node in config.callbacks.items() if name != "checkpoints" and node is not None]
-    callbacks = [StatelessRandomness(config.seed), Speed(every=config.trainer.log_every), *map(build, others)]
-    trainer: lightning.Trainer = build(config.trainer).build(
-        callbacks=[*callbacks, checkpoints, *show.progress(config.trainer.progress)], loggers=[metrics]
+    settings = plan.trainer
+    callbacks = [
+        StatelessRandomness(plan.seed),
+        Speed(every=settings.log_every),
+        *(make() for make in plan.make_callbacks),
+    ]
+    trainer: lightning.Trainer = settings.build(
+        callbacks=[*callbacks, checkpoints, *show.progress(settings.progress)], loggers=[metrics]
     )
     return trainer
 
 
 def evaluate_run(
-    config: DictConfig,
+    plan: RunPlan,
     folder: RunFolder,
     module: ScoreModule,
     datamodule: ScoreDataModule,
@@ -205,76 +206,85 @@ def evaluate_run(
     if weights.note:
         console.print(f"Note: {weights.note}.")
     module.load_trained(weights.state)
-    trainer = module.trainer
-    unreadable = datamodule.failures + module.train_failures()
-    if not module.head.gives_scores:
-        evaluate_losses(
-            folder,
-            module,
-            datamodule,
-            rejects=unreadable,
-            about=lambda split: (
-                describe(config, weights.path, split, note=weights.note)
-                | {"data": datamodule.origin["data"][split], "data_changed": []}
-            ),
-            log=log,
-        )
-        return _finish(trainer, folder)
-    scorer = assemble(config, module, datamodule.reading, device=str(trainer.strategy.root_device))
-    is_shown = config.trainer.progress and stops.first_process
-    for split in [name for name in datamodule.splits if name != "train"]:
-        records = datamodule.splits[split]
-        with show.progress_of(f"Scoring {split}", -(-len(records) // trainer.world_size), wanted=is_shown) as bar:
-            scores = score_all(scorer, records, watch=lambda found: bar(stops.between(found)))
-        if trainer.is_global_zero:
-            record = write_predictions(
-                folder,
-                split,
-                scores,
-                records=records,
-                rejects=unreadable,
-                scale=module.scale,
-                about=describe(config, weights.path, split, note=weights.note)
-                | {"data": datamodule.origin["data"][split], "data_changed": []},
-                facts=known_facts(config),
-            )
-            if log is not None:
-                log.summarize(split, record)
-    return _finish(trainer, folder)
+    rejects = datamodule.failures + module.train_failures()
 
+    def about(split: str) -> dict[str, Any]:
+        data = {"data": datamodule.origin["data"][split], "data_changed": []}
+        return describe(plan, weights.path, split, note=weights.note) | data
 
-def _finish(trainer: lightning.Trainer, folder: RunFolder) -> float | None:
-    if not trainer.is_global_zero:
+    if module.head.gives_scores:
+        _score_splits(plan, folder, module, datamodule, rejects=rejects, about=about, log=log, stops=stops)
+    else:
+        evaluate_losses(folder, module, datamodule, rejects=rejects, about=about, log=log)
+    if not module.trainer.is_global_zero:
         return None
     folder.finish()
     return show.print_result(console, folder)
 
 
+def _score_splits(
+    plan: RunPlan,
+    folder: RunFolder,
+    module: ScoreModule,
+    datamodule: ScoreDataModule,
+    *,
+    rejects: Sequence[Failure],
+    about: Callable[[str], dict[str, Any]],
+    log: WandbLog | None,
+    stops: Stops,
+) -> None:
+    trainer = module.trainer
+    scorer = assemble(plan, module, datamodule.reading, device=str(trainer.strategy.root_device))
+    is_shown = plan.trainer.progress and stops.first_process
+    for split in [name for name in datamodule.splits if name != "train"]:
+        records = datamodule.splits[split]
+        with show.progress_of(f"Scoring {split}", -(-len(records) // trainer.world_size), wanted=is_shown) as bar:
+            scores = score_all(scorer, records, watch=_both(stops.between, bar))
+        if not trainer.is_global_zero:
+            continue
+        record = write_predictions(
+            folder,
+            split,
+            scores,
+            records=records,
+            rejects=rejects,
+            scale=module.scale,
+            about=about(split),
+            facts=known_facts(plan.data),
+        )
+        if log is not None:
+            log.summarize(split, record)
+
+
+def _both(first: Watch, second: Watch) -> Watch:
+    return lambda scores: second(first(scores))
+
+
 def describe(
-    config: DictConfig, checkpoint: Path, split: str, modal: str | None = None, *, note: str | None = None
+    plan: RunPlan, checkpoint: Path, split: str, modal: str | None = None, *, note: str | None = None
 ) -> dict[str, Any]:
     """State what a prediction file was made with. note: why it is not the best checkpoint."""
     return {
         "split": split,
-        "modal": modal or config.modal.name,
+        "modal": modal or plan.modal,
         "checkpoint": checkpoint.name,
         **({"checkpoint_note": note} if note else {}),
         "checkpoint_sha256": content_hash(checkpoint),
-        "config_sha256": identity.fingerprint(config),
+        "config_sha256": identity.fingerprint(plan.recorded),
     }
 
 
-def _open_log(config: DictConfig, folder: RunFolder) -> WandbLog | None:
-    plain = OmegaConf.to_container(config, resolve=False)
-    log: WandbLog | None = build(config.logger).build(
+def _open_log(plan: RunPlan, folder: RunFolder) -> WandbLog | None:
+    plain = OmegaConf.to_container(plan.recorded, resolve=False)
+    log: WandbLog | None = plan.logger.build(
         folder.path, name=folder.path.name, group=folder.path.parent.name, config=plain
     )
     return log
 
 
-def _tell_agent(config: DictConfig, folder: RunFolder) -> None:
+def _tell_agent(plan: RunPlan, folder: RunFolder) -> None:
     """Give the W&B sweep that has proposed a finished combination its history and its result."""
-    log = _open_log(config, folder)
+    log = _open_log(plan, folder)
     if log is None:
         return
     with ended(log):

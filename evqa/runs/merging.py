@@ -26,7 +26,6 @@ from evqa.scoring.files import read_record
 from evqa.scoring.merged import EXPORTED_NODES
 from evqa.scoring.places import LoadedRun, load_run
 from evqa.scoring.training_labels import KEY, read_training_labels
-from evqa.training.build import build
 from evqa.training.folder import EXPORT_FILE
 from evqa.training.tuning import merge_adapters, save_adapter
 
@@ -65,7 +64,7 @@ def share_modes(folder: Path) -> None:
 
 def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, Any]:
     """Write weights, head and `evqa.json`; returns the content of the last."""
-    model, head, tuning = run.scorer.model, run.scorer.head, build(run.config.lora)
+    model, head, tuning = run.built.model, run.built.head, run.plan.tuning
     head_state = _published_head(head)
     about = describe(run, form="adapter" if adapter else "merged")
     if adapter:
@@ -88,8 +87,8 @@ def _published_head(head: Head) -> dict[str, Tensor]:
 
 def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
     """State what the weights need: architecture, base, preprocessing, prompt and scale; no places of this machine."""
-    config = {name: OmegaConf.to_container(run.config[name], resolve=False) for name in EXPORTED_NODES}
-    model = run.scorer.model
+    config = {name: OmegaConf.to_container(run.plan.recorded[name], resolve=False) for name in EXPORTED_NODES}
+    model = run.built.model
     base, revision = _base(model.base_name())
     frames = model.preparer.clip.frames
     terms = model.license if model.license is not None and model.license.holds_for(base) else None
@@ -103,12 +102,12 @@ def describe(run: LoadedRun, *, form: str) -> dict[str, Any]:
         "use": model.how_to_load(),
         "versions": {name: metadata.version(name) for name in VERSIONED},
         "label": dataclasses.asdict(run.module.scale),
-        "precision": str(run.config.trainer.get("precision", "32")),
-        "seed": run.config.seed,  # what is random in a base without published weights follows from it
+        "precision": str(run.plan.trainer.precision),
+        "seed": run.plan.recorded.seed,  # what is random in a base without published weights follows from it
         "clip": described(model.preparer.clip),
         "frame_seconds": _frame_seconds(None if frames is None else frames.sampling),
-        "prompt": dataclasses.asdict(run.scorer.prompt),
-        "config": config | {"model": _portable(run.config.model)},
+        "prompt": dataclasses.asdict(run.built.prompt),
+        "config": config | {"model": _portable(run.plan.recorded.model)},
         **({} if run.folder is None else {KEY: list(read_training_labels(run.folder.path))}),
     }
 

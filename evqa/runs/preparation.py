@@ -20,7 +20,8 @@ from evqa.files.terminal import terminal
 from evqa.files.whole import write_table
 from evqa.media.cache import CachedReader
 from evqa.media.filling import fill
-from evqa.training.build import build_batch_settings, build_dataset, build_scorer
+from evqa.training.build import build_model
+from evqa.training.plan import DataPlan, read_data_plan, read_plan
 from evqa.types import Failure
 
 SHOWN = 20  # rejects that are printed; all are written
@@ -34,13 +35,14 @@ def run(config: DictConfig) -> None:
         AnnotationError: a table cannot be used, or not one row is usable (the files are written all the same).
         CacheError: the clips do not fit into the cache, or it cannot be written (the files are written all the same).
     """
-    dataset: Dataset = build_dataset(config)
+    data = read_data_plan(config)
+    dataset = data.dataset
     annotations = dataset.load() if dataset.limit is not None else dataset.read()
     folder = dataset.prepared_folder()
-    checked = _check(annotations.splits, config, dataset, hashed=True)
+    checked = _check(annotations.splits, data, hashed=True)
     failures = (*annotations.rejects, *annotations.dropped, *checked.failures)
     write_rejects(dataset, failures)
-    if undecodable := fill_cache(config, checked.usable):
+    if undecodable := _fill_cache(config, data, checked.usable):
         failures += undecodable
         write_rejects(dataset, failures)
     spoiled = {failure.id for failure in (*checked.failures, *undecodable)}
@@ -50,44 +52,42 @@ def run(config: DictConfig) -> None:
         raise AnnotationError(f"Nothing can be used; the reasons are in {folder / 'rejects.csv'}.")
 
 
-def check_files(records: Records, config: DictConfig, *, remember: bool = True) -> tuple[Records, tuple[Failure, ...]]:
+def check_files(records: Records, data: DataPlan, *, remember: bool = True) -> tuple[Records, tuple[Failure, ...]]:
     """Divide records into those whose files open and failures with reasons.
 
     What `evqa.prepare` (or an earlier run) has seen, and has not changed since, is not opened again.
     remember: write down what is found for the next time.
     """
-    checked = _check({"": records}, config, build_dataset(config), hashed=False, remember=remember)
+    checked = _check({"": records}, data, hashed=False, remember=remember)
     return checked.usable, checked.failures
 
 
-def known_facts(config: DictConfig) -> dict[str, FileFacts]:
+def known_facts(data: DataPlan) -> dict[str, FileFacts]:
     """What the manifest knows of every record's first file, by id."""
-    facts = manifest.read_manifest(build_dataset(config).prepared_folder() / "manifest.csv")
+    facts = manifest.read_manifest(data.dataset.prepared_folder() / "manifest.csv")
     return {one.id: one for one in reversed(facts)}  # of several files of a record the first
 
 
-def _check(
-    splits: Mapping[str, Records], config: DictConfig, dataset: Dataset, *, hashed: bool, remember: bool = True
-) -> Checked:
+def _check(splits: Mapping[str, Records], data: DataPlan, *, hashed: bool, remember: bool = True) -> Checked:
     return manifest.check_files(
         splits,
-        manifest=dataset.prepared_folder() / "manifest.csv",
-        limits=build_batch_settings(config).limits,
-        needs_picture="modal" in config and "v" in config.modal.name,
-        needs_sound="modal" in config and config.modal.name == "a",  # beside a picture it may be absent
+        manifest=data.dataset.prepared_folder() / "manifest.csv",
+        limits=data.batches.limits,
+        needs_picture=data.needs_picture,
+        needs_sound=data.needs_sound,
         hashed=hashed,
         remember=remember,
-        visually_hashed=hashed and dataset.copies == "near",
+        visually_hashed=hashed and data.dataset.copies == "near",
     )
 
 
-def fill_cache(config: DictConfig, records: Records) -> tuple[Failure, ...]:
+def _fill_cache(config: DictConfig, data: DataPlan, records: Records) -> tuple[Failure, ...]:
     """Decode what the configuration's model will read into the cache; returns the files that do not decode."""
-    settings = build_batch_settings(config).cache
-    if settings.folder is None or "model" not in config:
+    settings = data.batches.cache
+    if settings.folder is None or data.modal is None:
         return ()
-    reader = CachedReader(settings, build_scorer(config, load=False).model.preparer.clip)
-    paths, workers = [path for record in records for path in record.paths], build_batch_settings(config).num_workers()
+    reader = CachedReader(settings, build_model(read_plan(config), load=False).model.preparer.clip)
+    paths, workers = [path for record in records for path in record.paths], data.batches.num_workers()
     with manifest.progress_bar() as progress:
         bar = progress.add_task("Decoding", total=len(paths))
         filled = fill(

@@ -10,13 +10,13 @@ from typing import Any
 
 import lightning
 import torch
-from omegaconf import DictConfig
 
 from evqa.errors import CheckpointError, EvqaError, RunError
 from evqa.training.callbacks.checkpoints import Continuation, newest_whole
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import check_origin
 from evqa.training.module import METADATA, ScoreModule
+from evqa.training.plan import RunPlan
 
 REMEDY = "Remove the file; the same command then continues from the one before, or begins anew."
 
@@ -31,7 +31,7 @@ class Start:
     metadata: dict[str, Any] = field(default_factory=dict)  # of the checkpoint
 
 
-def start_of(config: DictConfig, folder: RunFolder, module: ScoreModule, warn: Callable[[str], None]) -> Start:
+def start_of(plan: RunPlan, folder: RunFolder, module: ScoreModule, warn: Callable[[str], None]) -> Start:
     """Find the newest checkpoint of this very run that can be continued from.
 
     Raises:
@@ -39,7 +39,7 @@ def start_of(config: DictConfig, folder: RunFolder, module: ScoreModule, warn: C
         CheckpointError: it belongs to another run or does not fit the model.
     """
     has_checkpoints = any((folder.checkpoints / f"{name}.ckpt").exists() for name in ("last", "previous"))
-    if has_checkpoints and config.resume == "never":
+    if has_checkpoints and not plan.may_resume:
         raise RunError(
             f"{folder.path} holds an unfinished run and resume=never. Remove the folder, or use resume=auto."
         )
@@ -48,7 +48,7 @@ def start_of(config: DictConfig, folder: RunFolder, module: ScoreModule, warn: C
         if has_checkpoints:
             warn(f"{folder.path}: no checkpoint can be continued from; the training begins anew.")
         return Start(checkpoint=None)
-    check_origin(found.path, found.state, config)
+    check_origin(found.path, found.state, plan.recorded)
     _check_fits(found, module)
     epoch, step = found.state["epoch"], found.state["global_step"]
     return Start(checkpoint=found.path, epoch=epoch, step=step, metadata=found.state[METADATA])

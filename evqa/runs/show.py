@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from lightning.pytorch.callbacks import Callback, RichProgressBar
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -19,6 +18,7 @@ from evqa.metrics.names import PRINTED, PRINTED_LOSS
 from evqa.runs.example import Example
 from evqa.scoring.files import read_record
 from evqa.training.folder import RunFolder
+from evqa.training.losses import Loss
 from evqa.training.optimizer import AdamW
 from evqa.training.tuning import TrainedPart
 from evqa.types import Failure, Record
@@ -31,9 +31,9 @@ def progress(wanted: bool) -> list[Callback]:
     return [RichProgressBar(leave=False)] if wanted and os.isatty(1) else []
 
 
-def words_line(head: Head, loss: DictConfig) -> str:
+def words_line(head: Head, loss: Loss) -> str:
     """Say what a head is trained by that learns words, and that this is not the configured loss."""
-    unused = str(loss._target_).rpartition(".")[2]
+    unused = type(loss).__name__
     return f"Loss: {type(head).__name__} learns words by next-token loss; the configured loss ({unused}) is not used."
 
 

@@ -1,25 +1,23 @@
-"""From a checked configuration, and weights that are in place, to a scorer."""
+"""From a run's plan, and weights that are in place, to a scorer."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
 from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
 from evqa.scoring.computation import Computation, find_device
 from evqa.scoring.score import Meaning
 from evqa.scoring.scorer import Scorer
-from evqa.training.build import build, build_batch_settings
 from evqa.training.datamodule import Pipeline
 from evqa.training.module import ScoreModule
+from evqa.training.plan import RunPlan
 from evqa.training.tuning import merge_adapters
 
 
 def assemble(
-    config: DictConfig,
+    plan: RunPlan,
     module: ScoreModule,
     pipeline: Pipeline,
     *,
@@ -35,22 +33,22 @@ def assemble(
     Raises:
         ConfigError: this machine does not have the device.
     """
-    settings, loading = build(config.trainer), build_batch_settings(config)
+    settings, batches = plan.trainer, plan.data.batches
     computation = Computation(
         device=find_device(device, accelerator=settings.accelerator),
         precision=settings.precision,
         deterministic=settings.deterministic,
     )
-    if config.lora.method != "qlora":
+    if plan.tuning.method != "qlora":
         merge_adapters(module.model)
     return Scorer(
         module,
         pipeline=pipeline,
         computation=computation,
         meaning=Meaning(scale=module.scale, training_labels=training_labels),
-        modal=modal or config.modal.name,
-        batch_size=loading.batch_size,
-        workers=loading.num_workers(),
+        modal=modal or plan.modal,
+        batch_size=batches.batch_size,
+        workers=batches.num_workers(),
     )
 
 

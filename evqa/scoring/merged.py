@@ -26,10 +26,10 @@ from evqa.scoring.computation import find_device
 from evqa.scoring.places import check_preprocessing
 from evqa.scoring.scorer import Scorer
 from evqa.scoring.training_labels import KEY, checked_labels
-from evqa.training.build import Scorer as Parts
-from evqa.training.build import build, build_module, build_pipeline, build_scorer
+from evqa.training.build import BuiltModel, build_model, build_module, build_pipeline
 from evqa.training.folder import EXPORT_FILE
 from evqa.training.module import ScoreModule
+from evqa.training.plan import RunPlan, read_plan
 from evqa.training.tuning import ADAPTER_WEIGHTS, exported_names
 
 # Of config.yaml; data and places stay at home.
@@ -69,9 +69,10 @@ def load_export(folder: Path, *, overrides: Sequence[str] = (), modal: str | Non
     """
     export = read_export(folder)
     config = _configuration(export, overrides)
-    parts = _build(export, config, device=str(find_device(device, accelerator=config.trainer.accelerator)))
+    plan = read_plan(config)
+    parts = _build(export, plan, device=str(find_device(device, accelerator=plan.trainer.accelerator)))
     check_preprocessing(export.file, export.clip, parts)
-    module = build_module(config, parts, build(config.data.label))
+    module = build_module(plan, parts)
     if export.form == "adapter":
         _fill(module.model, exported_names(module.model), _read_file(export.folder, ADAPTER_WEIGHTS), export.folder)
     elif "checkpoint" not in config.model:
@@ -80,9 +81,9 @@ def load_export(folder: Path, *, overrides: Sequence[str] = (), modal: str | Non
             files = main_files(export.folder)
         _fill(module.model, names, _read(*files), export.folder)
     _load_head(export.folder, module)
-    clip = restricted(parts.model.preparer.clip, modal, trained=config.modal.name)
-    pipeline = build_pipeline(config, parts, module.scale, clip=clip)
-    return assemble(config, module, pipeline, device=device, modal=modal, training_labels=export.training_labels)
+    clip = restricted(parts.model.preparer.clip, modal, trained=plan.modal)
+    pipeline = build_pipeline(plan, parts, clip=clip)
+    return assemble(plan, module, pipeline, device=device, modal=modal, training_labels=export.training_labels)
 
 
 def read_export(folder: Path) -> Export:
@@ -133,15 +134,15 @@ def _configuration(export: Export, overrides: Sequence[str]) -> DictConfig:
     return checked_values(values, export.file, overrides, movable=movable)
 
 
-def _build(export: Export, config: DictConfig, *, device: str) -> Parts:
+def _build(export: Export, plan: RunPlan, *, device: str) -> BuiltModel:
     try:
-        return build_scorer(config, device=device)
+        return build_model(plan, device=device)
     except CheckpointError as error:
         if export.form == "merged":
             raise
         raise CheckpointError(
-            f"{error}\n{export.folder} holds what was trained on the base {config.model.checkpoint}. Where that lies "
-            "elsewhere, name it: --override model.checkpoint=FOLDER"
+            f"{error}\n{export.folder} holds what was trained on the base {plan.recorded.model.checkpoint}. Where that "
+            "lies elsewhere, name it: --override model.checkpoint=FOLDER"
         ) from error
 
 

@@ -19,12 +19,12 @@ from evqa.scoring.assembly import assemble, restricted
 from evqa.scoring.computation import find_device
 from evqa.scoring.scorer import Scorer
 from evqa.scoring.training_labels import read_training_labels
-from evqa.training.build import Scorer as Parts
-from evqa.training.build import build, build_module, build_pipeline, build_scorer
+from evqa.training.build import BuiltModel, build_model, build_module, build_pipeline
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import Weights, check_origin, weights_to_score
 from evqa.training.module import METADATA, ScoreModule
+from evqa.training.plan import RunPlan, read_plan
 
 MOVABLE = ("data.", "trainer.accelerator", "trainer.precision", "model.checkpoint")  # what another machine may change
 
@@ -38,8 +38,8 @@ class LoadedRun:
     """
 
     folder: RunFolder
-    config: DictConfig
-    scorer: Parts
+    plan: RunPlan
+    built: BuiltModel
     module: ScoreModule
     checkpoint: Path
     note: str | None = None  # why it is not the best one, where that was asked for
@@ -48,7 +48,7 @@ class LoadedRun:
 
     def may_write(self, key: str) -> bool:
         """Whether scoring may write to the place at a key of the configuration; where it may not, that is said."""
-        return may_write(self.config, key, self.named) or tell_only_read(self.config, key)
+        return may_write(self.plan.recorded, key, self.named) or tell_only_read(self.plan.recorded, key)
 
     def as_scorer(self, *, modal: str | None = None, device: str = "auto") -> Scorer:
         """Make a scorer of the run, whose module is changed by it (see `assemble`).
@@ -56,10 +56,10 @@ class LoadedRun:
         Raises:
             ConfigError: the run's model has no vision or audio encoder for a modality; there is no such device.
         """
-        clip = restricted(self.scorer.model.preparer.clip, modal, trained=self.config.modal.name)
-        pipeline = build_pipeline(self.config, self.scorer, self.module.scale, clip=clip)
+        clip = restricted(self.built.model.preparer.clip, modal, trained=self.plan.modal)
+        pipeline = build_pipeline(self.plan, self.built, clip=clip)
         labels = read_training_labels(self.folder.path)
-        return assemble(self.config, self.module, pipeline, device=device, modal=modal, training_labels=labels)
+        return assemble(self.plan, self.module, pipeline, device=device, modal=modal, training_labels=labels)
 
 
 def load_run(
@@ -83,21 +83,23 @@ def load_run(
     config = checked_saved(folder.config, overrides, movable=MOVABLE)
     named = tuple(override.partition("=")[0] for override in overrides)
     place = "cpu"
-    if not full_precision:  # an export needs no GPU, and reads no clips
-        place = str(find_device(device, accelerator=build(config.trainer).accelerator))
+    if not full_precision:  # an export reads no clips
         _only_read_elsewhere(config, named)
-    if full_precision and config.lora.method == "qlora":
+    elif config.lora.method == "qlora":
         config.lora.method = "lora"
+    plan = read_plan(config)
+    if not full_precision:  # nor does it need a GPU
+        place = str(find_device(device, accelerator=plan.trainer.accelerator))
     weights = _weights(folder, checkpoint)
     check_origin(weights.path, weights.state, folder.read_config())
-    scorer = build_scorer(config, device=place)
-    check_preprocessing(weights.path, weights.state[METADATA]["clip"], scorer)
-    module = build_module(config, scorer, build(config.data.label))
+    built = build_model(plan, device=place)
+    check_preprocessing(weights.path, weights.state[METADATA]["clip"], built)
+    module = build_module(plan, built)
     try:
         module.load_trained(weights.state)
     except CheckpointError as error:
         raise CheckpointError(f"{weights.path}: {error}") from None
-    return LoadedRun(folder, config, scorer, module, weights.path, weights.note, named, weights.state[METADATA])
+    return LoadedRun(folder, plan, built, module, weights.path, weights.note, named, weights.state[METADATA])
 
 
 def _weights(folder: RunFolder, checkpoint: str) -> Weights:
@@ -139,7 +141,7 @@ def tell_only_read(config: DictConfig, key: str) -> bool:
     return False
 
 
-def check_preprocessing(file: Path, trained: Mapping[str, Any], scorer: Parts) -> None:
+def check_preprocessing(file: Path, trained: Mapping[str, Any], built: BuiltModel) -> None:
     """Refuse to score with another reading of the media than the weights were trained with.
 
     trained: what `evqa.media.clip.described` gave in the training.
@@ -147,7 +149,7 @@ def check_preprocessing(file: Path, trained: Mapping[str, Any], scorer: Parts) -
     Raises:
         CheckpointError: it differs from what the settings give now.
     """
-    here, there = (json.loads(json.dumps(spec)) for spec in (described(scorer.model.preparer.clip), trained))
+    here, there = (json.loads(json.dumps(spec)) for spec in (described(built.model.preparer.clip), trained))
     for spec in (here, there):
         for name in ("limits", "reader"):  # they decide on failures, not on pixels
             spec.pop(name, None)

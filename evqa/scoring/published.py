@@ -17,7 +17,8 @@ from evqa.models.safety import about, file_of, read_foreign
 from evqa.scoring.assembly import assemble
 from evqa.scoring.computation import find_device
 from evqa.scoring.scorer import Scorer
-from evqa.training.build import build, build_module, build_pipeline, build_scorer
+from evqa.training.build import build_model, build_module, build_pipeline
+from evqa.training.plan import read_plan
 
 NAMES = {"videollama2_qwen2": "lmm_evqa"}  # `model_type` of config.json -> the scorer whose settings such weights have
 CHECKPOINT, FRAMES = "model.checkpoint", "frames.count"
@@ -56,14 +57,15 @@ def load_named(name: str, *, overrides: Sequence[str], modal: str | None, device
         CheckpointError: the weights cannot be used, or have no head.
     """
     config = _configuration(name, [*overrides, *([f"modal={modal}"] if modal else [])])
-    parts = build_scorer(config, device=str(find_device(device, accelerator=config.trainer.accelerator)))
+    plan = read_plan(config)
+    parts = build_model(plan, device=str(find_device(device, accelerator=plan.trainer.accelerator)))
     if not parts.model.head_state():
         raise CheckpointError(
             f"{config.model.checkpoint}: the weights have no regression head of their own (lm_head_reg.*), so they "
             f"give no scores. The scorer {name} needs the weights that its authors have fine-tuned."
         )
-    module = build_module(config, parts, build(config.data.label))
-    return assemble(config, module, build_pipeline(config, parts, module.scale), device=device)
+    module = build_module(plan, parts)
+    return assemble(plan, module, build_pipeline(plan, parts), device=device)
 
 
 def _configuration(name: str, overrides: list[str]) -> DictConfig:

@@ -15,9 +15,9 @@ from evqa.config.signature import read_schema
 from evqa.datasets.base import Dataset
 from evqa.heads.base import Head
 from evqa.models.base import Model, Preparer
-from evqa.training.build import build_module, build_scorer
+from evqa.training.build import build_model, build_module
+from evqa.training.plan import read_plan
 from evqa.training.tuning import is_adapter, part_of
-from evqa.types import LabelScale
 from tests.models.toys import COMPOSER, MODELS, configure, options, randomise, samples
 
 HEADS = options("head")
@@ -51,8 +51,8 @@ def declared(module, lora):
 def test_one_step_trains_what_is_declared_and_a_score_is_the_same_alone(twin, name, modal, head, lora):
     torch.manual_seed(0)
     config = configure(name, modal, head, lora, arguments=twin(name))
-    scorer = build_scorer(config)
-    module = build_module(config, scorer, LabelScale())
+    scorer = build_model(read_plan(config))
+    module = build_module(read_plan(config), scorer)
     check_one_step(module, samples(scorer, modal, learn=True), lora)
     randomise(module)
     check_invariance(module.eval(), samples(scorer, modal, learn=False))
@@ -118,7 +118,7 @@ def check_losses(module, items):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_fits_its_interface(twin, name):
     config = configure(name, MODELS[name][1][0], "levels", arguments=twin(name))
-    model = build_scorer(config).model
+    model = build_model(read_plan(config)).model
     assert isinstance(model, Model)
     assert isinstance(pickle.loads(pickle.dumps(model.preparer)), Preparer)
     assert model.width > 0

@@ -10,7 +10,8 @@ from evqa.errors import ConfigError
 from evqa.models.tiny import Text
 from evqa.models.tiny_text import END, decode
 from evqa.prompts.decoding import Decoding
-from evqa.training.build import build_scorer
+from evqa.training.build import build_model
+from evqa.training.plan import read_plan
 from tests.models.toys import MODELS, configure, samples
 
 LONG = 12
@@ -26,7 +27,7 @@ def made(request, twin):
     torch.set_num_threads(1)
     modal = MODELS[name][1][-1]
     torch.manual_seed(0)
-    scorer = build_scorer(configure(name, modal, "text", arguments=twin(name)))
+    scorer = build_model(read_plan(configure(name, modal, "text", arguments=twin(name))))
     scorer.model.eval()
     yield scorer.model, samples(scorer, modal, learn=False), samples(scorer, modal, learn=True)
     torch.set_num_threads(torch_threads)
@@ -131,7 +132,7 @@ def test_the_embedded_models_cache_changes_nothing(made):
 
 
 def test_an_answer_that_outgrows_the_embedded_model_is_told(twin):
-    scorer = build_scorer(configure("tiny", "v", "text", arguments=twin("tiny") | {"max_tokens": 60}))
+    scorer = build_model(read_plan(configure("tiny", "v", "text", arguments=twin("tiny") | {"max_tokens": 60})))
     item = samples(scorer, "v", learn=False)[0]
     model = scorer.model.eval()
     assert 40 < item["answer"] < 50
@@ -165,7 +166,7 @@ def test_qwens_answers_are_those_of_transformers_own_generation(made, penalty):
 
 
 def test_a_model_without_its_lm_head_says_that_it_cannot_generate(twin):
-    scorer = build_scorer(configure("tiny", "v", "regression", arguments=twin("tiny")))
+    scorer = build_model(read_plan(configure("tiny", "v", "regression", arguments=twin("tiny"))))
     inputs = scorer.model.preparer.collate(samples(scorer, "v", learn=False))
     with pytest.raises(ConfigError, match="without its LM head"):
         scorer.model.generate(inputs, Decoding())
@@ -188,7 +189,7 @@ def test_the_penalty_counts_new_tokens_alone_where_embeddings_are_read(made):
 
 
 def test_a_row_that_has_ended_does_not_outgrow_the_embedded_model(twin):
-    scorer = build_scorer(configure("tiny", "v", "text", arguments=twin("tiny")))
+    scorer = build_model(read_plan(configure("tiny", "v", "text", arguments=twin("tiny"))))
     model, items = scorer.model.eval(), samples(scorer, "v", learn=False)
     shorter, longer = items[0], items[2]
     settings = Decoding(max_new_tokens=8)

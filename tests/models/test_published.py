@@ -9,7 +9,7 @@ from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint
 from evqa.models.published import CONFIGURATIONS
-from evqa.training.build import build
+from evqa.training.plan import build
 from tests.models.toys import COMPOSER, options
 
 # With every tower and, where it has weights of its own, the LM head.

@@ -5,13 +5,14 @@ import torch
 
 from evqa.config.compose import compose
 from evqa.errors import CheckpointError
-from evqa.training.build import build, build_module, build_scorer
+from evqa.training.build import build_model, build_module
+from evqa.training.plan import read_plan
 
 
 @pytest.fixture(scope="module")
 def module(little):
     config = compose([*little, "modal=v"])
-    return build_module(config, build_scorer(config), build(config.data.label))
+    return build_module(read_plan(config), build_model(read_plan(config)))
 
 
 def trained(module):

@@ -13,11 +13,11 @@ from evqa.config import identity
 from evqa.config.compose import compose
 from evqa.heads.levels import LevelsHead
 from evqa.runs.fit import load_data, run
-from evqa.training.build import build_module, build_scorer
+from evqa.training.build import build_model, build_module
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.callbacks.records import read_rows
 from evqa.training.folder import RunFolder
-from evqa.types import LabelScale
+from evqa.training.plan import read_plan
 
 UNEVEN = (1, 4, 2, 7, 3)  # so that a mean over batches would not be the mean over tokens
 
@@ -61,8 +61,8 @@ def trained(options):
 def loss_by_hand(options, folder):
     """Mean over all learned tokens of the validation split, from log-probabilities, one sample at a time."""
     config = compose([*options, "data.batch_size=1"])
-    scorer = build_scorer(config)
-    module = build_module(config, scorer, LabelScale()).eval()
+    scorer = build_model(read_plan(config))
+    module = build_module(read_plan(config), scorer).eval()
     module.load_trained(read_checkpoint(folder.checkpoints / "best.ckpt"))
     losses = []
     with torch.no_grad():

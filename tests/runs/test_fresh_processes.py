@@ -15,8 +15,9 @@ import torch
 
 import evqa
 from evqa.runs.merging import export_run
-from evqa.training.build import build, build_dataset, build_module, build_scorer
+from evqa.training.build import build_model, build_module
 from evqa.training.folder import RunFolder
+from evqa.training.plan import read_data_plan, read_plan
 from tests.models.toys import MODELS, options
 from tests.runs.test_agreement import read
 
@@ -141,7 +142,7 @@ def test_an_export_from_another_process_repeats_training(trained, predicted, roo
 
 
 def validation(folder):
-    return build_dataset(folder.read_config()).load().splits["val"]
+    return read_data_plan(folder.read_config()).dataset.load().splits["val"]
 
 
 ADAPTED = [case for case in CASES if "-lora=" in case]
@@ -165,7 +166,7 @@ def test_a_checkpoint_alone_gives_the_scores_back_whatever_the_seed(trained):
     scorers = []
     for seed in (config.seed, 99):
         config.seed = seed
-        module = build_module(config, build_scorer(config), build(config.data.label))
+        module = build_module(read_plan(config), build_model(read_plan(config)))
         module.load_trained(state)
         scorers.append(module.state_dict())
     assert all(torch.equal(scorers[0][name], scorers[1][name]) for name in scorers[0])

@@ -17,9 +17,9 @@ from evqa.models.license import terms_of
 from evqa.runs.merging import describe, export_run, write_scorer
 from evqa.runs.model_card import model_card
 from evqa.scoring.places import LoadedRun, load_run
-from evqa.training.build import build, build_module, build_scorer
+from evqa.training.build import build_model, build_module
+from evqa.training.plan import build, read_plan
 from evqa.training.tuning import merge_adapters
-from evqa.types import LabelScale
 from tests.models.toys import COMPOSER, configure, options, randomise, samples
 
 PRETRAINED = [("qwen2_5_vl", "v"), ("qwen2_5_omni", "v"), ("qwen3_vl", "v"), ("videollama2", "av")]
@@ -28,11 +28,11 @@ PRETRAINED = [("qwen2_5_vl", "v"), ("qwen2_5_omni", "v"), ("qwen3_vl", "v"), ("v
 def toy_run(twin, name, modal, *, head="regression", lora="r8"):
     """A run with random adapters and head, without a training."""
     torch.manual_seed(0)
-    config = configure(name, modal, head, lora, arguments=twin(name))
-    scorer = build_scorer(config)
-    module = build_module(config, scorer, LabelScale())
+    plan = read_plan(configure(name, modal, head, lora, arguments=twin(name)))
+    built = build_model(plan)
+    module = build_module(plan, built)
     randomise(module)
-    return LoadedRun(folder=None, config=config, scorer=scorer, module=module.eval(), checkpoint=None)
+    return LoadedRun(folder=None, plan=plan, built=built, module=module.eval(), checkpoint=None)
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def test_a_finished_run_becomes_a_folder_with_weights_head_and_card(finished, tm
     assert names == {"README.md", "evqa.json", "head.safetensors", "model.safetensors"}
     run = load_run(finished.path)
     stored = load_file(tmp_path / "out/model.safetensors")
-    assert all(torch.equal(stored[name], tensor) for name, tensor in run.scorer.model.state_dict().items())
+    assert all(torch.equal(stored[name], tensor) for name, tensor in run.built.model.state_dict().items())
     about = json.loads((tmp_path / "out/evqa.json").read_text())
     assert about["label"] == {"name": "ECR", "range": [0.0, 1.0], "quantity": None}
     assert "data" not in about["config"]
@@ -79,11 +79,11 @@ def test_what_cannot_be_exported_says_why_and_leaves_nothing(finished, tmp_path)
 @pytest.mark.parametrize(("name", "modal"), PRETRAINED)
 def test_a_merged_folder_is_a_checkpoint_with_the_same_scores(twin, tmp_path, name, modal):
     run = toy_run(twin, name, modal)
-    items = samples(run.scorer, modal, learn=False)
-    expected = scores(run.scorer, items)
+    items = samples(run.built, modal, learn=False)
+    expected = scores(run.built, items)
     write_scorer(run, tmp_path, adapter=False)
     arguments = twin(name) | {"checkpoint": str(tmp_path)} | ({"size": None} if "size" in twin(name) else {})
-    again = build_scorer(configure(name, modal, "regression", arguments=arguments))
+    again = build_model(read_plan(configure(name, modal, "regression", arguments=arguments)))
     torch.testing.assert_close(scores(again, items), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -108,7 +108,7 @@ def test_an_adapter_loads_in_peft_on_the_published_base(twin, tmp_path, name):
 
     run = toy_run(twin, name, "v")
     with torch.no_grad():
-        for parameter in run.scorer.model.get_submodule("body.visual.merger").parameters():
+        for parameter in run.built.model.get_submodule("body.visual.merger").parameters():
             parameter.add_(0.1)
     write_scorer(run, tmp_path, adapter=True)
     written = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -116,8 +116,8 @@ def test_an_adapter_loads_in_peft_on_the_published_base(twin, tmp_path, name):
     assert set(load_file(tmp_path / "head.safetensors")) == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}
     base = AutoModelForImageTextToText.from_pretrained(twin(name)["checkpoint"])
     loaded = peft.PeftModel.from_pretrained(base, tmp_path).merge_and_unload().eval()
-    merge_adapters(run.scorer.model)
-    ours = {run.scorer.model.key_adapter.module_name_of(n): p for n, p in run.scorer.model.named_parameters()}
+    merge_adapters(run.built.model)
+    ours = {run.built.model.key_adapter.module_name_of(n): p for n, p in run.built.model.named_parameters()}
     theirs = dict(loaded.named_parameters())
     assert set(ours) <= set(theirs)
     for key, value in ours.items():
@@ -216,7 +216,7 @@ def test_an_export_keeps_the_bases_own_settings_but_for_what_the_training_change
     assert written["tokenizer_config.json"]["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert written["generation_config.json"] == {"top_p": 0.5}
     assert (tmp_path / "out/tokenizer.json").read_bytes() == (tmp_path / "base/tokenizer.json").read_bytes()
-    stream = run.scorer.model.preparer.clip.frames
+    stream = run.built.model.preparer.clip.frames
     resize = stream.resize
     frames = stream.sampling.count if name == "qwen3_vl" else 1  # its budget is a whole clip's
     video = written["video_preprocessor_config.json"]
@@ -237,8 +237,8 @@ def test_a_base_whose_side_files_lead_elsewhere_is_not_copied(twin, tmp_path):
 def card(twin, name="qwen2_5_vl", *, base=None, option=None, adapter=False):
     run = toy_run(twin, name, "av" if name == "videollama2" else "v")
     if base is not None:
-        run.scorer.model.checkpoint = Checkpoint(name=base, folder=run.scorer.model.checkpoint.folder, revision="abc")
-        run.scorer.model.license = build(COMPOSER.compose([f"model={option}"]).model.license)
+        run.built.model.checkpoint = Checkpoint(name=base, folder=run.built.model.checkpoint.folder, revision="abc")
+        run.built.model.license = build(COMPOSER.compose([f"model={option}"]).model.license)
     about = describe(run, form="adapter" if adapter else "merged")
     text = model_card(about, [])
     return yaml.safe_load(text.split("---")[1]), text

@@ -11,7 +11,7 @@ from evqa.datasets.scenes import Scene, write_scene
 from evqa.errors import AnnotationError
 from evqa.media.cache import CacheError
 from evqa.runs.preparation import check_files, run
-from evqa.training.build import build_dataset
+from evqa.training.plan import read_data_plan
 
 MEDIA = Path(os.environ.get("EVQA_MEDIA", "../shared/media"))
 HEADER = "Id,ECR,Title,Description\n"
@@ -43,7 +43,7 @@ def test_prepare_describes_files_and_lists_every_reject(tmp_path: Path, capsys: 
     rows = "good,0.5,,\nbroken,0.1,,\ntwin,0.7,[bold]x,\nabsent,0.1,,\nlost,0.1,,\n../x,7,,\ngood,0.5,,\n"
     config = configuration(tmp_path, rows, tmp_path)
     run(config)
-    folder = build_dataset(config).prepared_folder()
+    folder = read_data_plan(config).dataset.prepared_folder()
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.csv", "rejects.csv"]
     manifest = {row["id"]: row for row in read(folder / "manifest.csv")}
     assert list(manifest) == ["good", "broken", "twin"]
@@ -61,7 +61,7 @@ def test_prepare_describes_files_and_lists_every_reject(tmp_path: Path, capsys: 
     assert "good (train), twin (train)" in printed
     assert "no video <Id>.mp4" in printed
     assert "table.csv row 6, Id ../x: ECR is 7, outside 0..1" in printed
-    usable, failures = check_files(build_dataset(config).read().records, config)
+    usable, failures = check_files(read_data_plan(config).dataset.read().records, read_data_plan(config))
     assert [record.id for record in usable] == ["good", "twin"]
     assert [failure.id for failure in failures] == ["broken"]
 
@@ -71,7 +71,7 @@ def test_nothing_usable_is_an_error_after_the_reasons_are_written(tmp_path: Path
     config = configuration(tmp_path, "broken,0.1,,\n", tmp_path)
     with pytest.raises(AnnotationError, match="Nothing can be used; the reasons are in"):
         run(config)
-    assert len(read(build_dataset(config).prepared_folder() / "rejects.csv")) == 1
+    assert len(read(read_data_plan(config).dataset.prepared_folder() / "rejects.csv")) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_broken_files_of_the_sample_set_end_as_rows_of_rejects(tmp_path: Pat
     rows = "".join(f'"{name}",0.{at:02},None,"a, b"\n' for at, name in enumerate(files))
     config = configuration(tmp_path, rows, MEDIA / "bad")
     run(config)
-    folder = build_dataset(config).prepared_folder()
+    folder = read_data_plan(config).dataset.prepared_folder()
     rejected = {row["id"]: row["reason"] for row in read(folder / "rejects.csv")}
     described = {row["id"] for row in read(folder / "manifest.csv") if not row["error"]}
     assert set(files) == rejected.keys() | described
@@ -113,4 +113,4 @@ def test_rejects_are_written_also_where_the_clips_do_not_fit_into_the_cache(tmp_
     )
     with pytest.raises(CacheError, match="but max_gigabytes is"):
         run(config)
-    assert [row["id"] for row in read(build_dataset(config).prepared_folder() / "rejects.csv")] == ["broken"]
+    assert [row["id"] for row in read(read_data_plan(config).dataset.prepared_folder() / "rejects.csv")] == ["broken"]

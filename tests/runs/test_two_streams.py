@@ -96,9 +96,9 @@ def test_a_loaded_scorer_scores_pairs_and_answers_about_them(trained):
 def loaded(trained):
     """Load the toy's scorer; returns it with the records of its validation split."""
     from evqa.config.saved import read_saved
-    from evqa.training.build import build_dataset
+    from evqa.training.plan import read_data_plan
 
-    return evqa.load(trained.path), build_dataset(read_saved(trained.config)).load().splits["val"]
+    return evqa.load(trained.path), read_data_plan(read_saved(trained.config)).dataset.load().splits["val"]
 
 
 def test_the_motion_of_both_videos_reaches_the_model(trained):

@@ -18,8 +18,8 @@ from evqa.config.paths import conf_folder, group_folders, group_options
 from evqa.errors import CheckpointError, ConfigError, FileError, RunError
 from evqa.runs.fit import run as fit
 from evqa.runs.merging import export_run
-from evqa.training.build import build_dataset
 from evqa.training.folder import RunFolder
+from evqa.training.plan import read_data_plan
 from evqa.types import Record
 from tests.models.videollama2 import reference
 from tests.runs.test_agreement import read
@@ -33,7 +33,7 @@ def trained_scores(run):
 
 
 def validation(run):
-    return build_dataset(run.read_config()).load().splits["val"]
+    return read_data_plan(run.read_config()).dataset.load().splits["val"]
 
 
 def scores_of(scorer, records):

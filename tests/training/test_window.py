@@ -9,8 +9,9 @@ from omegaconf import OmegaConf
 
 from evqa.config.compose import compose
 from evqa.runs.settings import quiet_lightning
-from evqa.training.build import build_module, build_scorer
-from evqa.types import Batch, Failure, Inputs, LabelScale
+from evqa.training.build import build_model, build_module
+from evqa.training.plan import read_plan
+from evqa.types import Batch, Failure, Inputs
 from tests.models.toys import configure, options, samples
 
 LABELS = [0.1, 0.9, 0.3, 0.6, 0.75, 0.2, 0.5]
@@ -34,8 +35,8 @@ def make(head, loss="mse"):
         if OmegaConf.select(config, key, default=config) is not config:
             OmegaConf.update(config, key, value)
     config.loss = compose([f"loss={loss}"]).loss
-    scorer = build_scorer(config)
-    module = build_module(config, scorer, LabelScale())
+    scorer = build_model(read_plan(config))
+    module = build_module(read_plan(config), scorer)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))

@@ -1,0 +1,170 @@
+"""A configuration as objects: made here, once, and carried through the rest of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from evqa.config.signature import read_schema
+from evqa.datasets.base import Dataset
+from evqa.errors import ConfigError, EvqaError
+from evqa.heads.base import Head
+from evqa.media.audio import AudioWindow
+from evqa.media.sampling import FrameSampling
+from evqa.models.base import BuildOptions, Model
+from evqa.prompts.prompt import Prompt
+from evqa.training.datamodule import BatchSettings
+from evqa.training.losses import Loss
+from evqa.training.optimizer import AdamW, WarmupCosine
+from evqa.training.tuning import Tuning
+from evqa.types import LabelScale
+
+BUILT_AT_ONCE = ("frames", "audio", "prompt", "loss", "optimizer", "schedule", "trainer", "logger")
+COMPANION = "evqa.training.datamodule.BatchSettings"  # its arguments stand in the node `data` too
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPlan:
+    """What `evqa.prepare` needs. modal: the modalities of the model that will read the files; None without one."""
+
+    dataset: Dataset
+    batches: BatchSettings
+    modal: str | None
+
+    @property
+    def needs_picture(self) -> bool:
+        """Whether a file without a picture is a failure."""
+        return self.modal is not None and "v" in self.modal
+
+    @property
+    def needs_sound(self) -> bool:
+        """Whether a file without sound is a failure; beside a picture it may be absent."""
+        return self.modal == "a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What a run's configuration says.
+
+    recorded: the configuration as it is written down and compared; nothing is built of it any more. trainer and logger:
+    `evqa.runs.settings`. make_model, make_head, make_checkpoints, make_callbacks: constructors that wait for what only
+    the program knows (build options, the model's width, the folder of the checkpoints).
+    """
+
+    recorded: DictConfig
+    seed: int
+    modal: str
+    modal_dropout: float
+    frames: FrameSampling
+    audio: AudioWindow
+    prompt: Prompt
+    label: LabelScale
+    data: DataPlan
+    loss: Loss
+    optimizer: AdamW
+    schedule: WarmupCosine
+    tuning: Tuning
+    trainer: Any
+    logger: Any
+    needs_logits: bool
+    make_model: Callable[[BuildOptions], Model]
+    make_head: Callable[[int], Head]
+    make_checkpoints: Callable[[str], Any]
+    make_callbacks: tuple[Callable[[], Any], ...]
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether an interrupted run may be continued."""
+        return bool(self.recorded.resume != "never")
+
+    def options(self, *, load: bool, device: str) -> BuildOptions:
+        """What the other groups ask of the model; load and device: see `BuildOptions`."""
+        return BuildOptions(
+            frames=self.frames if "v" in self.modal else None,
+            audio=self.audio if "a" in self.modal else None,
+            logits=self.needs_logits,
+            load=load,
+            device=device,
+        )
+
+
+def read_plan(config: DictConfig) -> RunPlan:
+    """Build everything that costs nothing, so that what classes refuse themselves is told before anything is loaded.
+
+    Raises:
+        ConfigError: every such problem.
+    """
+    made = _Made()
+    plan = {name: made.of(partial(build, config[name])) for name in BUILT_AT_ONCE}
+    plan["tuning"] = made.of(partial(build, config.lora))
+    data = made.of(partial(read_data_plan, config))
+    made.check()
+    callbacks = [node for name, node in config.callbacks.items() if name != "checkpoints" and node is not None]
+    return RunPlan(
+        **plan,
+        data=data,
+        label=data.dataset.label,
+        recorded=config,
+        seed=config.seed,
+        modal=config.modal.name,
+        modal_dropout=config.modal.dropout,
+        needs_logits=bool(read_schema(config.head._target_).facts["needs_logits"]),
+        make_model=partial(build, config.model),
+        make_head=partial(build, config.head),
+        make_checkpoints=partial(build, config.callbacks.checkpoints),
+        make_callbacks=tuple(partial(build, node) for node in callbacks),
+    )
+
+
+def read_data_plan(config: DictConfig) -> DataPlan:
+    """Build what is said of the data; the data set reads the texts that the prompt names.
+
+    Raises:
+        ConfigError: every value that a class refuses.
+    """
+    made, own = _Made(), read_schema(COMPANION).parameters
+    nodes = [[key for key in config.data if (key in own) == is_own] for is_own in (False, True)]
+    table, batches = (OmegaConf.masked_copy(config.data, keys) for keys in nodes)
+    dataset = made.of(partial(build, table))
+    settings = made.of(lambda: BatchSettings(**instantiate(batches, _convert_="all")))
+    prompt = made.of(partial(build, config.prompt)) if config.get("prompt") else None
+    made.check()
+    return DataPlan(
+        dataset=dataset.asking(prompt.texts) if prompt else dataset,
+        batches=settings,
+        modal=config.modal.name if "model" in config else None,
+    )
+
+
+class _Made:
+    """Builds one thing after the other and gathers what is refused."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def of(self, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+
+    def check(self) -> None:
+        if self.problems:
+            raise ConfigError(dict.fromkeys(self.problems))
+
+
+def build(node: DictConfig, *positional: Any) -> Any:
+    """Call the class of a node with the program's positional arguments and the YAML's keywords."""
+    try:
+        return instantiate(node, *positional, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, EvqaError):
+            raise error.__cause__ from None
+        raise
