@@ -101,7 +101,7 @@ class Scorer:
             name = type(self.module.head).__name__
             raise ConfigError(
                 [f"This scorer cannot be asked: its head ({name}) reads no words, so its model has no LM head. Load "
-                 "one that was trained with head=levels or head=text."]
+                 "one that was trained with head=levels, head=text or head=conversation."]
             )  # fmt: skip
         return self._stream(items, partial(self._answers, decoding=decoding), asking(self._pipeline, question))
 

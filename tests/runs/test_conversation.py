@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import evqa
 from evqa.config import identity
 from evqa.config.compose import compose
+from evqa.errors import ConfigError
 from evqa.heads.levels import LevelsHead
+from evqa.prompts.decoding import Decoding
 from evqa.runs.fit import load_data, run
 from evqa.training.build import build_model, build_module
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
@@ -114,6 +117,16 @@ def test_the_user_is_told_that_the_configured_loss_is_not_used(options, capfd, t
     run(compose([*options, f"run.root={tmp_path}", "loss=huber", "trainer.epochs=1"]))
     said = " ".join(capfd.readouterr().out.split())
     assert "Loss: ConversationHead learns words by next-token loss; the configured loss (Huber) is not used." in said
+
+
+def test_such_a_run_is_asked_and_not_scored(data, trained):
+    scorer = evqa.load(trained[1].path)
+    video = next((data / "videos").iterdir())
+    (answer,) = scorer.ask([video], question="How good is it?", decoding=Decoding(max_new_tokens=6))
+    assert answer.failure is None
+    assert answer.text
+    with pytest.raises(ConfigError, match="This scorer gives no scores"):
+        list(scorer.score([video]))
 
 
 @pytest.mark.slow
