@@ -25,13 +25,7 @@ from evqa.runs import show
 from evqa.runs.card import cost_card
 from evqa.runs.example import example_of
 from evqa.runs.losses import evaluate_losses, with_turns_to_learn
-from evqa.runs.origin import (
-    check_checkpoint,
-    check_finished,
-    digest,
-    origin_of,
-    write_origin,
-)
+from evqa.runs.origin import check_checkpoint, check_finished, digest, origin_of, write_origin
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of

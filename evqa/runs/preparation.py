@@ -84,7 +84,7 @@ def _check(splits: Mapping[str, Records], data: DataPlan, *, hashed: bool, remem
 def _fill_cache(config: DictConfig, data: DataPlan, records: Records) -> tuple[Failure, ...]:
     """Decode what the configuration's model will read into the cache; returns the files that do not decode."""
     settings = data.batches.cache
-    if settings.folder is None or data.modal is None:
+    if settings.folder is None or "model" not in config:
         return ()
     reader = CachedReader(settings, build_model(read_plan(config), load=False).model.preparer.clip)
     paths, workers = [path for record in records for path in record.paths], data.batches.num_workers()

@@ -138,7 +138,7 @@ def read_data_plan(config: DictConfig) -> DataPlan:
     return DataPlan(
         dataset=dataset.asking(prompt.texts) if prompt else dataset,
         batches=settings,
-        modal=config.modal.name if "model" in config else None,
+        modal=config.modal.name if "modal" in config else None,
     )
 
 
