@@ -69,7 +69,7 @@ def loss_by_hand(options, folder):
     module.load_trained(read_checkpoint(folder.checkpoints / "best.ckpt"))
     losses = []
     with torch.no_grad():
-        for batch in load_data(config, scorer).val_dataloader():
+        for batch in load_data(read_plan(config), scorer).val_dataloader():
             output = module.model(batch.inputs)
             hidden_ND, ids_N = output.learned()
             losses.append(-output.logits(hidden_ND).log_softmax(-1)[torch.arange(len(ids_N)), ids_N])

@@ -86,7 +86,7 @@ def test_rows_dropped_for_an_overlap_are_listed_and_no_failures(own, capsys):
     train, val = folder / "train.csv", folder / "val.csv"
     val.write_text(val.read_text() + "".join(train.read_text().splitlines(keepends=True)[1:11]))
     config = compose([*options, "data.overlap=drop", "data.max_failures=0"])
-    data = fit.load_data(config, build_model(read_plan(config)))
+    data = fit.load_data(plan := read_plan(config), build_model(plan))
     assert {name: len(records) for name, records in data.splits.items()} == {"train": 30, "val": 26}
     assert data.failures == ()
     out = capsys.readouterr().out
