@@ -164,8 +164,8 @@ def _report(what: str, watch: Stopwatch, trainer: lightning.Trainer, datamodule:
     return StepReport(
         what=what,
         device=device,
-        batch_size=datamodule.loading.batch_size,
-        workers=datamodule.loading.num_workers(),
+        batch_size=datamodule.batches.batch_size,
+        workers=datamodule.batches.num_workers(),
         num_steps=len(watch.step_s),
         step_ms=Spread.of([1000 * step for step in watch.step_s]),
         wait_share=sum(watch.wait_s) / seconds,

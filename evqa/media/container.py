@@ -29,7 +29,7 @@ _INVENT_TIME_STAMPS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets
 
 @contextmanager
 def open_container(budget: Budget) -> Iterator[InputContainer]:
-    """Open a file for demuxing; FFmpeg sees a local file and nothing else.
+    """Open a file for demuxing; FFmpeg gets a local file and nothing else.
 
     Raises:
         MediaError: no regular file, empty, or no container that FFmpeg can read.

@@ -1,4 +1,4 @@
-"""Qwen2.5-Omni's thinker (Xu et al., 2025): it sees, hears and reads; the talking half is never loaded.
+"""Qwen2.5-Omni's thinker (Xu et al., 2025): vision, audio and text; the talking half is never loaded.
 
 Sound stands behind the picture as a stretch of its own (transformers' `use_audio_in_video=False`), because a clip's
 frames and its sound need not cover the same seconds, and either may be missing.
@@ -155,7 +155,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         return {"picture": picture, "sound": num_audio_tokens(int(audio.seconds * 100)) if audio else 0}
 
     def idle_media(self, inputs: Inputs) -> Tensor | None:
-        """Look at one black token, hear one token of silence, where the batch has no pictures or no sound."""
+        """Encode one black token and one token of silence where the batch has no pictures or no sound."""
         device = inputs["text_BT"].device
         idle = []
         if self.body.visual is not None and "patches_NP" not in inputs:

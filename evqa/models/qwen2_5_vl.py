@@ -1,4 +1,4 @@
-"""Qwen2.5-VL (Bai et al., 2025): a model that sees and reads, through transformers with our own preprocessing.
+"""Qwen2.5-VL (Bai et al., 2025): vision and text, through transformers with our own preprocessing.
 
 # B batch, T tokens, G videos of a batch
 """

@@ -40,7 +40,7 @@ class Block(nn.Module):
         self.up_proj, self.down_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, hidden_BTD: Tensor, *, past: Past | None = None, mask_BT: Tensor | None = None) -> Tensor:
-        """Attend causally; padding lies on the right, so no real position ever sees it.
+        """Attend causally; padding lies on the right, so no real position attends to it.
 
         past: is read and extended. mask_BT: real positions of all that was read, for one new position a row.
         """

@@ -64,7 +64,7 @@ def _weights_rows(base: str, license: License | None) -> list[tuple[str, str]]:
 
 
 def _comparing_rows(loss: Loss, *, head: Head, batch_size: int, num_batches: int) -> list[tuple[str, str]]:
-    """Say how many items a correlation or ranking loss sees at once: accumulation does not widen it."""
+    """Say how many items a correlation or ranking loss gets at once: accumulation does not widen it."""
     terms = loss.terms if isinstance(loss, Sum) else [loss]
     if not any(term.needs_pairs for term in terms) or not head.takes_loss:
         return []

@@ -228,7 +228,7 @@ def _score_splits(
     stops: Stops,
 ) -> None:
     trainer = module.trainer
-    scorer = assemble(plan, module, datamodule.reading, device=str(trainer.strategy.root_device))
+    scorer = assemble(plan, module, datamodule.pipeline, device=str(trainer.strategy.root_device))
     is_shown = plan.trainer.progress and stops.first_process
     for split in [name for name in datamodule.splits if name != "train"]:
         records = datamodule.splits[split]

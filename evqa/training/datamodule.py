@@ -64,8 +64,8 @@ class ScoreDataModule(lightning.LightningDataModule):
         self,
         splits: dict[str, tuple[Record, ...]],
         failures: Sequence[Failure],
-        reading: Pipeline,
-        loading: BatchSettings,
+        pipeline: Pipeline,
+        batches: BatchSettings,
         *,
         seed: int,
         modal_dropout: float = 0.0,
@@ -74,7 +74,7 @@ class ScoreDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.evaluates_targets = evaluates_targets
-        self.splits, self.failures, self.reading, self.loading = splits, tuple(failures), reading, loading
+        self.splits, self.failures, self.pipeline, self.batches = splits, tuple(failures), pipeline, batches
         self.seed, self.modal_dropout, self.pin = seed, modal_dropout, pin
         self.origin: dict[str, Any] = {}
 
@@ -92,7 +92,7 @@ class ScoreDataModule(lightning.LightningDataModule):
 
     def _loader(self, split: str, *, trains: bool) -> BatchLoader:
         records = self.splits[split]
-        shared = self.reading
+        shared = self.pipeline
         samples = Samples(
             records=records,
             read=shared.read,
@@ -106,18 +106,18 @@ class ScoreDataModule(lightning.LightningDataModule):
         )
         order = Order(
             num_records=len(records),
-            batch_size=self.loading.batch_size,
+            batch_size=self.batches.batch_size,
             shuffle=trains,
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
-            costs=tuple(text_length(one, shared.prompt) for one in records) if trains and self.loading.bucket else None,
+            costs=tuple(text_length(one, shared.prompt) for one in records) if trains and self.batches.bucket else None,
         )
         return BatchLoader(
             samples,
             order,
             Collate(shared.preparer),
-            workers=self.loading.num_workers(),
+            workers=self.batches.num_workers(),
             pin=self.pin and torch.cuda.is_available(),
         )
 

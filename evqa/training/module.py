@@ -77,7 +77,7 @@ class ScoreModule(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Begin to count; a checkpoint is only ever saved between two windows."""
         self._window = Window(
-            unit=self._data().loading.batch_size,
+            unit=self._data().batches.batch_size,
             num_batches=self.trainer.accumulate_grad_batches,
             device=self.device,
         )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Seen:
+class WindowMeans:
     """Means over a whole window, float32; NaN where it held nothing."""
 
     loss: Tensor
@@ -42,7 +42,9 @@ class Window:
         self.sum_S += torch.stack([value.to(self.sum_S.dtype) for value in held])
         return loss * (count / self.unit) * self.num_batches
 
-    def close(self, parameters: Iterable[nn.Parameter], *, world: int, add_up: Callable[[Tensor], Tensor]) -> Seen:
+    def close(
+        self, parameters: Iterable[nn.Parameter], *, world: int, add_up: Callable[[Tensor], Tensor]
+    ) -> WindowMeans:
         """Divide the gradients by what the window held, and begin the next one.
 
         world: processes that their gradients were averaged over. add_up: sum of a tensor over these.
@@ -52,4 +54,4 @@ class Window:
         if gradients:
             torch._foreach_mul_(gradients, self.unit * world / count.clamp_min(1.0))
         self.sum_S.zero_()
-        return Seen(loss / count, padded / positions)
+        return WindowMeans(loss / count, padded / positions)

@@ -63,7 +63,7 @@ class Given(lightning.LightningDataModule):
 
     def __init__(self, by_rank):
         super().__init__()
-        self.by_rank, self.loading, self.splits = by_rank, SimpleNamespace(batch_size=4), {"train": range(10**6)}
+        self.by_rank, self.batches, self.splits = by_rank, SimpleNamespace(batch_size=4), {"train": range(10**6)}
 
     def train_dataloader(self):
         return Served(self.by_rank[self.trainer.global_rank])

@@ -67,7 +67,7 @@ class Videollama2Preparer(Preparer):
         }
 
     def num_frames(self, count: int) -> int:
-        """Frames that the vision tower sees of a clip with this many."""
+        """Frames that the vision tower gets of a clip with this many."""
         return count + count % 2 if self.needs_pairs and not self.exact else count
 
     def longest_rows(self) -> int:
@@ -124,6 +124,6 @@ def check_pairs(sampling: FrameSampling | None, dims: Dims, *, exact: bool) -> N
         return
     if exact and sampling.count == 1:
         raise ConfigError(["frames.count=1: with model.exact=true the connector drops an odd frame, so none is left"])
-    done = "drops the last one (model.exact=true, as the original)" if exact else "sees the last one twice"
+    done = "drops the last one (model.exact=true, as the original)" if exact else "repeats the last one"
     message = f"frames.count={sampling.count}: the connector takes frames in pairs and {done}"
     warnings.warn(f"{message}; an even number wastes nothing", stacklevel=3)

@@ -107,7 +107,7 @@ def test_an_odd_last_frame_is_repeated_by_default_and_dropped_in_the_exact_mode(
         torch.testing.assert_close(hidden[0], hidden[1], atol=ALIKE, rtol=ALIKE)
 
 
-@pytest.mark.parametrize(("exact", "words"), [(False, "sees the last one twice"), (True, "drops the last one")])
+@pytest.mark.parametrize(("exact", "words"), [(False, "repeats the last one"), (True, "drops the last one")])
 def test_an_odd_frame_count_is_announced(exact, words):
     asked = BuildOptions(frames=FrameSampling(count=5), audio=None)
     with pytest.warns(UserWarning, match=f"frames.count=5: the connector takes frames in pairs and {words}"):
