@@ -101,9 +101,9 @@ def read_plan(config: DictConfig) -> RunPlan:
         ConfigError: every such problem.
     """
     made = _Made()
+    data = made.of(partial(read_data_plan, config))
     plan = {name: made.of(partial(build, config[name])) for name in BUILT_AT_ONCE}
     plan["tuning"] = made.of(partial(build, config.lora))
-    data = made.of(partial(read_data_plan, config))
     made.check()
     callbacks = [node for name, node in config.callbacks.items() if name != "checkpoints" and node is not None]
     return RunPlan(

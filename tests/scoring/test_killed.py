@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evqa.errors import ConfigError, FileError, RunError
+from evqa.errors import ConfigError, FileError
 from evqa.scoring import prediction
 from evqa.scoring.prediction import Request, predict
 
@@ -106,7 +106,7 @@ def test_what_was_scored_is_not_scored_again_whatever_the_format(
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     folder = links(tmp_path / "in", clips, 12)
-    given = {"inputs": [folder], "run": finished.path, "override": ["data.batch_size=2"]}
+    given = {"inputs": [folder], "scorer": finished.path, "override": ["data.batch_size=2"]}
     predict(Request(**given, out=tmp_path / f"whole.{suffix}"))
     with monkeypatch.context() as patched:
         stop_after(patched, 7)
@@ -121,7 +121,7 @@ def test_what_was_scored_is_not_scored_again_whatever_the_format(
 
 
 def test_another_command_does_not_continue_nor_replace_a_file(finished, clips, tmp_path, monkeypatch, capsys):
-    out, given = tmp_path / "o.csv", {"run": finished.path, "out": tmp_path / "o.csv"}
+    out, given = tmp_path / "o.csv", {"scorer": finished.path, "out": tmp_path / "o.csv"}
     with monkeypatch.context() as patched:
         stop_after(patched, 2)
         with pytest.raises(KeyboardInterrupt):
@@ -154,7 +154,7 @@ def test_another_command_does_not_continue_nor_replace_a_file(finished, clips, t
 def test_a_complete_file_is_left_alone_and_a_foreign_one_is_not_replaced(
     finished, clips, tmp_path, monkeypatch, capsys
 ):
-    given = {"inputs": clips[:2], "run": finished.path, "out": tmp_path / "o.csv"}
+    given = {"inputs": clips[:2], "scorer": finished.path, "out": tmp_path / "o.csv"}
     (tmp_path / "o.csv").write_text("mine\n")
     with pytest.raises(ConfigError, match=r"o\.csv is there already, and nothing says what it was made of"):
         predict(Request(**given))
@@ -168,7 +168,7 @@ def test_a_complete_file_is_left_alone_and_a_foreign_one_is_not_replaced(
 
 
 def test_a_journal_that_is_written_now_or_is_something_else_is_not_touched(finished, clips, tmp_path):
-    given = {"inputs": clips[:2], "run": finished.path, "out": tmp_path / "o.csv"}
+    given = {"inputs": clips[:2], "scorer": finished.path, "out": tmp_path / "o.csv"}
     part = tmp_path / "o.csv.part"
     for foreign in ("a", "a\nb\n"):
         part.write_text(foreign)
@@ -183,7 +183,7 @@ def test_a_journal_that_is_written_now_or_is_something_else_is_not_touched(finis
 
 
 def test_nothing_is_left_where_a_scorer_cannot_be_loaded(finished, clips, tmp_path):
-    with pytest.raises(RunError, match="not a run"):
+    with pytest.raises(ConfigError, match=r"gone: is not there\. A scorer is a run folder"):
         predict(Request(inputs=clips[:2], scorer=tmp_path / "gone", out=tmp_path / "o.csv"))
     assert left(tmp_path) == set()
 

@@ -60,7 +60,7 @@ def test_every_line_of_json_is_ascii_and_gives_the_name_back(finished, odd, caps
     assert out.isascii()
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["id"] for row in rows] == [*IDS[:5], "pipe", IDS[5]]
-    assert list(rows[0]) == ["id", "label", "range", "score", "outside", "missing"]
+    assert list(rows[0]) == ["id", "label", "range", "score", "outside", "percentile", "missing"]
     assert (rows[0]["label"], rows[0]["range"], rows[0]["outside"]) == ("ECR", [0.0, 1.0], False)
 
 
@@ -126,7 +126,7 @@ def test_scores_are_shown_and_kept_where_the_disk_is_full_at_the_end(finished, c
     def full(path, *_):
         raise FileError(path, f"cannot be written: {os.strerror(errno.ENOSPC).lower()}")
 
-    given = {"inputs": clips[:1], "run": finished.path, "out": tmp_path / "o.csv"}
+    given = {"inputs": clips[:1], "scorer": finished.path, "out": tmp_path / "o.csv"}
     with monkeypatch.context() as patched:
         patched.setitem(outputs.WRITERS, ".csv", full)
         with pytest.raises(FileError, match="no space left on device"):
@@ -190,7 +190,7 @@ def numbered(tmp_path, monkeypatch):
         (tmp_path / f"videos/{name}.mp4").write_bytes(b"x")
     (tmp_path / "t.csv").write_text("\n".join([*lines, *(f"gone{n}," for n in range(25))]) + "\n")
     monkeypatch.setattr(prediction, "load_scorer", lambda request: Fixed())
-    return {"inputs": [tmp_path / "t.csv"], "videos": tmp_path / "videos", "run": tmp_path}
+    return {"inputs": [tmp_path / "t.csv"], "videos": tmp_path / "videos", "scorer": tmp_path}
 
 
 def test_a_score_beyond_the_scale_is_told_in_every_form_with_its_percentile(numbered, capsys, monkeypatch):
