@@ -26,6 +26,12 @@ def models():
     return found
 
 
+def gives_scores(head):
+    """Whether a head of conf/head scores, or only learns words."""
+    target = str(COMPOSER.compose([f"head={head}"]).head._target_)
+    return read_schema(target).facts.get("gives_scores", True)
+
+
 MODELS = models()
 
 
