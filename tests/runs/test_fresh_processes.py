@@ -146,7 +146,7 @@ def validation(folder):
     return read_data_plan(folder.read_config()).dataset.load().splits["val"]
 
 
-ADAPTED = [case for case in CASES if "-lora=" in case]
+ADAPTED = [name for name, (_, recipe, _) in CASES.items() if recipe in LORA]
 
 
 @pytest.mark.parametrize("case", ADAPTED)
