@@ -41,7 +41,11 @@ def write(path, ids, **rows):
 
 @pytest.fixture(scope="module")
 def options(data, workplace, tmp_path_factory):
-    home = tmp_path_factory.mktemp("conversations")
+    return options_of(tmp_path_factory.mktemp("conversations"), data, workplace)
+
+
+def options_of(home, data, workplace):
+    """Overrides of a small run that learns conversations; writes its tables into `home`."""
     ids = sorted(path.stem for path in (data / "videos").iterdir())
     write(home / "train.jsonl", ids[:14], **{ids[3]: conversation(3, learn=False)})
     write(home / "val.jsonl", ids[20:27])

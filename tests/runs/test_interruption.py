@@ -20,6 +20,7 @@ from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.callbacks.records import read_rows
 from evqa.training.folder import RunFolder
 from tests.runs.comparing import differences
+from tests.runs.test_conversation import options_of
 
 CONF = Path(__file__).parents[2] / "conf"
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
@@ -112,12 +113,16 @@ def interrupted(live, arguments, planned):
         ("text head", moments(2)[2::3]),
         ("callbacks=default", moments(3)[::4]),
         ("callbacks=early_stopping", moments(4)[::3]),
+        ("callbacks=loss", [(*STEP, KILL, 2), (*WRITING, TERM, 40), (*STEP, TERM, 4), (*RESUMING, KILL, 1)]),
         ("an early end", [(*STEP, KILL, 7), (*EVALUATION, KILL, 1), (*EVALUATION, TERM, 2), (*RESUMING, KILL, 1)]),
     ],
 )
-def test_interruptions_leave_no_trace_in_anything_that_is_written(live, small, tmp_path, undisturbed, recipe, planned):
+def test_interruptions_leave_no_trace_in_anything_that_is_written(
+    live, small, data, workplace, tmp_path, undisturbed, recipe, planned
+):
     options = ("data.batch_size=8", "trainer.epochs=3", "callbacks.checkpoints.every_steps=1", "trainer.log_every=1")
-    arguments = (*small, *options, *RECIPES[recipe])
+    learned = options_of(tmp_path, data, workplace) if recipe == "callbacks=loss" else small
+    arguments = (*learned, *options, *RECIPES[recipe])
     whole = undisturbed(*arguments)
     interrupted(live, (*arguments, f"run.root={tmp_path}/runs"), planned)
     assert differences(only_run(tmp_path / "runs"), whole) == []
