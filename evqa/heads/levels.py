@@ -15,7 +15,7 @@ from torch import Tensor
 from evqa.errors import ConfigError
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
 from evqa.heads.next_token import next_token_loss, num_learned
-from evqa.prompts.prompt import Prompt, about, check_words
+from evqa.prompts.prompt import Prompt, check_words, with_quantity
 from evqa.types import Inputs, Output, Turn
 
 
@@ -32,7 +32,7 @@ class LevelWording(Wording):
 
     def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
         """Return the prefix, at whose last token the head reads the model, and the label's word behind it."""
-        prefix = Turn(role="assistant", text=about(self.prefix, prompt))
+        prefix = Turn(role="assistant", text=with_quantity(self.prefix, prompt))
         if not self.words or label is None or math.isnan(label):
             return (prefix,)
         # Turns of their own: the word stays the token that the score is read from, whatever stands behind it.

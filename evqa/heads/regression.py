@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from evqa.errors import CheckpointError
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
-from evqa.prompts.prompt import Prompt
+from evqa.prompts.prompt import Prompt, with_quantity
 from evqa.types import Inputs, Output, Turn
 
 
@@ -25,7 +25,7 @@ class SentenceWording(Wording):
     def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
         """Return the prompt's answer as input."""
         del label
-        return (Turn(role="assistant", text=prompt.answer or ""),)
+        return (Turn(role="assistant", text=with_quantity(prompt.answer or "", prompt)),)
 
 
 class RegressionHead(Head):

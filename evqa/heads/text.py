@@ -16,7 +16,7 @@ from torch import Tensor
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
 from evqa.heads.next_token import next_token_loss, num_learned
 from evqa.prompts.decoding import Decoding
-from evqa.prompts.prompt import Prompt, about, check_words
+from evqa.prompts.prompt import Prompt, check_words, with_quantity
 from evqa.types import Inputs, Output, Turn
 
 
@@ -35,7 +35,7 @@ class NumberWording(Wording):
 
     def turns(self, label: float | None, prompt: Prompt) -> tuple[Turn, ...]:
         """Word the label, or only the prefix where it is to be predicted."""
-        prefix = Turn(role="assistant", text=about(self.prefix, prompt))
+        prefix = Turn(role="assistant", text=with_quantity(self.prefix, prompt))
         if label is None or math.isnan(label):
             return (prefix,)
         number = f"{label * self.scale:.{self.decimals}f}{self.ending}"

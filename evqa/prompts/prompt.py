@@ -48,11 +48,10 @@ class Prompt:
         """Fill in what was left to the label; short: for models that cannot read a question."""
         quantity = self.quantity or scale.measures
         default = default_prompt(quantity, short=short)
-        answer = default.answer if self.answer is None else self.answer
         return replace(
             self,
             question=default.question if self.question is None else self.question,
-            answer=filled(answer, _words_of(quantity)),
+            answer=default.answer if self.answer is None else self.answer,
             missing=default.missing if self.missing is None else self.missing,
             quantity=quantity,
         )
@@ -88,7 +87,7 @@ def filled(template: str, values: dict[str, object]) -> str:
     return text
 
 
-def about(template: str, prompt: Prompt) -> str:
+def with_quantity(template: str, prompt: Prompt) -> str:
     """Fill a head's words: only `{quantity}` may stand in them."""
     return filled(template, _words_of(prompt.quantity or ""))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from evqa.metrics.names import PRINTED
 from evqa.models.base import RANDOM_WEIGHTS
+from evqa.prompts.prompt import Prompt, with_quantity
 
 
 def model_card(about: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
@@ -107,7 +108,8 @@ Another reading of the media than this is another scorer.
 
 
 def _answer(about: dict[str, Any]) -> str:
-    return str(about["config"]["head"].get("prefix", about["prompt"]["answer"]))
+    words = str(about["config"]["head"].get("prefix", about["prompt"]["answer"]))
+    return with_quantity(words, Prompt(quantity=about["prompt"]["quantity"]))
 
 
 def _times(about: dict[str, Any]) -> str:
