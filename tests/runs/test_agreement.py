@@ -101,8 +101,8 @@ def test_what_was_trained_cannot_be_overridden(finished):
         evaluate_split(finished.path, split="val", modal=None, checkpoint="best", overrides=["data.batchsize=2"])
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"not a run \(it has no config.yaml\)"):
+def test_a_folder_that_is_no_scorer_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"holds no scorer\. A scorer is a run folder"):
         predict(Request(inputs=[Path(sys.executable)], scorer=tmp_path))
 
 
