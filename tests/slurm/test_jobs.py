@@ -44,23 +44,25 @@ def last_step(root):
 
 
 def disturb(cluster, job, root, do):
-    """Wait until the job has trained a little in this life, do something, and wait until it is queued again."""
+    """Wait until the job has trained a little in this life, do something, and wait until that life is over."""
+    cluster.wait_for(job, ("RUNNING",), log=root / "log")
     before, restarts = last_step(root), int(cluster.fact(job, "Restarts"))
     wait(lambda: last_step(root) > before)
-    do()
+    life = set(started_with(f"run.root={root}"))
+    do(life)
     wait(lambda: int(cluster.fact(job, "Restarts")) > restarts)
+    wait(lambda: not life & set(started_with(f"run.root={root}")))  # it goes on writing for a moment
 
 
 def test_a_run_outlives_preemption_and_a_lost_node_in_one_folder(cluster, submit, small, undisturbed, tmp_path):
     job = submit((), *small, "trainer.log_every=1", f"run.root={tmp_path}")
 
-    def preempt():
+    def preempt(_):
         cluster.tell("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true")
 
-    def lose_node():
-        lost = started_with(f"run.root={tmp_path}")  # before, for the next life may begin at once
+    def lose_node(life):
         cluster.tell("scontrol", "update", f"nodename={cluster.fact(job, 'NodeList')}", "state=down", "reason=lost")
-        kill(lost)  # what a lost node does; this one is back, and chosen, in seconds
+        kill(life)  # what a lost node does; this one is back, and chosen, in seconds
 
     disturb(cluster, job, tmp_path, preempt)
     whole = undisturbed(1)
@@ -76,7 +78,7 @@ def test_two_nodes_told_of_their_time_limit_end_as_two_processes_of_one_node(
 ):
     options = ("--nodes=2", "--ntasks-per-node=1")
     job = submit(options, *small, "trainer.log_every=1", "trainer.num_nodes=2", f"run.root={tmp_path}")
-    disturb(cluster, job, tmp_path, lambda: cluster.tell("scancel", "--signal=USR1", job))
+    disturb(cluster, job, tmp_path, lambda _: cluster.tell("scancel", "--signal=USR1", job))
     whole = undisturbed(2)
     cluster.wait_for(job, ("COMPLETED",), log=tmp_path / "log")
     (run,) = runs(tmp_path)
