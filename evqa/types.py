@@ -253,6 +253,10 @@ class Output(ABC):
         """Hidden states [N, D] that predict a target, and the targets' ids [N]; N may be 0."""
 
     @abstractmethod
+    def num_learned(self) -> Tensor:
+        """Count of `learned`'s positions, without gathering them."""
+
+    @abstractmethod
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Map hidden states to logits [N, V]. Raises ConfigError where the model was built without an LM head."""
 

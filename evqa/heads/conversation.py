@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evqa.errors import ConfigError
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
-from evqa.heads.next_token import next_token_loss, num_learned
+from evqa.heads.next_token import next_token_loss
 from evqa.prompts.prompt import Prompt
 from evqa.types import Inputs, Output, Turn
 
@@ -56,4 +56,4 @@ class ConversationHead(Head):
 
     def count(self, output: Output, label_B: Tensor) -> Tensor:
         """Count the learned turns' tokens."""
-        return num_learned(output, label_B)
+        return output.num_learned()

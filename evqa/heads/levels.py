@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evqa.errors import ConfigError
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
-from evqa.heads.next_token import next_token_loss, num_learned
+from evqa.heads.next_token import next_token_loss
 from evqa.prompts.prompt import Prompt, check_words, with_quantity
 from evqa.types import Inputs, Output, Turn
 
@@ -108,4 +108,4 @@ class LevelsHead(Head):
 
     def count(self, output: Output, label_B: Tensor) -> Tensor:
         """Count items with a label, or the learned tokens."""
-        return super().count(output, label_B) if self.takes_loss else num_learned(output, label_B)
+        return super().count(output, label_B) if self.takes_loss else output.num_learned()

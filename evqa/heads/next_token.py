@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,8 +17,3 @@ def next_token_loss(output: Output) -> Tensor:
     if not len(ids_N):
         return output.zero()
     return functional.cross_entropy(output.logits(hidden_ND).float(), ids_N)
-
-
-def num_learned(output: Output, label_B: Tensor) -> Tensor:
-    """Count the learned tokens of a batch, which `next_token_loss` is the mean of."""
-    return torch.tensor(len(output.learned()[1]), device=label_B.device)

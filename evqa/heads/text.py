@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
-from evqa.heads.next_token import next_token_loss, num_learned
+from evqa.heads.next_token import next_token_loss
 from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt, check_words, with_quantity
 from evqa.types import Inputs, Output, Turn
@@ -92,4 +92,4 @@ class TextHead(Head):
 
     def count(self, output: Output, label_B: Tensor) -> Tensor:
         """Count the answers' tokens."""
-        return num_learned(output, label_B)
+        return output.num_learned()

@@ -49,6 +49,10 @@ class PaddedOutput(Output):
         learned_BT = self.target_BT >= 0
         return self.hidden_BTD[learned_BT], self.target_BT[learned_BT]
 
+    def num_learned(self) -> Tensor:
+        """Count the positions with a target, on their device."""
+        return self.answer_B.new_zeros(()) if self.target_BT is None else (self.target_BT >= 0).sum()
+
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Apply the LM head."""
         return self.to_logits(hidden_ND)

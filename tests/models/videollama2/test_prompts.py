@@ -6,9 +6,10 @@ import torch
 from evqa.errors import CheckpointError, ConfigError, PromptError
 from evqa.media.clip import ClipSpec
 from evqa.models.splice import PLACEHOLDER
-from evqa.models.videollama2.chat import PAD, SYSTEM, embedded_tokenizer, load_tokenizer
+from evqa.models.videollama2.chat import embedded_tokenizer, load_tokenizer
+from evqa.models.videollama2.dims import TINY
 from evqa.models.videollama2.preparer import Videollama2Preparer
-from evqa.prompts.chat import Chat
+from evqa.models.videollama2.source import Source, build_chat
 from evqa.prompts.defaults import ENGAGEMENT
 from evqa.types import Clip
 from tests.asking import Answer, a_record, prepare
@@ -23,17 +24,8 @@ LONG = max(PROMPTS.values(), key=lambda prompt: len(prompt["input_ids"]))
 
 
 def chat_of(tokenizer, *, exact=False, max_text_tokens=2048):
-    return Chat(
-        tokenizer,
-        name="twin",
-        pad=tokenizer.token_to_id(PAD),
-        system=SYSTEM,
-        special_text="parsed" if exact else "plain",
-        after_media="\n",
-        closes=True,
-        max_text_tokens=max_text_tokens,
-        cuts_tail=exact,
-    )
+    """The model's own chat, around another tokenizer."""
+    return build_chat(Source(TINY, tokenizer), exact=exact, max_text_tokens=max_text_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +149,7 @@ def test_a_pickled_chat_still_keeps_control_words_text(chat):
 def test_level_words_must_be_single_tokens(chat):
     small = chat_of(embedded_tokenizer())
     assert small.decode([small.word_id(" good")]) == " good"
-    with pytest.raises(ConfigError, match="' wonderful' is 10 tokens for twin, not one"):
+    with pytest.raises(ConfigError, match="' wonderful' is 10 tokens for random weights, not one"):
         small.word_id(" wonderful")
     for word, given in GIVEN["first_ids_of_level_words"].items():
         if len(given) == 1:
