@@ -236,6 +236,8 @@ def test_the_first_token_of_the_vocabulary_is_learned_like_any_other(padded):
     expected = torch.nn.functional.cross_entropy(out.logits(hidden_BTD[0, 3:4]), torch.tensor([0]))
     assert expected > 0
     torch.testing.assert_close(TextHead(WIDTH).loss(out, torch.zeros(2), squared), expected)
+    assert TextHead(WIDTH).count(out, torch.zeros(2)) == 1
+    assert TextHead(WIDTH).count(output(hidden_BTD, mask_BT), torch.zeros(2)) == 0
 
 
 def test_text_loss_is_the_cross_entropy_of_the_targets(padded):
