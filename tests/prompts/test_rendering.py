@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
+from evqa.models.qwen2_tokenizer import embedded_tokenizer
 from evqa.models.tiny_text import ByteChat
-from evqa.models.videollama2.chat import embedded_tokenizer
 from evqa.prompts.chat import Chat
 from evqa.prompts.rendering import rendered
 from evqa.types import MEDIA, Turn

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Collection
 
 import torch
 import torch.utils.checkpoint
-from torch import Tensor, nn
+from torch import nn
 
 from evqa.errors import CheckpointError, EvqaError
+from evqa.models.random_weights import random_weights
 from evqa.models.safety import one_line
+from evqa.models.source import Source
 from evqa.models.videollama2.beats import Beats, Encoder
 from evqa.models.videollama2.connector import Connector, RegStage, readout
 from evqa.models.videollama2.dims import Dims
 from evqa.models.videollama2.layout import key_adapter
-from evqa.models.videollama2.source import Source
 from evqa.models.videollama2.towers import AttentionName, VisionTower, build_language, make_rotary_buffers
 from evqa.models.weights import load_weights
-
-INITIAL_STD = 0.02  # of language model, embeddings and heads, as in the original
 
 
 def build_parts(dims: Dims, *, attention: AttentionName) -> nn.ModuleDict:
@@ -54,7 +52,7 @@ def _lay_out(dims: Dims, *, attention: AttentionName) -> nn.ModuleDict:
 
 
 def give_weights(
-    model: nn.Module, source: Source, *, complete: Collection[str], seed: int, device: torch.device | str
+    model: nn.Module, source: Source[Dims], *, complete: Collection[str], seed: int, device: torch.device | str
 ) -> None:
     """Give a model on the meta device its source's weights, or random ones, and compute its constants.
 
@@ -64,7 +62,7 @@ def give_weights(
         CheckpointError: as `load_weights`.
     """
     if source.checkpoint is None:
-        random_weights(model, seed=seed, device=device)
+        random_weights(model, seed=seed, device=device, language=("language.", "lm_head."))
     else:
         load_weights(model, source.checkpoint, key_adapter(source.dims), complete=complete, device=device)
     make_buffers(model)
@@ -72,33 +70,6 @@ def give_weights(
     if torch.device(device).type != "meta":
         left = [name for name, value in [*model.named_parameters(), *model.named_buffers()] if value.is_meta]
         assert not left, f"without memory: {left[:5]}"
-
-
-def random_weights(model: nn.Module, *, seed: int, device: torch.device | str) -> None:
-    """Give a model on the meta device random weights that depend on the seed alone; drawn on the CPU, one by one."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    for name, parameter in list(model.named_parameters()):
-        value = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-        set_parameter(model, name, _initialise(name, value, generator).to(device))
-
-
-def _initialise(name: str, value: Tensor, generator: torch.Generator) -> Tensor:
-    leaf = name.rpartition(".")[2]
-    if leaf == "bias":
-        return value.zero_()
-    if leaf == "weight_g":  # the norm that a random direction of `weight_v` would have
-        return value.fill_(1.0)
-    if value.ndim == 1 or leaf == "grep_a":
-        return value.fill_(1.0)
-    is_language = name.startswith(("language.", "lm_head.")) or "embedding" in name or "attention_bias" in name
-    fan_in = value[0].numel()
-    return value.normal_(0.0, INITIAL_STD if is_language else 1.0 / math.sqrt(fan_in), generator=generator)
-
-
-def set_parameter(model: nn.Module, name: str, value: Tensor) -> None:
-    """Replace a parameter by one that holds `value` itself."""
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, nn.Parameter(value))
 
 
 def recompute_activations(model: nn.Module) -> None:

@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from evqa.errors import CheckpointError
 from evqa.models.hub import Checkpoint, read_settings
 from evqa.models.safety import check_config, file_of, read_foreign, without_code
+from evqa.models.sizes import PUBLISHED_TOWER, LanguageDims, VisionDims, pick_sizes
 
 MODEL_TYPE = "videollama2_qwen2"
-PUBLISHED_TOWER = "siglip-so400m-patch14-384"
 CONNECTOR_PADDING = {"stc_connector_v35": 0, "stc_connector": 1}
-Sizes = TypeVar("Sizes", "LanguageDims", "VisionDims", "BeatsDims")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageDims:
-    """Qwen2; names as in `config.json`. Defaults: Qwen2-7B."""
-
-    vocab_size: int = 152_064
-    hidden_size: int = 3584
-    intermediate_size: int = 18_944
-    num_hidden_layers: int = 28
-    num_attention_heads: int = 28
-    num_key_value_heads: int = 4
-    hidden_act: str = "silu"
-    max_position_embeddings: int = 32_768
-    rms_norm_eps: float = 1e-6
-    rope_theta: float = 1e6
-    attention_dropout: float = 0.0
-    pad_token_id: int | None = None
-    bos_token_id: int | None = 151_643
-    eos_token_id: int | None = 151_645
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisionDims:
-    """SigLIP; names as in its `config.json`. Defaults: so400m, patch 14, 384 pixels."""
-
-    image_size: int = 384
-    patch_size: int = 14
-    hidden_size: int = 1152
-    intermediate_size: int = 4304
-    num_hidden_layers: int = 27
-    num_attention_heads: int = 16
-    num_channels: int = 3
-    layer_norm_eps: float = 1e-6
-    hidden_act: str = "gelu_pytorch_tanh"
-    attention_dropout: float = 0.0
-
-    @property
-    def num_patches(self) -> int:
-        """Patches of one frame; pixels that do not fill a patch are dropped."""
-        return (self.image_size // self.patch_size) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +118,9 @@ def read_dims(checkpoint: Checkpoint) -> Dims:
     vision = _vision_config(config, checkpoint)
     rope = config.get("rope_parameters") or {}
     dims = Dims(
-        language=_pick(LanguageDims, {"rope_theta": rope.get("rope_theta", 1e6), **config}, path),
-        vision=_pick(VisionDims, vision, path),
-        beats=_pick(BeatsDims, config.get("beats_config") or {}, path),
+        language=pick_sizes(LanguageDims, {"rope_theta": rope.get("rope_theta", 1e6), **config}, path),
+        vision=pick_sizes(VisionDims, vision, path),
+        beats=pick_sizes(BeatsDims, config.get("beats_config") or {}, path),
         connector=config.get("mm_projector_type", "stc_connector_v35"),
         select_layer=config.get("mm_vision_select_layer", -2),
         max_text_tokens=config.get("tokenizer_model_max_length") or 2048,
@@ -209,23 +167,3 @@ def _vision_config(config: Mapping[str, Any], checkpoint: Checkpoint) -> Mapping
         f"{checkpoint.folder / 'config.json'}: mm_vision_tower={tower!r} has unknown sizes. Known: {PUBLISHED_TOWER}; "
         f"for another SigLIP put its sizes under 'vision_config', or its folder beside the file."
     )
-
-
-def _pick(kind: type[Sizes], config: Mapping[str, Any], path: Path) -> Sizes:
-    """Take the values that a group of sizes knows and check their types."""
-    values = {f.name: config[f.name] for f in fields(kind) if f.name in config}
-    default = kind()
-    for name, value in values.items():
-        if rule := _misfit(getattr(default, name), value):
-            raise CheckpointError(f"{path}: {name}={value!r} must be {rule}")
-    return kind(**values)
-
-
-def _misfit(default: object, value: object) -> str | None:
-    """Say what a value of another type than the published one must be; null is a token that is not set."""
-    if isinstance(default, bool | str):
-        kind = "true or false" if isinstance(default, bool) else "a text"
-        return None if isinstance(value, type(default)) else kind
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        return "a number"
-    return None

@@ -23,12 +23,12 @@ from evqa.models.exporting import (
     write_weights,
 )
 from evqa.models.hub import Checkpoint, plain_settings
+from evqa.models.qwen2_tokenizer import END, PAD, START, SYSTEM
 from evqa.models.safety import file_of, read_foreign
+from evqa.models.source import Source
 from evqa.models.videollama2 import build
-from evqa.models.videollama2.chat import END, PAD, START, SYSTEM
-from evqa.models.videollama2.dims import PUBLISHED
+from evqa.models.videollama2.dims import PUBLISHED, Dims
 from evqa.models.videollama2.layout import HEAD, PREFIXES, Shape, key_adapter, unused_shapes
-from evqa.models.videollama2.source import Source
 from evqa.prompts.chat import Chat
 
 CHAT_TEMPLATE = (
@@ -42,7 +42,7 @@ CHAT_TEMPLATE = (
 def export(
     model: nn.Module,
     folder: Path,
-    source: Source,
+    source: Source[Dims],
     *,
     head_state: Mapping[str, Tensor],
     settings: Mapping[str, Any],
@@ -67,7 +67,7 @@ def export(
         _write_tokenizer(source, folder, max_text_tokens=settings["tokenizer_model_max_length"])
 
 
-def _plan(model: nn.Module, source: Source, head_state: Mapping[str, Tensor]) -> Entries:
+def _plan(model: nn.Module, source: Source[Dims], head_state: Mapping[str, Tensor]) -> Entries:
     """Decide for every key where its tensor comes from."""
     adapter, dtype = key_adapter(source.dims), dtype_of(model)
     own = entries_of(model, adapter) | _head_entries(head_state, source.dims.language.hidden_size)
@@ -106,7 +106,7 @@ def _head_entries(head_state: Mapping[str, Tensor], width: int) -> Entries:
     return entries
 
 
-def _write_config(model: nn.Module, folder: Path, source: Source, settings: Mapping[str, Any]) -> None:
+def _write_config(model: nn.Module, folder: Path, source: Source[Dims], settings: Mapping[str, Any]) -> None:
     config = source.dims.to_config()
     is_published_tower = source.dims.vision == PUBLISHED.vision
     if source.checkpoint is not None:
@@ -130,7 +130,7 @@ def _language_name(base: Checkpoint) -> dict[str, str]:
     return {"_name_or_path": name if is_hub_name else Path(name).name} if name else {}
 
 
-def why_unloadable(source: Source, *, has_vision: bool) -> str | None:
+def why_unloadable(source: Source[Dims], *, has_vision: bool) -> str | None:
     """Say why the original's code cannot load an export of a model, or None where it can."""
     base = source.checkpoint
     if base is None or base.on_paper:
@@ -145,7 +145,7 @@ def why_unloadable(source: Source, *, has_vision: bool) -> str | None:
     )
 
 
-def how_to_load(source: Source, *, has_vision: bool, exact: bool) -> str:
+def how_to_load(source: Source[Dims], *, has_vision: bool, exact: bool) -> str:
     """Say in a model card what an export gives in evqa's and in other hands."""
     here = "`model.checkpoint=FOLDER` gives evqa the scorer as it was evaluated."
     if reason := why_unloadable(source, has_vision=has_vision):
@@ -174,7 +174,7 @@ def run_settings(clip: ClipSpec, chat: Chat) -> dict[str, Any]:
     return settings | {"tokenizer_model_max_length": chat.max_text_tokens}
 
 
-def _write_tokenizer(source: Source, folder: Path, *, max_text_tokens: int) -> None:
+def _write_tokenizer(source: Source[Dims], folder: Path, *, max_text_tokens: int) -> None:
     source.tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
                 "additional_special_tokens": [START, END], "chat_template": CHAT_TEMPLATE,

@@ -24,13 +24,14 @@ from evqa.models.cached import prefill_spliced
 from evqa.models.decoding import stream
 from evqa.models.license import License
 from evqa.models.padded import PaddedOutput
+from evqa.models.source import find_source
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
 from evqa.models.videollama2 import build, encoders, export
 from evqa.models.videollama2.beats import Beats
 from evqa.models.videollama2.connector import Connector
 from evqa.models.videollama2.layout import key_adapter
 from evqa.models.videollama2.preparer import Videollama2Preparer, check_pairs
-from evqa.models.videollama2.source import build_chat, find_source
+from evqa.models.videollama2.source import FAMILY, build_chat
 from evqa.models.videollama2.towers import AttentionName, VisionTower, make_rotary_buffers
 from evqa.models.weights import read_head
 from evqa.prompts.decoding import Decoding
@@ -87,7 +88,7 @@ class Videollama2(Model):
         license: License | None = None,
     ) -> None:
         super().__init__()
-        self.source = find_source(checkpoint, revision, size, load=options.load)
+        self.source = find_source(FAMILY, checkpoint, revision, size, load=options.load)
         self.dims, self.license = self.source.dims, license
         self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
         self.width = self.dims.language.hidden_size

@@ -5,11 +5,12 @@ import torch
 
 from evqa.errors import CheckpointError, ConfigError, PromptError
 from evqa.media.clip import ClipSpec
+from evqa.models.qwen2_tokenizer import embedded_tokenizer, load_tokenizer
+from evqa.models.source import Source
 from evqa.models.splice import PLACEHOLDER
-from evqa.models.videollama2.chat import embedded_tokenizer, load_tokenizer
 from evqa.models.videollama2.dims import TINY
 from evqa.models.videollama2.preparer import Videollama2Preparer
-from evqa.models.videollama2.source import Source, build_chat
+from evqa.models.videollama2.source import build_chat
 from evqa.prompts.defaults import ENGAGEMENT
 from evqa.types import Clip
 from tests.asking import Answer, a_record, prepare
