@@ -1,0 +1,248 @@
+"""VQA²'s motion branch: the fast pathway of SlowFast-R50 (Feichtenhofer et al., ICCV 2019), one vector a frame.
+
+The original runs both pathways and keeps the fast one's output. SlowFast's lateral connections lead from the fast to the
+slow pathway only, so the slow one changes nothing; it is not built. Module names are those of the published weights.
+
+A clip is read in chunks. Every convolution over time keeps the last frames that it has seen, so that a chunk goes on
+where the one before ended: the same arithmetic as for the whole clip, nothing twice, whatever the chunks' size. (Chunks
+with a halo of 18 frames on either side, half the receptive field, would give the same at 1 + 36 / size of the cost.)
+
+# T frames, C channels, H, W height and width; frames stand where images of a batch do, so that all convolutions are 2D
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from evqa.errors import PromptError
+from evqa.types import FrameChunks
+
+CHUNK = 32  # frames; larger ones are slower on a CPU, where they leave its caches
+Past = tuple[Tensor, ...]  # for every convolution over time, in order, the last frames of its input
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionDims:
+    """Sizes of the fast pathway and of the table of positions; the published ones are the defaults.
+
+    stem: channels behind the first convolution. inner, outer: channels within and behind the blocks of the four stages.
+    depths: blocks in each. num_positions: rows of the table; None where a model has none.
+    """
+
+    stem: int = 8
+    inner: tuple[int, ...] = (8, 16, 32, 64)
+    outer: tuple[int, ...] = (32, 64, 128, 256)
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    num_positions: int | None = 2000
+
+    @classmethod
+    def of(cls, shapes: Mapping[str, Sequence[int]]) -> MotionDims:
+        """Read them off the shapes of a `MotionBranch`'s weights, by name."""
+        stages = [f"pathway.blocks.{stage}.res_blocks." for stage in range(1, 5)]
+        positions = shapes.get("position_embedding.weight")
+        return cls(
+            stem=shapes["pathway.blocks.0.conv.weight"][0],
+            inner=tuple(shapes[f"{stage}0.branch2.conv_a.weight"][0] for stage in stages),
+            outer=tuple(shapes[f"{stage}0.branch2.conv_c.weight"][0] for stage in stages),
+            depths=tuple(
+                sum(key.startswith(stage) and key.endswith(".conv_c.weight") for key in shapes) for stage in stages
+            ),
+            num_positions=positions and positions[0],
+        )
+
+
+class Window:
+    """One chunk on its way through the layers, with the frames that each layer kept of the chunk before.
+
+    past: None for a clip's first chunk. kept: the same for the next chunk, filled layer by layer.
+    """
+
+    def __init__(self, past: Past | None, *, is_last: bool) -> None:
+        self._past, self._is_last = past, is_last
+        self.kept: list[Tensor] = []
+
+    def widen(self, new_TCHW: Tensor, *, reach: int) -> Tensor:
+        """Put in front what was kept of the chunk before; where the clip begins and ends, `reach` frames of zeros."""
+        zeros = new_TCHW.new_zeros(reach, *new_TCHW.shape[1:])
+        before = zeros if self._past is None else self._past[len(self.kept)]
+        wide_TCHW = torch.cat([before, new_TCHW, zeros] if self._is_last else [before, new_TCHW])
+        self.kept.append(wide_TCHW[-2 * reach :].clone())
+        return wide_TCHW
+
+
+def convolve(frames_TCHW: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> Tensor:
+    """Convolve and normalise, without padding in time: a kernel of k frames gives T - k + 1 of them.
+
+    The norm has its stored statistics in training too, because a batch's own would be those of a single clip, and its
+    scale and shift are folded into the convolution. As a sum of 2D convolutions, one for each frame of the kernel, it
+    takes a quarter of what the 3D convolution takes on a CPU.
+    """
+    weight, bias_C = _folded(conv, norm)
+    num_out = max(frames_TCHW.shape[0] - weight.shape[2] + 1, 0)
+    stride, padding = conv.stride[1:], conv.padding[1:]
+    first, *others = weight.unbind(2)
+    total_TCHW = functional.conv2d(frames_TCHW[:num_out], first, bias_C, stride, padding)
+    for offset, tap in enumerate(others, start=1):
+        total_TCHW += functional.conv2d(frames_TCHW[offset : offset + num_out], tap, None, stride, padding)
+    return total_TCHW
+
+
+def _folded(conv: nn.Conv3d, norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution with the norm behind it, computed in float32 at least."""
+    precise = torch.promote_types(conv.weight.dtype, torch.float32)
+    mean_C, var_C = (statistic.to(precise) for statistic in (norm.running_mean, norm.running_var))
+    scale_C = norm.weight.to(precise) * torch.rsqrt(var_C + norm.eps)
+    weight = conv.weight.to(precise) * scale_C.view(-1, 1, 1, 1, 1)
+    bias_C = norm.bias.to(precise) - mean_C * scale_C
+    return weight.to(conv.weight.dtype), bias_C.to(conv.weight.dtype)
+
+
+class Stem(nn.Module):
+    """The first convolution, over 5 frames, and pooling: a quarter of height and width."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, channels, (5, 7, 7), stride=(1, 2, 2), padding=(2, 3, 3), bias=False)
+        self.norm = nn.BatchNorm3d(channels)
+
+    def forward(self, frames_TCHW: Tensor, window: Window) -> Tensor:
+        """Return those frames whose neighbours have come."""
+        hidden_TCHW = convolve(window.widen(frames_TCHW, reach=2), self.conv, self.norm).relu_()
+        return functional.max_pool2d(hidden_TCHW, 3, stride=2, padding=1)
+
+
+class Bottleneck(nn.Module):
+    """Three convolutions: over 3 frames, over 3 x 3 pixels, and back to the outer channels."""
+
+    def __init__(self, channels: int, *, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv3d(channels, inner, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.norm_a = nn.BatchNorm3d(inner)
+        self.conv_b = nn.Conv3d(inner, inner, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1), bias=False)
+        self.norm_b = nn.BatchNorm3d(inner)
+        self.conv_c = nn.Conv3d(inner, outer, 1, bias=False)
+        self.norm_c = nn.BatchNorm3d(outer)
+
+    def forward(self, wide_TCHW: Tensor) -> Tensor:
+        """Return two frames less than it is given."""
+        hidden_TCHW = convolve(wide_TCHW, self.conv_a, self.norm_a).relu_()
+        hidden_TCHW = convolve(hidden_TCHW, self.conv_b, self.norm_b).relu_()
+        return convolve(hidden_TCHW, self.conv_c, self.norm_c)
+
+
+class ResidualBlock(nn.Module):
+    """A bottleneck beside a shortcut, which has a convolution of its own where the channels change."""
+
+    def __init__(self, channels: int, *, inner: int, outer: int, stride: int, projects: bool) -> None:
+        super().__init__()
+        self.branch1_conv = nn.Conv3d(channels, outer, 1, stride=(1, stride, stride), bias=False) if projects else None
+        self.branch1_norm = nn.BatchNorm3d(outer) if projects else None
+        self.branch2 = Bottleneck(channels, inner=inner, outer=outer, stride=stride)
+
+    def forward(self, hidden_TCHW: Tensor, window: Window) -> Tensor:
+        """Return those frames whose neighbours have come."""
+        wide_TCHW = window.widen(hidden_TCHW, reach=1)
+        shortcut_TCHW = wide_TCHW[1:-1]
+        if self.branch1_conv is not None and self.branch1_norm is not None:
+            shortcut_TCHW = convolve(shortcut_TCHW, self.branch1_conv, self.branch1_norm)
+        total_TCHW: Tensor = self.branch2(wide_TCHW).add_(shortcut_TCHW).relu_()
+        return total_TCHW
+
+
+class Stage(nn.Module):
+    """Residual blocks of one width; the first one brings the frames to that width and, from the second stage, halves them."""
+
+    def __init__(self, channels: int, *, inner: int, outer: int, depth: int, stride: int) -> None:
+        super().__init__()
+        first = ResidualBlock(channels, inner=inner, outer=outer, stride=stride, projects=True)
+        others = [ResidualBlock(outer, inner=inner, outer=outer, stride=1, projects=False) for _ in range(depth - 1)]
+        self.res_blocks = nn.ModuleList([first, *others])
+
+    def forward(self, hidden_TCHW: Tensor, window: Window) -> Tensor:
+        """Run the blocks."""
+        for block in self.res_blocks:
+            hidden_TCHW = block(hidden_TCHW, window)
+        return hidden_TCHW
+
+
+class FastPathway(nn.Module):
+    """All frames of a clip to one vector each, of `dims.outer[-1]` channels."""
+
+    def __init__(self, dims: MotionDims) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Stem(dims.stem)])
+        channels = dims.stem
+        for inner, outer, depth in zip(dims.inner, dims.outer, dims.depths, strict=True):
+            stride = 1 if channels == dims.stem else 2
+            self.blocks.append(Stage(channels, inner=inner, outer=outer, depth=depth, stride=stride))
+            channels = outer
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of the features."""
+        return self.blocks[0].conv.weight.dtype
+
+    def forward(self, frames_TCHW: Tensor) -> Tensor:
+        """Map a whole clip, values in -1 ... 1, to features [T, C]; all activations are held at once."""
+        features_TC, _ = self._advance(frames_TCHW, None, is_last=True)
+        return features_TC
+
+    def read(self, stream: FrameChunks, *, chunk: int = CHUNK) -> Tensor:
+        """Map a clip to features [T, C], `chunk` frames at a time, in memory that its length does not change.
+
+        Where something is learned here, a chunk's activations are computed again in the backward pass.
+        """
+        learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters())
+        features: list[Tensor] = []
+        past, num_left = None, stream.num_frames
+        for frames_THWC in stream.chunks(chunk):
+            num_left -= len(frames_THWC)
+            given = (frames_THWC, past, num_left == 0)
+            new_TC, past = checkpoint(self._take, *given, use_reentrant=False) if learns else self._take(*given)
+            features.append(new_TC)
+        return torch.cat(features)
+
+    def _take(self, frames_THWC: Tensor, past: Past | None, is_last: bool) -> tuple[Tensor, Past]:
+        device = self.blocks[0].conv.weight.device
+        frames_TCHW = frames_THWC.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        return self._advance(frames_TCHW, past, is_last=is_last)
+
+    def _advance(self, frames_TCHW: Tensor, past: Past | None, *, is_last: bool) -> tuple[Tensor, Past]:
+        """Return the features of those frames whose 18 followers have come, and what the next chunk needs."""
+        window = Window(past, is_last=is_last)
+        hidden_TCHW = frames_TCHW.to(self.dtype, memory_format=torch.channels_last)
+        for block in self.blocks:
+            hidden_TCHW = block(hidden_TCHW, window)
+        return hidden_TCHW.mean((2, 3)), tuple(window.kept)
+
+
+class MotionBranch(nn.Module):
+    """The fast pathway and, where the model has one, its learned table of positions."""
+
+    def __init__(self, dims: MotionDims) -> None:
+        super().__init__()
+        self.pathway = FastPathway(dims)
+        num_positions = dims.num_positions
+        self.position_embedding = nn.Embedding(num_positions, dims.outer[-1]) if num_positions else None
+
+    def forward(self, stream: FrameChunks, *, chunk: int = CHUNK) -> Tensor:
+        """Return one vector a frame, [T, C], with the frame's position (its number in the stream) added.
+
+        Raises:
+            PromptError: there are more frames than positions.
+        """
+        table = self.position_embedding
+        if table is None:
+            return self.pathway.read(stream, chunk=chunk)
+        if stream.num_frames > table.num_embeddings:
+            raise PromptError(
+                f"a motion stream has {stream.num_frames} frames, more than the {table.num_embeddings} positions that "
+                "this model has learned; raise model.motion.stride, lower model.motion.at_most, or cut the video"
+            )
+        return self.pathway.read(stream, chunk=chunk) + table.weight[: stream.num_frames]
