@@ -58,7 +58,7 @@ def base_entries(
 ) -> Entries:
     """Take weights over from the base that a model was built from, as far as it has them.
 
-    names: what they are called here -> the key that they get.
+    names: what they are called here -> the key that they get. Whole numbers (counters) keep their type.
     """
     found = take_inventory(checkpoint, adapter, complete=names.keys(), wanted=names.keys())
 
@@ -66,12 +66,16 @@ def base_entries(
         def make() -> Tensor:
             kept: list[Tensor] = []
             with checkpoint.about():
-                found.each([name], lambda _, tensor: kept.append(tensor.to(dtype, copy=True)))
+                found.each([name], lambda _, tensor: kept.append(_cast(tensor, dtype)))
             return kept[0]
 
         return Entry(torch.Size(found.stored(name).shape).numel() * dtype.itemsize, make)
 
     return {key: entry(name) for name, key in names.items() if name in found.places}
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def write_weights(entries: Entries, folder: Path, adapter: KeyAdapter, *, shard_bytes: int = SHARD_BYTES) -> None:

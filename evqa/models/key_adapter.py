@@ -16,7 +16,8 @@ CONSTANTS = ("*rotary_emb.inv_freq", "*embeddings.position_ids")  # older files 
 class KeyAdapter:
     """Two functions that are inverses of each other, `key_of` and `name_of`, and what else a checkpoint may hold.
 
-    prefixes: (ours, published); of several that fit, the longest counts. Without any, names and keys are the same.
+    prefixes: (ours, published), of modules or of single weights; of several that fit, the longest counts. Without any,
+        names and keys are the same.
     modules: (ours, theirs) for the published class's own names, where they differ from the keys of its files.
     older: (prefix of a key, what stands for it today), applied one after the other.
     unused: patterns of keys that no model needs (`*` stands for anything).
@@ -70,11 +71,11 @@ class KeyAdapter:
 
 
 def _replaced(name: str, prefixes: Iterable[tuple[str, str]]) -> str:
-    """Replace the longest prefix that ends where a module's name ends."""
+    """Replace the longest prefix that ends where a name ends."""
     prefixes = sorted(prefixes, key=lambda pair: -len(pair[0]))
     if not prefixes:
         return name
     for before, after in prefixes:
-        if name.startswith(f"{before}."):
+        if name == before or name.startswith(f"{before}."):
             return f"{after}{name.removeprefix(before)}"
     raise KeyError(name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from evqa.errors import CheckpointError
+from evqa.models.exporting import write_json
 
 SYSTEM = "You are a helpful assistant."
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -15,6 +16,13 @@ PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 WORD_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+    + SYSTEM
+    + "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+    "'\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
 LEVEL_WORDS = (" high", " good", " fair", " poor", " low", " excellent", " bad")
 
 
@@ -70,3 +78,12 @@ def embedded_tokenizer() -> Tokenizer:
     tokenizer = qwen2_tokenizer({letter: index for index, letter in enumerate(letters)}, [], [PAD, START, END])
     tokenizer.add_tokens([AddedToken(word, normalized=False) for word in LEVEL_WORDS])
     return tokenizer
+
+
+def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, max_text_tokens: int) -> None:
+    """Write a tokenizer as others load it, with the chat's template."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
+                "additional_special_tokens": [START, END], "chat_template": CHAT_TEMPLATE,
+                "model_max_length": max_text_tokens, "padding_side": "right"}  # fmt: skip
+    write_json(folder / "tokenizer_config.json", settings)

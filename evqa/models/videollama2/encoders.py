@@ -19,11 +19,6 @@ from evqa.models.videollama2.towers import VisionTower
 Encode = Callable[[Tensor, list[int]], list[Tensor]]  # (items in a row, size of each sample) -> its tokens [T, D]
 
 
-def normalise(frames_NHWC: Tensor) -> Tensor:
-    """Turn uint8 frames into SigLIP's pixel values, float32 [N, C, H, W] in -1 ... 1."""
-    return (frames_NHWC.permute(0, 3, 1, 2).float() / 255.0 - 0.5) / 0.5
-
-
 def encode_frames(
     tower: VisionTower, connector: Connector, pixels_NCHW: Tensor, num_frames: list[int], *, learn: bool
 ) -> list[Tensor]:

@@ -23,20 +23,13 @@ from evqa.models.exporting import (
     write_weights,
 )
 from evqa.models.hub import Checkpoint, plain_settings
-from evqa.models.qwen2_tokenizer import END, PAD, START, SYSTEM
+from evqa.models.qwen2_tokenizer import write_tokenizer
 from evqa.models.safety import file_of, read_foreign
 from evqa.models.source import Source
 from evqa.models.videollama2 import build
 from evqa.models.videollama2.dims import PUBLISHED, Dims
 from evqa.models.videollama2.layout import HEAD, PREFIXES, Shape, key_adapter, unused_shapes
 from evqa.prompts.chat import Chat
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
-    + SYSTEM
-    + "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
-    "'\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 
 
 def export(
@@ -64,7 +57,7 @@ def export(
     if source.checkpoint is not None:
         copy_settings(source.checkpoint, folder)
     else:
-        _write_tokenizer(source, folder, max_text_tokens=settings["tokenizer_model_max_length"])
+        write_tokenizer(source.tokenizer, folder, max_text_tokens=settings["tokenizer_model_max_length"])
 
 
 def _plan(model: nn.Module, source: Source[Dims], head_state: Mapping[str, Tensor]) -> Entries:
@@ -172,11 +165,3 @@ def run_settings(clip: ClipSpec, chat: Chat) -> dict[str, Any]:
     settings: dict[str, Any] = {"image_aspect_ratio": "pad" if frames and frames.resize.mode == "pad" else "square"}
     settings |= {} if frames is None else {"num_frames": frames.sampling.count}
     return settings | {"tokenizer_model_max_length": chat.max_text_tokens}
-
-
-def _write_tokenizer(source: Source[Dims], folder: Path, *, max_text_tokens: int) -> None:
-    source.tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD,
-                "additional_special_tokens": [START, END], "chat_template": CHAT_TEMPLATE,
-                "model_max_length": max_text_tokens, "padding_side": "right"}  # fmt: skip
-    write_json(folder / "tokenizer_config.json", settings)

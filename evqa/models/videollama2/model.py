@@ -24,6 +24,7 @@ from evqa.models.cached import prefill_spliced
 from evqa.models.decoding import stream
 from evqa.models.license import License
 from evqa.models.padded import PaddedOutput
+from evqa.models.pixels import normalise
 from evqa.models.source import find_source
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
 from evqa.models.videollama2 import build, encoders, export
@@ -263,7 +264,7 @@ class Videollama2(Model):
         if self.vision_tower is None:
             return [None] * len(counts)
         if "frames_NHWC" in inputs:
-            return encoders.spread(self.encode_frames, encoders.normalise(inputs["frames_NHWC"]), counts)
+            return encoders.spread(self.encode_frames, normalise(inputs["frames_NHWC"]), counts)
         vision = self.dims.vision
         return [
             self._idle(self.encode_frames, (2, vision.num_channels, vision.image_size, vision.image_size), 2)

@@ -79,28 +79,20 @@ class Window:
 def convolve(frames_TCHW: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> Tensor:
     """Convolve and normalise, without padding in time: a kernel of k frames gives T - k + 1 of them.
 
-    The norm has its stored statistics in training too, because a batch's own would be those of a single clip, and its
-    scale and shift are folded into the convolution. As a sum of 2D convolutions, one for each frame of the kernel, it
-    takes a quarter of what the 3D convolution takes on a CPU.
+    The norm has its stored statistics in training too, because a batch's own would be those of a single clip. Sums of 2D
+    convolutions, with the norm folded in, take 15 % less time on a CPU, and lose the last bits in which the original's
+    features, of some hundreds, can be compared.
     """
-    weight, bias_C = _folded(conv, norm)
-    num_out = max(frames_TCHW.shape[0] - weight.shape[2] + 1, 0)
-    stride, padding = conv.stride[1:], conv.padding[1:]
-    first, *others = weight.unbind(2)
-    total_TCHW = functional.conv2d(frames_TCHW[:num_out], first, bias_C, stride, padding)
-    for offset, tap in enumerate(others, start=1):
-        total_TCHW += functional.conv2d(frames_TCHW[offset : offset + num_out], tap, None, stride, padding)
-    return total_TCHW
-
-
-def _folded(conv: nn.Conv3d, norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution with the norm behind it, computed in float32 at least."""
-    precise = torch.promote_types(conv.weight.dtype, torch.float32)
-    mean_C, var_C = (statistic.to(precise) for statistic in (norm.running_mean, norm.running_var))
-    scale_C = norm.weight.to(precise) * torch.rsqrt(var_C + norm.eps)
-    weight = conv.weight.to(precise) * scale_C.view(-1, 1, 1, 1, 1)
-    bias_C = norm.bias.to(precise) - mean_C * scale_C
-    return weight.to(conv.weight.dtype), bias_C.to(conv.weight.dtype)
+    reach = conv.kernel_size[0]
+    num_out, missing = max(len(frames_TCHW) - reach + 1, 0), max(reach - len(frames_TCHW), 0)
+    frames_TCHW = functional.pad(frames_TCHW, (0, 0, 0, 0, 0, 0, 0, missing))  # too few: none comes out
+    hidden_1CTHW = functional.conv3d(
+        frames_TCHW.transpose(0, 1)[None], conv.weight, None, conv.stride, (0, *conv.padding[1:])
+    )
+    hidden_1CTHW = functional.batch_norm(
+        hidden_1CTHW, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
+    )
+    return hidden_1CTHW[0].transpose(0, 1)[:num_out]
 
 
 class Stem(nn.Module):

@@ -1,0 +1,259 @@
+"""VQA² (Jia et al., 2024, arXiv 2411.03795): LLaVA-OneVision with a motion branch.
+
+SigLIP -> projector -> pooled tokens of the key frames, and one newline a video; all frames -> fast pathway ->
+projector -> one motion token a frame; both spliced into a Qwen2 chat.
+
+# B batch, N frames or tiles of all files in a row, C channels, H height, W width, T tokens, D width, V vocabulary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from evqa.errors import ConfigError
+from evqa.media.clip import ClipSpec, FrameStream
+from evqa.media.image import Tiling
+from evqa.media.resize import Resize
+from evqa.media.sampling import FrameSampling
+from evqa.models.base import PARTS, BuildOptions, Cost, Model
+from evqa.models.cached import prefill_spliced
+from evqa.models.decoding import stream
+from evqa.models.license import License
+from evqa.models.padded import PaddedOutput
+from evqa.models.pixels import normalise
+from evqa.models.source import find_source
+from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
+from evqa.models.vqa2 import build, export
+from evqa.models.vqa2.layout import ADAPTER
+from evqa.models.vqa2.motion import MotionBranch
+from evqa.models.vqa2.preparer import TokenCounts, Vqa2Preparer
+from evqa.models.vqa2.source import FAMILY, build_chat
+from evqa.prompts.decoding import Decoding
+from evqa.prompts.defaults import QUALITY
+from evqa.prompts.prompt import PLACE
+from evqa.types import MEDIA, FrameChunks, Inputs, Output, Part, Turn
+
+EVERY_FRAME = FrameSampling(policy="all", multiple_of=4)
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Vqa2(Model):
+    """LLaVA-OneVision and the motion branch; without `motion` the branch is not built.
+
+    checkpoint: folder in the published layout, or a hub id together with a pinned revision; null builds random
+        weights of the given size (published: 7B; tiny: for tests and demonstrations).
+    exact: the original's function, faults included (docs/vqa2.md): Pillow's resizing, the overview of a still image
+        dropped, `<|im_end|>` in a title read as a control token.
+    motion: which frames the motion branch sees; null for none. Its positions are the numbers of these frames, and the
+        table of positions is as long as the most frames that can be read.
+    max_tokens: longest conversation, pictures and motion included; the original cuts longer ones at their end.
+    init_seed: of random weights, which depend on nothing else.
+    gradient_checkpointing: recompute layers in the backward pass.
+    """
+
+    modalities: ClassVar[tuple[str, ...]] = ("v",)
+    generates: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 1e-5  # the original's
+    max_files: ClassVar[int] = 2
+    part_names: ClassVar[tuple[str, ...]] = (*PARTS, "motion", "motion_connector")
+    preparer: Vqa2Preparer
+    body: Any  # transformers' LlavaOnevisionModel
+    motion: MotionBranch | None
+    motion_projector: nn.Sequential | None
+    lm_head: nn.Linear | None
+    key_adapter = ADAPTER
+
+    def __init__(
+        self,
+        options: BuildOptions,
+        *,
+        checkpoint: str | None = None,
+        revision: str | None = None,
+        size: Literal["published", "tiny"] | None = None,
+        init_seed: Annotated[int, "0 <= init_seed"] = 0,
+        dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16",
+        attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
+        gradient_checkpointing: bool = True,
+        exact: bool = False,
+        motion: FrameSampling | None = EVERY_FRAME,
+        max_tokens: Annotated[int, "1 <= max_tokens"] = 10_000,
+        license: License | None = None,
+    ) -> None:
+        super().__init__()
+        self.source = find_source(FAMILY, checkpoint, revision, size, load=options.load)
+        self.dims, self.license = self.source.dims, license
+        self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
+        self.width = self.dims.language.hidden_size
+        _check_positions(motion, self.dims.motion.num_positions)
+        build.build(self, options, seed=init_seed, dtype=dtype, attention=attention, has_motion=motion is not None)
+        self.chat = build_chat(self.source, exact=exact)
+        resize = Resize(mode="square", size=self.dims.vision.image_size, exact=exact)
+        self.preparer = Vqa2Preparer(
+            ClipSpec(
+                frames=FrameStream.of(options.frames, resize=resize),
+                motion=FrameStream.of(motion, resize=resize),
+                image=Tiling(size=self.dims.vision.image_size, grids=self.dims.grids, exact=exact),
+            ),
+            chat=self.chat,
+            counts=TokenCounts(
+                side=self.dims.vision.patches_per_side,
+                frame=self.dims.tokens_per_frame,
+                overview=not exact,
+                limit=max_tokens,
+            ),
+        )
+
+    def head_state(self) -> dict[str, Tensor]:
+        """Read the regression head that `evqa.merge` writes beside the weights."""
+        return export.head_state(self.source, width=self.width)
+
+    def base_name(self) -> str:
+        """Name the weights that the model was built from."""
+        return self.source.name
+
+    def is_published(self, name: str) -> bool:
+        """Every weight was read from the checkpoint, or none: `load_weights` refuses one that lacks some."""
+        return self.source.checkpoint is not None
+
+    def export(self, folder: Path, *, head_state: Mapping[str, Tensor]) -> None:
+        """Write the published layout, weights that were not built and dead ones taken over from the base."""
+        del head_state  # the layout has no place for them
+        export.export(self, folder, self.source)
+
+    def published_class(self) -> str:
+        """Name the original's class."""
+        return "LlavaQwenForCausalLM"
+
+    def how_to_load(self) -> str:
+        """Say what a merged folder gives in other hands, and what it does not."""
+        return export.how_to_load(exact=self.exact)
+
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that are built; LoRA may adapt the language model."""
+        every = (
+            Part(name="vision", prefixes=("body.vision_tower.embeddings", "body.vision_tower.encoder")),
+            Part(name="connector", prefixes=("body.multi_modal_projector", "body.image_newline")),
+            Part(name="motion", prefixes=("motion",)),
+            Part(name="motion_connector", prefixes=("motion_projector",)),
+            Part(name="language", prefixes=("body.language_model",), linear_names=PROJECTIONS),
+            Part(name="lm_head", prefixes=("lm_head",)),
+        )
+        missing = [name for name in ("motion", "motion_projector", "lm_head") if getattr(self, name) is None]
+        return tuple(part for part in every if part.prefixes[0] not in missing)
+
+    def tokens_per_sample(self) -> dict[str, int]:
+        """Count the tokens of a video of usual length, by kind."""
+        turns = (Turn(role="user", text=QUALITY.question.replace(PLACE, MEDIA)),)
+        words = self.chat.encode(turns, [[PLACEHOLDER]])
+        clip = self.preparer.clip
+        counts = {"text": (len(words.ids) - 1) // self.source.bytes_per_token}
+        if clip.frames is not None:
+            counts["picture"] = clip.frames.sampling.usual_count * self.dims.tokens_per_frame + 1
+        if clip.motion is not None:
+            counts["motion"] = clip.motion.sampling.usual_count
+        return counts
+
+    def cost_per_sample(self) -> Cost:
+        """Estimate the cost of one sample; towers and projectors are not part of the estimate."""
+        language = self.dims.language
+        return Cost(
+            tokens=self.tokens_per_sample(),
+            num_layers=language.num_hidden_layers,
+            width=language.hidden_size,
+            mlp_width=language.intermediate_size,
+            checkpointed=self.gradient_checkpointing,
+        )
+
+    # ---- running
+
+    def forward(self, inputs: Inputs) -> Output:
+        """Encode frames and motion, splice them into the text, run the language model."""
+        spliced = self.sequence(inputs)
+        hidden_BTD = self.body.language_model(
+            inputs_embeds=spliced.embeds_BTD, attention_mask=spliced.mask_BT, use_cache=False
+        ).last_hidden_state
+        return PaddedOutput(
+            hidden_BTD=hidden_BTD,
+            mask_BT=spliced.mask_BT,
+            answer_B=spliced.answer_B,
+            target_BT=spliced.target_BT,
+            to_logits=self._logits,
+            to_id=self.chat.word_id,
+        )
+
+    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
+        """Continue every conversation with a key-value cache."""
+        with torch.no_grad():
+            prefilled = prefill_spliced(self.body.language_model, self.sequence(inputs), to_logits=self._logits)
+        return stream(prefilled, decoding, ends={self.chat.end, self.chat.pad}, to_text=self.chat.decode)
+
+    def sequence(self, inputs: Inputs) -> Spliced:
+        """Embed whole samples: text, with the tokens of frames and motion in their places."""
+        texts = texts_of(inputs)
+        pairs = zip(self._pictures(inputs), self._motions(inputs.streams["motion"]), strict=True)
+        media: list[list[Tensor]] = []
+        for per_file, num_files in zip(inputs.host["per_file"], inputs.host["num_files"], strict=True):
+            files = list(islice(pairs, num_files))
+            media.append([tokens for pair in files for tokens in (pair if per_file == 2 else [torch.cat(pair)])])
+        return splice(self.body.language_model.embed_tokens(texts.ids_BT), texts, media)
+
+    def encode_frames(self, pixels_NCHW: Tensor) -> Tensor:
+        """Map normalised frames of a video to its tokens [T, D], the newline last (`get_video_features`)."""
+        tokens_1TD: Tensor = self.body.get_video_features(pixels_NCHW[None], return_dict=True).pooler_output
+        return tokens_1TD[0]
+
+    def encode_image(self, pixels_NCHW: Tensor, *, height: int, width: int) -> Tensor:
+        """Map an overview and tiles to the tokens [T, D] of an image of this size (`get_image_features`)."""
+        size_12 = torch.tensor([[height, width]])
+        tokens_TD: Tensor = self.body.get_image_features(pixels_NCHW, size_12, return_dict=True).pooler_output[0]
+        return tokens_TD[self.dims.vision.num_patches :] if self.exact else tokens_TD
+
+    def encode_motion(self, frames: FrameChunks) -> Tensor:
+        """Map a motion stream to its tokens [T, D], one a frame."""
+        assert self.motion is not None
+        assert self.motion_projector is not None
+        features_TC = self.motion(frames)
+        tokens_TD: Tensor = self.motion_projector(features_TC.to(self.motion_projector[0].weight.dtype))
+        return tokens_TD
+
+    def _pictures(self, inputs: Inputs) -> list[Tensor]:
+        host = inputs.host
+        if "frames_NHWC" not in inputs:
+            return [self._no_tokens()] * len(host["num_frames"])
+        files = normalise(inputs["frames_NHWC"]).split(host["num_frames"])
+        return [self._picture(*file) for file in zip(files, host["image_height"], host["image_width"], strict=True)]
+
+    def _picture(self, pixels_NCHW: Tensor, height: int, width: int) -> Tensor:
+        if not len(pixels_NCHW):
+            return self._no_tokens()
+        return self.encode_image(pixels_NCHW, height=height, width=width) if height else self.encode_frames(pixels_NCHW)
+
+    def _motions(self, streams: Sequence[FrameChunks | None]) -> list[Tensor]:
+        if self.motion is None:
+            return [self._no_tokens()] * len(streams)
+        return [self._no_tokens() if frames is None else self.encode_motion(frames) for frames in streams]
+
+    def _no_tokens(self) -> Tensor:
+        none_0D: Tensor = self.body.language_model.embed_tokens.weight[:0]
+        return none_0D
+
+    def _logits(self, hidden_ND: Tensor) -> Tensor:
+        if self.lm_head is None:
+            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
+        logits_NV: Tensor = self.lm_head(hidden_ND.to(self.lm_head.weight.dtype))
+        return logits_NV
+
+
+def _check_positions(motion: FrameSampling | None, num_positions: int | None) -> None:
+    """Refuse a reading that may give more frames than the motion branch has positions for."""
+    if motion is not None and num_positions is not None and motion.at_most > num_positions:
+        raise ConfigError(
+            [f"model.motion.at_most={motion.at_most}: the weights have positions for {num_positions} frames. Lower it; "
+             "model.motion.stride=2 reads longer clips."]
+        )  # fmt: skip

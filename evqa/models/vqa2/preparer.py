@@ -1,0 +1,101 @@
+"""The CPU side of VQA²: conversations with places for frames and motion, frames as bytes, motion as a stream.
+
+# N items of all files in a row, T text tokens, H height, W width, C channels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from evqa.errors import PromptError
+from evqa.media.clip import ClipSpec
+from evqa.models.base import Preparer
+from evqa.models.splice import PLACEHOLDER, collate_texts, prepare_text
+from evqa.models.vqa2.images import num_image_tokens
+from evqa.prompts.chat import Chat
+from evqa.types import MEDIA, Clip, Inputs, Prepared, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCounts:
+    """What decides on the number of tokens. side: patches of a tile's side. frame: tokens of a video's frame.
+
+    overview: whether that of a still image counts. limit: longest whole conversation.
+    """
+
+    side: int
+    frame: int
+    overview: bool
+    limit: int
+
+    def picture(self, clip: Clip) -> int:
+        """Count the tokens of a file's frames, or of its image."""
+        if clip.frames_FHWC is None or not len(clip.frames_FHWC):
+            return 0
+        if clip.image is not None:
+            return num_image_tokens(clip.image, self.side, overview=self.overview)
+        return len(clip.frames_FHWC) * self.frame + 1
+
+    def check(self, num_text: int, clips: Sequence[Clip]) -> None:
+        """Refuse a conversation that is too long; the original cuts its end off, question and answer with it.
+
+        Raises:
+            PromptError: with the counts, and what to do.
+        """
+        pictures = sum(map(self.picture, clips))
+        motion = sum(_num_motion(clip) for clip in clips)
+        if num_text + pictures + motion > self.limit:
+            raise PromptError(
+                f"the conversation takes {num_text + pictures + motion:,} tokens ({pictures:,} of pictures, {motion:,} "
+                f"of motion, {num_text:,} of text), more than model.max_tokens={self.limit}. Read less (a larger "
+                "model.motion.stride, frames.policy=uniform, a shorter clip), or raise model.max_tokens."
+            )
+
+
+class Vqa2Preparer(Preparer):
+    """A question has one place a file, for frames and motion in a row, or two: frames, then motion."""
+
+    chat: Chat
+
+    def __init__(self, clip: ClipSpec, *, chat: Chat, counts: TokenCounts) -> None:
+        self.clip, self.chat, self.counts = clip, chat, counts
+
+    def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
+        """Prepare one sample. Where a file has no motion (a still image) its place stays empty."""
+        num_places = sum(turn.text.count(MEDIA) for turn in turns)
+        per_file = 2 if num_places == 2 * len(clips) else 1
+        text = prepare_text(self.chat.encode(turns, [[PLACEHOLDER]] * (per_file * len(clips))))
+        self.counts.check(len(text["ids_T"]), clips)
+        unread = ("no motion was read (model.motion=null); its place in the question is empty",)
+        return text | {
+            "notes": (*text["notes"], *(unread if per_file == 2 and self.clip.motion is None else ())),
+            "per_file": per_file,
+            "frames": [clip.frames_FHWC for clip in clips],
+            "grids": [clip.image for clip in clips],
+            "motion": [clip.motion for clip in clips],
+        }
+
+    def collate(self, items: Sequence[Prepared]) -> Inputs:
+        """Join frames end to end; counts and streams are those of all files in a row."""
+        inputs = collate_texts(items, pad=self.chat.pad)
+        frames = [frames_FHWC for item in items for frames_FHWC in item["frames"]]
+        grids = [grid for item in items for grid in item["grids"]]
+        tensors = dict(inputs.tensors)
+        if shown := [frames_FHWC for frames_FHWC in frames if frames_FHWC is not None and len(frames_FHWC)]:
+            tensors["frames_NHWC"] = torch.cat(shown)
+        host = {
+            "per_file": tuple(item["per_file"] for item in items),
+            "num_files": tuple(len(item["frames"]) for item in items),
+            "num_frames": tuple(0 if one is None else len(one) for one in frames),
+            "image_height": tuple(0 if grid is None else grid.height for grid in grids),  # 0: a video
+            "image_width": tuple(0 if grid is None else grid.width for grid in grids),
+        }
+        streams = {"motion": tuple(motion for item in items for motion in item["motion"])}
+        return replace(inputs, tensors=tensors, host=inputs.host | host, streams=streams)
+
+
+def _num_motion(clip: Clip) -> int:
+    return 0 if clip.motion is None else clip.motion.num_frames
