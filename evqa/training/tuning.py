@@ -200,9 +200,10 @@ def exported_names(model: Model) -> dict[str, str]:
 
 
 def _savable(model: Model, prefixes: Sequence[str]) -> Iterator[str]:
-    """Name modules; peft cannot save a list of modules as one."""
-    for prefix in prefixes:
-        module = model.get_submodule(prefix)
+    """Name modules; peft cannot save a list of modules as one, nor a single weight."""
+    modules = dict(model.named_modules())
+    for prefix in filter(modules.__contains__, prefixes):
+        module = modules[prefix]
         if isinstance(module, nn.ModuleList):
             yield from (f"{prefix}.{name}" for name, _ in module.named_children())
         else:

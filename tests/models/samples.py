@@ -1,14 +1,47 @@
 """Random clips, and the questions that the tests of the pretrained models ask of every one of them."""
 
 import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
 from evqa.types import Clip
 from tests.asking import Answer, a_record, prepare
+
+@dataclass
+class Frames:
+    """A motion stream that lies in memory."""
+
+    frames_THWC: Tensor
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frames_THWC)
+
+    @property
+    def seconds_N(self) -> Tensor:
+        return torch.arange(self.num_frames, dtype=torch.float64)
+
+    @property
+    def height(self) -> int:
+        return self.frames_THWC.shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.frames_THWC.shape[2]
+
+    def chunks(self, size: int, *, overlap: int = 0) -> Iterator[Tensor]:
+        for start in range(0, max(self.num_frames - overlap, 1), size - overlap):
+            yield self.frames_THWC[start : start + size]
+
+    def close(self) -> None:
+        pass
+
 
 RECORD = a_record(name="a", path="a.mp4", title="My dog", description="rolls over #dog")
 ANSWER = Answer(prefix="The engagement of the video is", target=" good")

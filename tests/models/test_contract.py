@@ -131,8 +131,8 @@ def test_a_model_fits_its_interface(twin, name):
     parts = [part.name for part in model.parts()]
     assert len(parts) == len(set(parts))
     assert {"language"} <= set(parts) <= set(model.part_names)
-    module_names = [module_name for module_name, _ in model.named_modules()]
-    assert all(prefix in module_names for part in model.parts() for prefix in part.prefixes)
+    names = {name for name, _ in [*model.named_modules(), *model.named_parameters()]}
+    assert {prefix for part in model.parts() for prefix in part.prefixes} <= names
 
 
 @pytest.mark.parametrize("head", HEADS)

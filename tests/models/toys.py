@@ -8,6 +8,7 @@ from evqa.config.paths import conf_folder, group_folders, group_options
 from evqa.config.signature import read_schema
 from evqa.types import Clip, Turn
 from tests.asking import a_record
+from tests.models.samples import Frames
 
 COMPOSER = open_configuration("train")
 
@@ -58,6 +59,10 @@ def samples(scorer, modal, *, learn):
             "frames_FHWC": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
             "seconds_F": torch.arange(frames).double() * 1.1,
         }
+        if spec.motion is not None:
+            side = spec.motion.resize.target_hw(56, 84)
+            motion = torch.randint(0, 256, (3 * frames, *side, 3), dtype=torch.uint8, generator=generator)
+            seen["motion"] = Frames(motion)
         heard = {"waveform_S": torch.randn(int(seconds * 16_000), generator=generator) * 0.1}
         if spec.audio_as == "fbank":
             heard["fbank_RM"] = torch.randn(int(seconds * 100), 128, generator=generator) * 3 + 12

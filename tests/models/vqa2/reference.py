@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from evqa.models.vqa2.model import EVERY_FRAME, Vqa2
 from evqa.prompts.chat import IGNORED, Encoded
 from evqa.types import MEDIA, Clip, ImageGrid, Inputs, Turn
 from tests.golden import find
+from tests.models.samples import Frames
 
 ACTIVATION, LOGIT, SCORE = 1e-4, 2e-4, 1e-5  # tolerances as stated in the README of the reference numbers
 THEIR_PLACEHOLDER = -200
@@ -49,36 +50,6 @@ def cases(*, kind: str) -> list[str]:
         "train": lambda case: "real_qwen2_labels" in case,
     }
     return [name for name, case in found.items() if of_kind[kind](case)]
-
-
-@dataclass
-class Frames:
-    """A motion stream that lies in memory."""
-
-    frames_THWC: Tensor
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.frames_THWC)
-
-    @property
-    def seconds_N(self) -> Tensor:
-        return torch.arange(self.num_frames, dtype=torch.float64)
-
-    @property
-    def height(self) -> int:
-        return self.frames_THWC.shape[1]
-
-    @property
-    def width(self) -> int:
-        return self.frames_THWC.shape[2]
-
-    def chunks(self, size: int, *, overlap: int = 0) -> Iterator[Tensor]:
-        for start in range(0, max(self.num_frames - overlap, 1), size - overlap):
-            yield self.frames_THWC[start : start + size]
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass
