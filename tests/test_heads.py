@@ -6,7 +6,7 @@ import torch
 
 from evqa.errors import CheckpointError, ConfigError
 from evqa.heads.conversation import ConversationHead
-from evqa.heads.levels import LevelsHead, level_of
+from evqa.heads.levels import LevelsHead, level_of, weighted_levels
 from evqa.heads.regression import RegressionHead
 from evqa.heads.text import NumberWording, TextHead
 from evqa.models.padded import PaddedOutput
@@ -97,9 +97,17 @@ def test_levels_are_a_softmax_over_five_words_at_the_last_prefix_token(padded):
     hidden_BTD, mask_BT = padded
     out = output(hidden_BTD, mask_BT)
     at_answer_BD = torch.stack([hidden_BTD[0, 4], hidden_BTD[1, 2]])
-    probabilities = out.logits(at_answer_BD)[:, [1, 2, 3, 4, 5]].softmax(-1)
-    expected = probabilities @ torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0])
+    logits_BL = out.logits(at_answer_BD)[:, [1, 2, 3, 4, 5]].double()
+    expected = logits_BL.softmax(-1) @ torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0]).double()
     torch.testing.assert_close(scores(LevelsHead(WIDTH), out), expected)
+    logits_BL[:, [0, 4]] = 0.0
+    zeroed = LevelsHead(WIDTH, zeroed=[" high", " low"], weights=[1.0, 0.8, 0.6, 0.4, 0.2])
+    torch.testing.assert_close(scores(zeroed, out), logits_BL.softmax(-1) @ torch.tensor(zeroed.weights).double())
+
+
+def test_no_logit_is_too_large_for_the_softmax():
+    logits_BL = torch.tensor([[3e4, 3e4, 0.0], [-3e4, 2e4, 2e4]])
+    assert weighted_levels(logits_BL, [1.0, 0.5, 0.0]).tolist() == [0.75, 0.25]
 
 
 def test_defaults_of_a_head_are_the_documented_ones():
@@ -175,6 +183,8 @@ def test_a_head_reads_one_sample_and_a_batch_of_three_alike(padded):
 def test_as_many_weights_as_words():
     with pytest.raises(ConfigError, match=r"head.weights: 2 weights for 5 different head.words"):
         LevelsHead(WIDTH, weights=[1.0, 0.0])
+    with pytest.raises(ConfigError, match=r"head.zeroed: ' bad' is none of head.words. Name some of \[' high', "):
+        LevelsHead(WIDTH, zeroed=[" bad"])
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from evqa.config import identity
 from evqa.config.check import check
 from evqa.config.machinery import machinery_problems
 from evqa.config.paths import conf_folder
+from evqa.config.protocols import GROUP, Protocol, keys_set, merged_problems
 from evqa.config.rules import Design, broken_rules
 from evqa.config.signature import Schema, UnknownTargetError, read_schema
 from evqa.errors import ConfigError
@@ -84,10 +85,7 @@ class Composer:
 
         Composing every option as a whole, as Hydra would, takes a second for all models together.
         """
-        places = [Path(place.path.removeprefix("file://")) for place in self.loader.get_search_path().get_path()]
-        file = next((file for place in places if (file := place / group / f"{option}.yaml").is_file()), None)
-        node = OmegaConf.load(file) if file else OmegaConf.create()
-        assert isinstance(node, DictConfig)
+        node = self._read_option(group, option)
         if "_target_" in node:
             return str(node["_target_"])
         for base in node.get("defaults", ()):
@@ -96,6 +94,14 @@ class Composer:
         composed = OmegaConf.select(self.loader.load_configuration(f"{group}/{option}", [], RunMode.RUN), group)
         return str(composed["_target_"])
 
+    def _read_option(self, group: str, option: str) -> DictConfig:
+        """An option's file as it is written; empty where it has none."""
+        places = [Path(place.path.removeprefix("file://")) for place in self.loader.get_search_path().get_path()]
+        file = next((file for place in places if (file := place / group / f"{option}.yaml").is_file()), None)
+        node = OmegaConf.load(file) if file else OmegaConf.create()
+        assert isinstance(node, DictConfig)
+        return node
+
     def check(self, cfg: DictConfig, *, sweep: bool = False) -> list[str]:
         """All problems of a composed configuration, with or without Hydra's node; of a sweep also its machinery's."""
         also = ("hydra.launcher", "hydra.sweeper") if sweep else ()
@@ -103,7 +109,15 @@ class Composer:
         machinery = machinery_problems(cfg)
         unchosen = self._unchosen(cfg) if "hydra" in cfg else []
         design = Design(cfg=cfg, schemas=findings.schemas, alternatives=self.alternatives)
-        return unchosen + machinery + findings.problems + broken_rules(design)
+        found = findings.problems + broken_rules(design)
+        return unchosen + machinery + (merged_problems(self._protocol(cfg), design, found) if "hydra" in cfg else found)
+
+    def _protocol(self, cfg: DictConfig) -> Protocol:
+        """The chosen prompt with what it sets beside itself."""
+        name = str(cfg.hydra.runtime.choices.get(GROUP))
+        sets = keys_set(self._read_option(GROUP, name))
+        others = [one for one in self.options(GROUP) if not keys_set(self._read_option(GROUP, one))] if sets else []
+        return Protocol(name=name, sets=sets, others=others)
 
     def _unchosen(self, cfg: DictConfig) -> list[str]:
         """Groups that must be chosen (their default is not null) and were set to null."""

@@ -48,7 +48,7 @@ class Wording(ABC):
 class HeadScores:
     """Scores of one batch.
 
-    score_B: float32 in the 0-1 scale (not clipped), NaN where the answer could not be read.
+    score_B: float32 or float64 in the 0-1 scale (not clipped), NaN where the answer could not be read.
     reasons: a sentence for every NaN, by position in the batch.
     """
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -50,12 +51,24 @@ def level_of(label: float, *, num_levels: int) -> int:
     return num_levels - 1 - min(max(from_worst, 0), num_levels - 1)
 
 
+def weighted_levels(logits_BL: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return score_B, the weights' mean under the softmax over the levels (Wu et al., Q-Align, ICML 2024, eq. 3).
+
+    In float64, on MPS in float32; the largest logit is subtracted first, so that no logit is too large.
+    """
+    wide = torch.float32 if logits_BL.device.type == "mps" else torch.float64
+    probability_LB = logits_BL.to(wide).softmax(-1).unbind(-1)
+    return torch.stack([weight * one_B for weight, one_B in zip(weights, probability_LB, strict=True)]).sum(0)
+
+
 class LevelsHead(Head):
     """Softmax over the level words' logits at the end of the prefix, then the weighted sum.
 
     prefix: the start of the answer; `{quantity}` is what the label measures. words: from best to worst, each a single
         token of the model's vocabulary (verified, never typed as numbers).
-    weights: the value of each word in 0-1. train: `score` lowers the configured loss between the weighted sum and the
+    weights: the value of each word in 0-1; their ends are those of the score, and 0-1 are the ends of the label's range.
+    zeroed: words whose logit counts as 0.0, whatever it is; null: none. VQA2's released image script reads its first and
+        its last word in this way, because it files their logits under other names. train: `score` lowers the configured loss between the weighted sum and the
         label; `words` lowers the next-token loss on the label's word (of equal bins over 0-1) and on `ending`, as VQA2
         was trained; then the configured loss is not used. The score is read in the same way.
     """
@@ -69,6 +82,7 @@ class LevelsHead(Head):
         prefix: str = "The {quantity} of the video is",
         words: list[str] | None = None,
         weights: list[Annotated[float, "0 <= weight <= 1"]] | None = None,
+        zeroed: list[str] | None = None,
         train: Literal["score", "words"] = "score",
         ending: str = "",
     ) -> None:
@@ -76,21 +90,25 @@ class LevelsHead(Head):
         del width
         check_words("head.prefix", prefix)
         self.words = words or [" high", " good", " fair", " poor", " low"]
-        weights = weights or [1.0, 0.75, 0.5, 0.25, 0.0]
-        if len(weights) != len(self.words) or len(set(self.words)) != len(self.words):
-            raise ConfigError([f"head.weights: {len(weights)} weights for {len(set(self.words))} different head.words"])
+        self.weights = weights or [1.0, 0.75, 0.5, 0.25, 0.0]
+        self.zeroed = zeroed or []
+        if len(self.weights) != len(self.words) or len(set(self.words)) != len(self.words):
+            different = len(set(self.words))
+            raise ConfigError([f"head.weights: {len(self.weights)} weights for {different} different head.words"])
+        if others := set(self.zeroed) - set(self.words):
+            raise ConfigError([f"head.zeroed: {min(others)!r} is none of head.words. Name some of {self.words}."])
         if ending and train == "score":
             raise ConfigError([f"head.ending={ending!r}: it is learned with head.train=words only. Leave it empty."])
         self.takes_loss = train == "score"
         learned = () if self.takes_loss else tuple(self.words)
         self.wording = LevelWording(prefix=prefix, words=learned, ending=ending)
-        self.register_buffer("weight_L", torch.tensor(weights), persistent=False)
 
     def forward(self, output: Output) -> Tensor:
-        """Return score_B in 0-1, float32."""
+        """Return score_B in 0-1, float64 (float32 on MPS, which has nothing wider)."""
         logits_BL = output.logits(output.answer_BD())[:, self._word_ids(output)]
-        probability_BL = logits_BL.float().softmax(-1)
-        return (probability_BL * self.get_buffer("weight_L")).sum(-1)
+        for word in self.zeroed:
+            logits_BL[:, self.words.index(word)] = 0.0
+        return weighted_levels(logits_BL, self.weights)
 
     def _word_ids(self, output: Output) -> list[int]:
         return [output.word_id(word) for word in self.words]

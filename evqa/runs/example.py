@@ -13,6 +13,7 @@ from evqa.models.base import Model
 from evqa.models.splice import PLACEHOLDER
 from evqa.prompts.prompt import OF_CLIP
 from evqa.prompts.rendering import rendered
+from evqa.prompts.stalling import STALLING
 from evqa.training.build import BuiltModel
 from evqa.training.conversations import check_conversations, conversation
 from evqa.training.plan import RunPlan
@@ -69,7 +70,7 @@ def _first_record(dataset: Dataset, built: BuiltModel, scale: LabelScale) -> tup
     record = Record(
         id="example",
         paths=(Path("example.mp4"),) * num_files,
-        texts={name: f"({name})" for name in built.prompt.texts},
+        texts={name: "0110" if name == STALLING else f"({name})" for name in built.prompt.texts},
         label=scale.from_unit(0.5),
     )
     return record, f"of a made-up record: {reason}"

@@ -35,4 +35,5 @@ def asking(pipeline: Pipeline, question: str | None) -> Pipeline:
         raise ConfigError([f"question={question!r}: there is nothing to ask."])
     template = question.replace("{", "{{").replace("}", "}}")
     template = template if PLACE in template else f"{PLACE}{template}"
-    return replace(pipeline, wording=Unanswered(), prompt=replace(pipeline.prompt, question=template))
+    prompt = replace(pipeline.prompt, question=template, stalling=None)
+    return replace(pipeline, wording=Unanswered(), prompt=prompt)

@@ -82,13 +82,14 @@ class Samples(Dataset[Sample]):
         if self.modal_dropout:
             draw = random.Random(seed_of("modal", self.seed, epoch, record.id))
             clips = self._drop_modality(clips, draw)
-        words = conversation(record, clips, prompt=self.prompt, wording=self.wording, unit=unit if self.learn else None)
+        learned = unit if self.learn else None
         try:
+            words = conversation(record, clips, prompt=self.prompt, wording=self.wording, unit=learned)
             inputs = self.preparer.prepare(words, clips)
         except PromptError as error:
             return Sample(id=record.id, failure=Failure(id=record.id, reason=str(error)))
         of_files = (note for clip in clips for note in clip.missing)
-        missing = (*of_files, *self.prompt.notes(record), *inputs.get("notes", ()))
+        missing = (*of_files, *self.prompt.notes(record, clips), *inputs.get("notes", ()))
         return Sample(id=record.id, label=label, unit=unit, inputs=inputs, missing=missing)
 
     def _read(self, path: Path, record: Record) -> Clip:

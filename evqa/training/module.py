@@ -155,7 +155,7 @@ class ScoreModule(lightning.LightningModule):
         if not len(batch):
             return []
         reading = self.head.score(self.model, batch.inputs)
-        units = reading.score_B.float().tolist()
+        units = reading.score_B.tolist()
         return [reading.reasons.get(index) or self.scale.from_unit(unit) for index, unit in enumerate(units)]
 
     def on_validation_epoch_start(self) -> None:
