@@ -66,11 +66,13 @@ class LevelsHead(Head):
 
     prefix: the start of the answer; `{quantity}` is what the label measures. words: from best to worst, each a single
         token of the model's vocabulary (verified, never typed as numbers).
-    weights: the value of each word in 0-1; their ends are those of the score, and 0-1 are the ends of the label's range.
-    zeroed: words whose logit counts as 0.0, whatever it is; null: none. VQA2's released image script reads its first and
-        its last word in this way, because it files their logits under other names. train: `score` lowers the configured loss between the weighted sum and the
-        label; `words` lowers the next-token loss on the label's word (of equal bins over 0-1) and on `ending`, as VQA2
-        was trained; then the configured loss is not used. The score is read in the same way.
+    weights: the value of each word in 0-1, where 0 and 1 are the ends of the label's range; scores lie between the
+        smallest and the largest.
+    zeroed: words whose logit counts as 0.0; null: none. VQA2's released image script reads its first and its last word
+        so, because it files their logits under other names.
+    train: `score` lowers the configured loss between the weighted sum and the label; `words` lowers the next-token loss
+        on the label's word (of equal bins over 0-1) and on `ending`, as VQA2 was trained; then the configured loss is
+        not used. The score is read in the same way.
     """
 
     needs_logits: ClassVar[bool] = True

@@ -1,6 +1,8 @@
 """Where a streamed video stands still, and how VQA²'s two streaming questions word it (Jia et al., arXiv 2411.03795).
 
 The words are those of its stage-2 streaming lists. A stall is a run of frames that do not move on.
+
+# N frames of the video
 """
 
 from __future__ import annotations
@@ -35,10 +37,11 @@ class Stalling:
         return self._as_frames() if wording == "frames" else self._as_sums()
 
     def _as_frames(self) -> str:
-        flags = ["0"] * self.num_frames
+        flags_N = ["0"] * self.num_frames
         for start, length in self.events:
-            flags[start : start + length] = "1" * length
-        return f". The temporal sequence of the stalling information of each frame is shown as follows: {''.join(flags)}"
+            flags_N[start : start + length] = "1" * length
+        sequence = "".join(flags_N)
+        return f". The temporal sequence of the stalling information of each frame is shown as follows: {sequence}"
 
     def _as_sums(self) -> str:
         intro = " The stalling condition of this video is:"

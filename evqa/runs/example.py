@@ -46,6 +46,8 @@ def example_of(plan: RunPlan, built: BuiltModel, *, colours: bool) -> Example:
     notes = [origin, *built.prompt.notes(record), *encoded.notes]
     if unread := [f"{{{name}}}" for name in OF_CLIP if f"{{{name}" in (built.prompt.question or "")]:
         notes.append(f"{' and '.join(unread)} of a file that was not read: 0 here")
+    if built.prompt.stalling is not None and "+" in record.texts.get(STALLING, ""):
+        notes.append(f"{{{STALLING}}} of a file that was not read: as if it ended with its last stall")
     if chat.is_stand_in:
         notes.append("the checkpoint's tokenizer is not here: one byte is one token")
     media = [_description(model)] * len(record.paths)

@@ -29,8 +29,8 @@ def plain(name, composer):
     able = [one for one, schema in composer.alternatives("model").items() if "motion" in schema.parameters]
     models = ", ".join(f"model={one}" for one in able) or "none in conf/model"
     return (
-        f"prompt={name}: it sets model.motion, which Tiny does not take. Choose a model that does ({models}), or another "
-        "prompt (auto, engagement, quality, texts)."
+        f"prompt={name}: it sets model.motion, which Tiny does not take. Choose a model that does ({models}), or "
+        "another prompt (auto, engagement, quality, texts)."
     )
 
 

@@ -76,6 +76,22 @@ def test_without_data_the_conversation_is_of_a_made_up_record(rows, shown, tmp_p
     assert not (tmp_path / "clips").exists()
 
 
+STALLING = ("'prompt.question=\"<media>{stalling}\"'".strip("'"), "prompt.stalling=sums")
+
+
+def test_stalls_are_worded_without_the_file(rows, shown, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("id,mos,stalling\na,3,2+3\nb,4,none\n")
+    text = " ".join(shown(*rows, *STALLING, "model.max_bytes=400").split())
+    assert "The total stalling duration of this video is 3 frames" in text
+    assert "{stalling} of a file that was not read: as if it ended with its last stall" in text
+    (tmp_path / "videos" / "a.mp4").unlink()
+    (tmp_path / "videos" / "b.mp4").unlink()
+    text = shown(*rows, *STALLING, "model.max_bytes=400")
+    assert "is 2 frames, accounting for 50.000000 percent" in text
+    assert "of a made-up record" in text
+
+
 def test_a_tokenizer_that_is_not_here_is_said(rows, shown):
     assert "the checkpoint's tokenizer is not here: one byte is one token" in shown(*rows, "model=videollama2")
 

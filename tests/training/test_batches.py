@@ -99,6 +99,26 @@ def test_an_item_that_lacks_one_of_two_is_served_and_says_so(left):
     assert data[(0, 0)].missing == ("the other one",)
 
 
+class Silent(Echo):
+    """Takes everything."""
+
+    def prepare(self, turns, clips):
+        return {}
+
+
+def test_a_text_that_cannot_be_worded_is_a_failure_and_one_that_does_not_fit_its_file_is_told():
+    def sample(stalling):
+        record = Record(id="0", paths=(Path("0.mp4"),), texts={"stalling": stalling})
+        prompt = Prompt(question="<media>{stalling}", stalling="sums").fitted(LabelScale())
+        clip = Clip(waveform_S=SOUND, num_frames=3)
+        data = dataclasses.replace(samples(1), records=(record,), prompt=prompt, read=lambda path: clip)
+        return dataclasses.replace(data, preparer=Silent())[(0, 0)]
+
+    assert str(sample("0120").failure).startswith("Id 0: stalling='0120': write 0 or 1 for every frame")
+    assert sample("0110").missing == ("stalling is of 4 frames, and the file has 3",)
+    assert sample("1+2").missing == ()
+
+
 def test_labels_are_exact_in_their_own_scale_and_0_to_1_for_the_loss():
     batch = next(iter(loader(shuffle=False)))
     assert batch.labels == (20.0, 21.0, 22.0)
