@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from evqa.models.safety import (
 )
 from evqa.models.weight_files import WeightFile, main_files
 
+SHORT_COMMIT = re.compile("[0-9a-f]{7,39}")
 TEXTS = ["*.json", "*.txt", "*.jinja"]
 WEIGHTS = "*.safetensors"
 TOKENIZER_FILES = (
@@ -86,9 +88,9 @@ def find_checkpoint(
 ) -> Checkpoint:
     """Find a checkpoint folder; a hub name is looked up in the local cache first and downloaded where it is missing.
 
-    `revision` pins a hub name and has no meaning for a folder. Without `weights` only the small files are needed, and
-    for a published checkpoint that is not in the cache (or any, where `sizes_known`) not even those. also: patterns of
-    weight files to be fetched beside *.safetensors.
+    `revision` pins a hub name (a commit's first seven digits are enough) and has no meaning for a folder. Without
+    `weights` only the small files are needed, and for a published checkpoint that is not in the cache (or any, where
+    `sizes_known`) not even those. also: patterns of weight files to be fetched beside *.safetensors.
 
     Raises:
         CheckpointError: there is no such folder or hub repository, or it cannot be reached.
@@ -110,12 +112,12 @@ def _from_hub(name: str, revision: str | None, *, patterns: list[str], on_paper:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
-    def fetch(*, cached: bool) -> Checkpoint:
-        folder = snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=cached)
+    def fetch(whole: str | None, *, cached: bool) -> Checkpoint:
+        folder = snapshot_download(name, revision=whole, allow_patterns=patterns, local_files_only=cached)
         return Checkpoint(name=name, folder=Path(folder), revision=Path(folder).name)
 
     try:
-        checkpoint = fetch(cached=True)
+        checkpoint = fetch(_completed(revision, _cached_commits(name)), cached=True)
         if checkpoint.has(weights=WEIGHTS in patterns):
             return checkpoint
     except LocalEntryNotFoundError:
@@ -125,8 +127,7 @@ def _from_hub(name: str, revision: str | None, *, patterns: list[str], on_paper:
     pinned = f" --revision {revision}" if revision else ""
     advice = f"Download it where there is a network with `hf download {name}{pinned}`, or name a local folder."
     try:
-        _reach(name, revision)
-        return fetch(cached=False)
+        return fetch(_reach(name, revision), cached=False)
     except RevisionNotFoundError as error:
         raise CheckpointError(
             f"model.revision={revision}: {name} has no such revision. Pin one of its commits (model.revision=...) or "
@@ -139,17 +140,38 @@ def _from_hub(name: str, revision: str | None, *, patterns: list[str], on_paper:
         raise CheckpointError(f"model.checkpoint={name}: cannot be downloaded ({reason}). {advice}") from error
 
 
-def _reach(name: str, revision: str | None) -> None:
-    """Ask for the repository once; without a network the download itself would try again for a minute."""
+def _reach(name: str, revision: str | None) -> str | None:
+    """Ask for the repository once; without a network the download itself would try again for a minute.
+
+    Returns the revision, as a whole commit where only its first digits are given.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+    is_short = revision is not None and SHORT_COMMIT.fullmatch(revision) is not None
     try:
-        HfApi().repo_info(name, revision=revision, timeout=20)
+        HfApi().repo_info(name, revision=None if is_short else revision, timeout=20)
+        commits = [commit.commit_id for commit in HfApi().list_repo_commits(name)] if is_short else []
     except (HfHubHTTPError, OSError):
         raise
     except Exception as error:  # of the HTTP package, which depends on the hub's version
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
+    return _completed(revision, commits)
+
+
+def _cached_commits(name: str) -> list[str]:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    place = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "snapshots"
+    return [path.name for path in place.glob("*")]
+
+
+def _completed(revision: str | None, commits: Iterable[str]) -> str | None:
+    """Complete the first digits of a commit, which the hub does not do."""
+    if revision is None or not SHORT_COMMIT.fullmatch(revision):
+        return revision
+    return next((commit for commit in commits if commit.startswith(revision)), revision)
 
 
 def read_config(checkpoint: Checkpoint, *, model_type: str, inside: str | None = None) -> Any:

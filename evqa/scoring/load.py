@@ -76,6 +76,6 @@ def _nothing_there(place: object) -> str:
     found = "holds no scorer" if path.is_dir() else "is no folder" if path.exists() else "is not there"
     return (
         f"{place}: {found}. A scorer is a run folder (runs/<experiment>/<name>, with config.yaml), a folder that "
-        "evqa.merge wrote (with evqa.json), a published checkpoint with its own regression head (with config.json), or "
+        "evqa.merge wrote (with evqa.json), a published checkpoint that gives scores (with config.json), or "
         f"one of these names: {', '.join(scorer_names())}."
     )

@@ -13,6 +13,7 @@ from evqa.models.base import BuildOptions
 from evqa.types import Clip
 from tests.asking import Answer, a_record, prepare
 
+
 @dataclass
 class Frames:
     """A motion stream that lies in memory."""

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -10,7 +11,7 @@ from evqa.models.hub import Checkpoint, find_checkpoint, read_config, read_token
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.weights import load_weights
 
-COMMIT = "0123456789abcdef"
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 
 @pytest.fixture
@@ -54,6 +55,20 @@ def test_a_complete_cache_needs_no_network(hub):
     found = find_checkpoint("owner/name", revision=COMMIT)
     assert found.label == f"owner/name@{COMMIT}"
     assert calls == [("cache", "owner/name", COMMIT, True)]
+
+
+@pytest.mark.parametrize("place", ["cache", "network"])
+def test_the_first_digits_of_a_commit_are_enough(hub, monkeypatch, tmp_path, place):
+    answers, calls, folder = hub
+    (folder / "model.safetensors").write_bytes(b"")
+    answers |= {"cache": error(LocalEntryNotFoundError), "network": folder} | {place: folder}
+    if place == "cache":
+        (tmp_path / "models--owner--name/snapshots" / COMMIT).mkdir(parents=True)
+    commits = [SimpleNamespace(commit_id=commit) for commit in ("f" * 40, COMMIT)]
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_commits", lambda *_: commits)
+    assert find_checkpoint("owner/name", revision=COMMIT[:7]).revision == COMMIT
+    assert calls[-1] == (place, "owner/name", COMMIT, True)
 
 
 def test_an_interrupted_download_is_continued(hub):

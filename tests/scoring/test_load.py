@@ -284,7 +284,9 @@ def test_a_place_that_holds_no_scorer_is_told_what_could(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.ckpt").touch()
-    with pytest.raises(ConfigError, match=rf"{place}: {found}. A scorer is a run folder .*evqa.json.*: lmm_evqa\.$"):
+    with pytest.raises(
+        ConfigError, match=rf"{place}: {found}. A scorer is a run folder .*evqa.json.*: lmm_evqa, vqa2_.*\.$"
+    ):
         evqa.load(place)
     with pytest.raises(ConfigError, match=r"lmm_evqa: is not there"):
         evqa.load(Path("lmm_evqa"))

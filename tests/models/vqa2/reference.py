@@ -141,3 +141,10 @@ def build(folder: Path, *, motion: FrameSampling | None = EVERY_FRAME, **more: A
     options = BuildOptions(frames=FrameSampling(policy="each_second", exact=True), audio=None, logits=True)
     chosen = {"dtype": "float32", "gradient_checkpointing": False, "exact": True} | more
     return Vqa2(options, checkpoint=str(folder), motion=motion, **chosen).eval()
+
+
+def build_random(**more: Any) -> Vqa2:
+    """A model of the tiny size with random weights, in float32 and evaluation mode."""
+    options = BuildOptions(frames=FrameSampling(policy="each_second"), audio=None, logits=True)
+    chosen = {"dtype": "float32", "gradient_checkpointing": False} | more
+    return Vqa2(options, size="tiny", **chosen).eval()
