@@ -121,7 +121,7 @@ def _clip(facts: dict[str, Any]) -> Clip:
     return Clip(frames_FHWC=taken[0], motion=Frames(taken[1]))
 
 
-def _to_THWC(pixels_TCHW: np.ndarray) -> Tensor:  # noqa: N802
+def _to_THWC(pixels_TCHW: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels_TCHW).permute(0, 2, 3, 1).contiguous()
 
 
