@@ -58,6 +58,11 @@ class MotionDims:
         )
 
 
+def normalise(frames_THWC: Tensor) -> Tensor:
+    """Turn uint8 frames into pixel values as SigLIP has them, float32 [T, C, H, W] in -1 ... 1."""
+    return frames_THWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
 class Window:
     """One chunk on its way through the layers, with the frames that each layer kept of the chunk before.
 
@@ -179,8 +184,8 @@ class FastPathway(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList([Stem(dims.stem)])
         channels = dims.stem
-        for inner, outer, depth in zip(dims.inner, dims.outer, dims.depths, strict=True):
-            stride = 1 if channels == dims.stem else 2
+        for index, (inner, outer, depth) in enumerate(zip(dims.inner, dims.outer, dims.depths, strict=True)):
+            stride = 1 if index == 0 else 2
             self.blocks.append(Stage(channels, inner=inner, outer=outer, depth=depth, stride=stride))
             channels = outer
 
@@ -221,8 +226,7 @@ class FastPathway(nn.Module):
         return torch.cat(features)
 
     def _take(self, frames_THWC: Tensor, past: Past | None, is_last: bool) -> tuple[Tensor, Past]:
-        frames_TCHW = frames_THWC.to(self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-        return self._advance(frames_TCHW, past, is_last=is_last)
+        return self._advance(normalise(frames_THWC.to(self.device)), past, is_last=is_last)
 
     def _advance(self, frames_TCHW: Tensor, past: Past | None, *, is_last: bool) -> tuple[Tensor, Past]:
         """Return the features of those frames whose 18 followers have come, and what the next chunk needs."""
