@@ -51,13 +51,40 @@ class DataReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MotionWork:
+    """One way to a clip's motion features: milliseconds of wall-clock time, and operations in convolutions."""
+
+    ms: Spread
+    flops: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionCost:
+    """Motion features of the first `num_frames` of a clip's `clip_frames`: ours, and as VQA²'s original computes them.
+
+    ratio: of the original's time to ours, round by round.
+    """
+
+    num_frames: int
+    clip_frames: int
+    ours: MotionWork
+    original: MotionWork
+    ratio: Spread
+
+    @property
+    def flops_ratio(self) -> float:
+        """The original's operations over ours."""
+        return self.original.flops / self.ours.flops
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepReport:
     """What a step (one batch) costs.
 
     step_ms: from the end of one step to the end of the next, so it contains the wait for data. wait_share: of that
     time, 0-1. tokens_per_second: real positions, no padding. peak_bytes: of the GPU, else of this process.
     flops_per_sample: matrix products, backward and recomputation included, as PyTorch counts them. utilisation: of the
-    device's peak; None where that is not known.
+    device's peak; None where that is not known. motion: of the first clip; None where the model has no motion branch.
     """
 
     what: str
@@ -72,3 +99,4 @@ class StepReport:
     peak_bytes: float
     flops_per_sample: float
     utilisation: float | None
+    motion: MotionCost | None = None

@@ -11,7 +11,7 @@ from rich.table import Table
 from evqa.benchmarking.data import PUBLISHED, REFERENCE, STAGED, UNCACHED
 from evqa.benchmarking.identity import Identity
 from evqa.benchmarking.measure import Spread, number
-from evqa.benchmarking.reports import DataReport, ReadingCost, StepReport
+from evqa.benchmarking.reports import DataReport, MotionCost, ReadingCost, StepReport
 from evqa.errors import RunError
 
 STAGES = ("open", "decode", "resize", "audio", "fbank")
@@ -57,6 +57,19 @@ def print_steps(console: Console, report: StepReport) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
+    if report.motion is not None:
+        console.print(_motion(report.motion))
+
+
+def _motion(cost: MotionCost) -> Table:
+    table = Table(title=f"Motion features of a clip: its first {cost.num_frames} of {cost.clip_frames} frames")
+    for column in ("way", "ms", "GFLOP"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    rows = {"fast pathway alone": cost.ours, "both pathways, as the original": cost.original}
+    for name, work in rows.items():
+        table.add_row(name, work.ms.text(), number(work.flops / 1e9))
+    table.add_row("original / ours", cost.ratio.text(), number(cost.flops_ratio))
+    return table
 
 
 def print_data(console: Console, report: DataReport) -> None:

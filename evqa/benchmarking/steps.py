@@ -10,7 +10,7 @@ import itertools
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning
@@ -19,8 +19,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evqa.benchmarking.measure import Spread
-from evqa.benchmarking.reports import StepReport
+from evqa.benchmarking.motion import measure_motion
+from evqa.benchmarking.reports import MotionCost, StepReport
 from evqa.errors import MediaError
+from evqa.models.vqa2.motion import MotionBranch
 from evqa.training.batches import BatchLoader
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.module import ScoreModule
@@ -135,7 +137,20 @@ def measure_scoring(
     warm_up_cache(loader, watch.warmup + watch.num_steps)
     with _counting_tokens(module, watch):
         trainer.predict(module, loader, return_predictions=False)
-    return _report("score", watch, trainer, datamodule)
+    return replace(_report("score", watch, trainer, datamodule), motion=_motion_cost(module, loader, trainer))
+
+
+def _motion_cost(module: ScoreModule, loader: BatchLoader, trainer: lightning.Trainer) -> MotionCost | None:
+    """Measure the model's motion branch, where it has one, on the first clip that can be read."""
+    branch = next((part for part in module.model.modules() if isinstance(part, MotionBranch)), None)
+    if branch is None:
+        return None
+    for _, index in itertools.chain.from_iterable(loader.order.batches(0)):
+        with contextlib.suppress(MediaError):
+            clip = loader.samples.read(loader.samples.records[index].paths[0])
+            if clip.motion is not None:
+                return measure_motion(branch.to(trainer.strategy.root_device), clip.motion)
+    return None
 
 
 def warm_up_cache(loader: BatchLoader, num_batches: int) -> None:

@@ -1,7 +1,7 @@
 """VQA²'s motion branch: the fast pathway of SlowFast-R50 (Feichtenhofer et al., ICCV 2019), one vector a frame.
 
-The original runs both pathways and keeps the fast one's output. SlowFast's lateral connections lead from the fast to the
-slow pathway only, so the slow one changes nothing; it is not built. Module names are those of the published weights.
+The original runs both pathways and keeps the fast one's output. Lateral connections lead from the fast to the slow
+pathway only, so the slow one changes nothing; it is not built. Module names are those of the published weights.
 
 A clip is read in chunks. Every convolution over time keeps the last frames that it has seen, so that a chunk goes on
 where the one before ended: the same arithmetic as for the whole clip, nothing twice, whatever the chunks' size. (Chunks
@@ -23,7 +23,8 @@ from torch.utils.checkpoint import checkpoint
 from evqa.errors import PromptError
 from evqa.types import FrameChunks
 
-CHUNK = 32  # frames; larger ones are slower on a CPU, where they leave its caches
+CHUNK = 64  # frames at a time; about where chunks of a long clip and what is kept between them are equally large
+CHUNK_ON_CPU = 8  # a chunk that stays in the processor's caches takes half the time of a large one
 Past = tuple[Tensor, ...]  # for every convolution over time, in order, the last frames of its input
 
 
@@ -53,8 +54,13 @@ class MotionDims:
             depths=tuple(
                 sum(key.startswith(stage) and key.endswith(".conv_c.weight") for key in shapes) for stage in stages
             ),
-            num_positions=positions and positions[0],
+            num_positions=positions[0] if positions else None,
         )
+
+
+def normalise(frames_THWC: Tensor) -> Tensor:
+    """Turn uint8 frames into pixel values as SigLIP has them, float32 [T, C, H, W] in -1 ... 1."""
+    return frames_THWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 class Window:
@@ -79,9 +85,9 @@ class Window:
 def convolve(frames_TCHW: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> Tensor:
     """Convolve and normalise, without padding in time: a kernel of k frames gives T - k + 1 of them.
 
-    The norm has its stored statistics in training too, because a batch's own would be those of a single clip. Sums of 2D
-    convolutions, with the norm folded in, take 15 % less time on a CPU, and lose the last bits in which the original's
-    features, of some hundreds, can be compared.
+    The norm has its stored statistics in training too, because a batch's own would be those of a single clip. Sums of
+    2D convolutions with the norm folded in are a little faster on a CPU, and lose the last bits in which features of
+    some hundreds are compared with the original's.
     """
     reach = conv.kernel_size[0]
     num_out, missing = max(len(frames_TCHW) - reach + 1, 0), max(reach - len(frames_TCHW), 0)
@@ -148,7 +154,7 @@ class ResidualBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual blocks of one width; the first one brings the frames to that width and, from the second stage, halves them."""
+    """Residual blocks of one width; the first brings the frames to it and, from the second stage on, halves them."""
 
     def __init__(self, channels: int, *, inner: int, outer: int, depth: int, stride: int) -> None:
         super().__init__()
@@ -170,27 +176,38 @@ class FastPathway(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList([Stem(dims.stem)])
         channels = dims.stem
-        for inner, outer, depth in zip(dims.inner, dims.outer, dims.depths, strict=True):
-            stride = 1 if channels == dims.stem else 2
+        for index, (inner, outer, depth) in enumerate(zip(dims.inner, dims.outer, dims.depths, strict=True)):
+            stride = 1 if index == 0 else 2
             self.blocks.append(Stage(channels, inner=inner, outer=outer, depth=depth, stride=stride))
             channels = outer
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, and of the features."""
-        return self.blocks[0].conv.weight.dtype
+        return self._weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._weight.device
+
+    @property
+    def _weight(self) -> Tensor:
+        return next(self.parameters())
 
     def forward(self, frames_TCHW: Tensor) -> Tensor:
         """Map a whole clip, values in -1 ... 1, to features [T, C]; all activations are held at once."""
         features_TC, _ = self._advance(frames_TCHW, None, is_last=True)
         return features_TC
 
-    def read(self, stream: FrameChunks, *, chunk: int = CHUNK) -> Tensor:
-        """Map a clip to features [T, C], `chunk` frames at a time, in memory that its length does not change.
+    def read(self, stream: FrameChunks, *, chunk: int | None = None) -> Tensor:
+        """Map a clip to features [T, C], `chunk` frames at a time, in memory that hardly grows with its length.
 
-        Where something is learned here, a chunk's activations are computed again in the backward pass.
+        Where something is learned here, a chunk's activations are computed again in the backward pass; its frames,
+        uint8, and what the layers keep of it stay until then.
         """
         learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters())
+        chunk = chunk or (CHUNK if learns or self.device.type != "cpu" else CHUNK_ON_CPU)
         features: list[Tensor] = []
         past, num_left = None, stream.num_frames
         for frames_THWC in stream.chunks(chunk):
@@ -201,9 +218,7 @@ class FastPathway(nn.Module):
         return torch.cat(features)
 
     def _take(self, frames_THWC: Tensor, past: Past | None, is_last: bool) -> tuple[Tensor, Past]:
-        device = self.blocks[0].conv.weight.device
-        frames_TCHW = frames_THWC.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-        return self._advance(frames_TCHW, past, is_last=is_last)
+        return self._advance(normalise(frames_THWC.to(self.device)), past, is_last=is_last)
 
     def _advance(self, frames_TCHW: Tensor, past: Past | None, *, is_last: bool) -> tuple[Tensor, Past]:
         """Return the features of those frames whose 18 followers have come, and what the next chunk needs."""
@@ -223,7 +238,7 @@ class MotionBranch(nn.Module):
         num_positions = dims.num_positions
         self.position_embedding = nn.Embedding(num_positions, dims.outer[-1]) if num_positions else None
 
-    def forward(self, stream: FrameChunks, *, chunk: int = CHUNK) -> Tensor:
+    def forward(self, stream: FrameChunks, *, chunk: int | None = None) -> Tensor:
         """Return one vector a frame, [T, C], with the frame's position (its number in the stream) added.
 
         Raises:
