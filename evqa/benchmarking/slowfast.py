@@ -139,7 +139,7 @@ class SlowFast(nn.Module):
         self.eval()
 
     def forward(self, frames_TCHW: Tensor) -> Tensor:
-        """Map a clip, values in -1 ... 1, to the fast pathway's features [T, C]; VQA² gives multiples of four frames."""
+        """Map a clip, values in -1 ... 1, to the fast pathway's features [T, C]; T is a multiple of four."""
         fast_1CTHW = frames_TCHW.transpose(0, 1)[None]
         slow_1CTHW = fast_1CTHW[:, :, : math.ceil(len(frames_TCHW) / ALPHA)]
         for level in self.feature_extraction:

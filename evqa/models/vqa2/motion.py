@@ -7,7 +7,7 @@ A clip is read in chunks. Every convolution over time keeps the last frames that
 where the one before ended: the same arithmetic as for the whole clip, nothing twice, whatever the chunks' size. (Chunks
 with a halo of 18 frames on either side, half the receptive field, would give the same at 1 + 36 / size of the cost.)
 
-# T frames, C channels, H, W height and width; frames stand where images of a batch do, so that all convolutions are 2D
+# T frames, C channels, H, W height and width
 """
 
 from __future__ import annotations
