@@ -277,8 +277,8 @@ class Output(ABC):
 class Part:
     """A part of a model that is trained, adapted or frozen as one.
 
-    prefixes: names below the model, of modules or of single weights, e.g. ("mm_projector",). linear_names: leaf names of
-    the linear layers that LoRA may adapt; empty where adapting makes no sense.
+    prefixes: names below the model, of modules or of single weights, e.g. ("mm_projector",).
+    linear_names: leaf names of the linear layers that LoRA may adapt; empty where adapting makes no sense.
     """
 
     name: str

@@ -6,7 +6,7 @@ import torch
 
 from evqa.errors import CheckpointError, ConfigError
 from evqa.heads.conversation import ConversationHead
-from evqa.heads.levels import LevelsHead, level_of, weighted_levels
+from evqa.heads.levels import LevelsHead, weighted_levels
 from evqa.heads.regression import RegressionHead
 from evqa.heads.text import NumberWording, TextHead
 from evqa.models.padded import PaddedOutput
@@ -284,20 +284,6 @@ def test_levels_that_learn_words_word_the_labels_level_and_its_ending():
     assert words(LevelsHead(WIDTH, train="words"), 0.1)[1:] == [(" low", True)]
     mos = Prompt().fitted(LabelScale(name="MOS", range=(1, 5)))
     assert words(head, LabelScale(name="MOS", range=(1, 5)).to_unit(3.0), mos)[1:] == [(" fair", True), (".", True)]
-
-
-@pytest.mark.parametrize(
-    ("label", "level"),
-    [(1.0, 0), (0.8, 0), (0.8 - 1e-12, 0), (0.7999, 1), (0.6, 1), (0.42, 2), (0.4, 2), (0.288, 3), (0.2, 3), (0.1, 4),
-     (0.0, 4), (-0.3, 4), (1.7, 0), ((4.2 - 1) / 4, 0), (3 * 0.2, 1)],
-)  # fmt: skip
-def test_a_label_on_the_edge_of_two_levels_is_of_the_better_one(label, level):
-    assert level_of(label, num_levels=5) == level
-
-
-def test_levels_of_any_number_have_equal_bins():
-    assert [level_of(label, num_levels=2) for label in (0.49, 0.5)] == [1, 0]
-    assert [level_of(place / 30, num_levels=3) for place in range(0, 31, 5)] == [2, 2, 1, 1, 0, 0, 0]
 
 
 def test_levels_that_learn_words_lower_the_next_token_loss_and_score_as_before(padded):

@@ -52,15 +52,18 @@ class Dataset(ABC):
 
     label: column and scale of the label. val_fraction: part of the training table that is held out where no
     validation table is given; 0 holds out nothing. folds / fold: instead, train on all folds but number `fold`
-    (0 to folds - 1) and validate on that one. split_seed: of both, apart from the seed of the training. limit: smoke
-    run on about so many records of train and val together, stratified by label. overlap: what happens to training
-    records whose id or file is also in the validation or test table: error, or drop (no failures, but listed). copies:
-    what counts as the same file: exact, the same bytes; near, also videos that look the same (encoded or scaled anew),
-    as `evqa.prepare` has found. prepared: folder for what `evqa.prepare` learns about the files.
+    (0 to folds - 1) and validate on that one. test_fraction: part of the training table that is held out as the test
+    split before, where no test table is given. split_seed: of all three, apart from the seed of the training; other
+    seeds are other random splits. limit: smoke run on about so many records of train and val together, stratified by
+    label. overlap: what happens to training records whose id or file is also in the validation or test table: error, or
+    drop (no failures, but listed). copies: what counts as the same file: exact, the same bytes; near, also videos that
+    look the same (encoded or scaled anew), as `evqa.prepare` has found. prepared: folder for what `evqa.prepare` learns
+    about the files.
     """
 
     label: LabelScale = field(default_factory=LabelScale)
     val_fraction: Annotated[float, "0 <= val_fraction < 1"] = 0.1
+    test_fraction: Annotated[float, "0 <= test_fraction < 1"] = 0.0
     split_seed: Annotated[int, "0 <= split_seed"] = 0
     folds: Annotated[int, "2 <= folds"] | None = None
     fold: Annotated[int, "0 <= fold"] | None = None
@@ -89,8 +92,9 @@ class Dataset(ABC):
 
     def problems(self) -> Iterable[str]:
         """Sentences about values that cannot work together."""
-        if not 0 <= self.val_fraction < 1:
-            yield f"data.val_fraction={self.val_fraction}: give a fraction of at least 0 and below 1."
+        for name in ("val_fraction", "test_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                yield f"data.{name}={getattr(self, name)}: give a fraction of at least 0 and below 1."
         if (self.folds is None) != (self.fold is None):
             yield f"data.folds={self.folds} data.fold={self.fold}: give both, e.g. data.folds=5 data.fold=0, or none."
         elif self.folds is not None and self.fold is not None and not 0 <= self.fold < self.folds:
@@ -143,8 +147,8 @@ class Dataset(ABC):
             given.records
         )
         kept, dropped = self._part_tables(given.splits, contents)
-        _not_empty(Annotations(splits={"train": kept["train"]}, rejects=(*given.rejects, *dropped)))
-        splits = self._divide(kept | {"train": join_groups(kept["train"], contents)})
+        _not_empty(Annotations(splits={"train": kept["train"]}, rejects=(*given.rejects, *dropped), notes=given.notes))
+        splits = self._divide(self._with_test(kept | {"train": join_groups(kept["train"], contents)}))
         if self.limit is not None:
             splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
         notes = (*given.notes, *_doubts(kept["train"], self.label))
@@ -179,6 +183,17 @@ class Dataset(ABC):
         kept = {name: tuple(r for r in given[name] if (name, r.id) not in leaks) for name in given}
         return kept, tuple(Failure(id=name, reason=reason) for (_, name), reason in leaks.items())
 
+    def _with_test(self, given: dict[str, Records]) -> dict[str, Records]:
+        """Hold out the test split, where there is a fraction for it."""
+        if not self.test_fraction:
+            return given
+        if "test" in given:
+            raise AnnotationError(
+                f"data.test_fraction={self.test_fraction}: the data set has a test table already; leave the fraction 0."
+            )
+        rest, held = hold_out(given["train"], fraction=self.test_fraction, seed=self.split_seed)
+        return given | {"train": rest, "test": held}
+
     def _divide(self, given: dict[str, Records]) -> dict[str, Records]:
         if self.folds is not None and self.fold is not None:
             rest, held = split_folds(given["train"], num_folds=self.folds, fold=self.fold, seed=self.split_seed)
@@ -203,7 +218,8 @@ def _doubts(records: Records, scale: LabelScale) -> Iterable[str]:
 def _not_empty(annotations: Annotations) -> Annotations:
     if not annotations.records:
         listed = [f"  {reject}" for reject in annotations.rejects]
-        raise AnnotationError(f"no usable row is left:\n{_shorten(listed)}" if listed else "the table has no rows.")
+        text = f"no usable row is left:\n{_shorten(listed)}" if listed else "the table has no rows."
+        raise AnnotationError("\n".join([text, *annotations.notes]))
     return annotations
 
 

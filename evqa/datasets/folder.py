@@ -14,6 +14,7 @@ from evqa.errors import AnnotationError, MediaError
 from evqa.files.names import from_system
 from evqa.media.suffixes import MEDIA
 
+STEM = "{stem}"  # in a pattern: the name without the extension of a media file
 _ORDER = {extension: order for order, extension in enumerate(MEDIA)}
 
 
@@ -51,12 +52,15 @@ class MediaFolder:
 
     follow_links: accept links that lead out of the folder (for folders of links that the user made on purpose).
     check_sizes: refuse empty files, which costs a question to the disk each; without, the listing alone answers.
+    pattern: where below the folder the file of a name lies, see `STEM`; null: at the name itself.
     """
 
-    def __init__(self, root: Path, *, follow_links: bool = False, check_sizes: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, follow_links: bool = False, check_sizes: bool = True, pattern: str | None = None
+    ) -> None:
         if not root.is_dir():
             raise AnnotationError(f"{root}: no such folder of media files.")
-        self.root, self.follow_links, self.check_sizes = root, follow_links, check_sizes
+        self.root, self.follow_links, self.check_sizes, self.pattern = root, follow_links, check_sizes, pattern
         self._root, self._real = str(root), os.path.realpath(root)
         self._listings: dict[str, _Listing] = {}
         self._places: dict[str, list[str]] = {}
@@ -71,6 +75,8 @@ class MediaFolder:
             MediaError: with a reason that names the rule: the name leaves the folder, there is no such file, or the
                 file is empty.
         """
+        if self.pattern is not None and name.strip():
+            name = self.pattern.replace(STEM, _split(name)[0])
         path, fault = self.look_up(name)
         if path is None:
             raise MediaError(name, fault)

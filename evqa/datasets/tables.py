@@ -1,4 +1,4 @@
-"""Read CSV, TSV and JSONL tables exactly: every cell stays the text it was, every bad row becomes a sentence.
+"""Read CSV, TSV, JSON and MATLAB tables exactly: every cell stays the text it was, every bad row becomes a sentence.
 
 pandas is avoided on purpose: it turns real titles such as "None", "NA" or "null" into missing values and reads ids
 with leading zeros as numbers.
@@ -11,21 +11,24 @@ import io
 import json
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from evqa.datasets.matlab import read_mat
 from evqa.errors import AnnotationError
 from evqa.files.grid import Quoting, read_grid, read_text
 from evqa.files.names import is_text, listed
 from evqa.types import Failure
 
-Format = Literal["csv", "tsv", "jsonl"]
+Format = Literal["csv", "tsv", "jsonl", "json", "mat"]
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)\s*", re.ASCII)
 MOST_EMPTY = 100  # empty cells for each filled one that a JSONL table may have; they need memory
 NUM_COMPARED = 1000  # names among which the nearest is searched for
 FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+WHOLE: dict[str, Format] = {".json": "json", ".mat": "mat"}  # of published labels; not read row by row
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,10 @@ def format_of(path: Path) -> Format:
         AnnotationError: the extension is none of the known ones.
     """
     try:
-        return FORMATS[path.suffix.lower()]
+        return (FORMATS | WHOLE)[path.suffix.lower()]
     except KeyError:
-        raise AnnotationError(f"{path}: unknown kind of table; name it one of *{', *'.join(FORMATS)}.") from None
+        known = ", *".join([*FORMATS, *WHOLE])
+        raise AnnotationError(f"{path}: unknown kind of table; name it one of *{known}.") from None
 
 
 def read_table(
@@ -98,10 +102,10 @@ def read_table(
     quoting: Quoting = "rfc4180",
     nested: Collection[str] = (),
 ) -> FileTable:
-    """Read a table with a header line (or JSON objects, one a line).
+    """Read a table with a header line (or JSON objects, one a line or in one list; or the columns of a MATLAB file).
 
     id_column: names rejected rows, where they reach that far. quoting: rfc4180, or none where a quote is a character
-    like any other. nested: columns that may hold lists and objects in a JSONL file; their cells are JSON texts.
+    like any other. nested: columns that may hold lists and objects in JSON; their cells are JSON texts.
 
     Raises:
         AnnotationError: the file as a whole cannot be used.
@@ -109,6 +113,10 @@ def read_table(
     _check_exists(path)
     if format == "jsonl":
         return _read_jsonl(path, read_text(path), id_column=id_column, nested=nested)
+    if format == "json":
+        return _read_list(path, read_text(path), nested=nested)
+    if format == "mat":
+        return _read_columns(path)
     separator = "\t" if format == "tsv" else ","
     grid = read_grid(path, separator=separator, id_column=id_column, quoting=quoting)
     if not grid.columns:
@@ -135,34 +143,76 @@ def lack_of(values: tuple[str, ...], columns: tuple[str, ...]) -> str:
 
 
 def _read_jsonl(path: Path, text: str, *, id_column: str, nested: Collection[str]) -> FileTable:
-    rows, rejects, columns = list[FileRow](), list[Failure](), dict[str, None]()
-    filled = [(at, line) for at, line in enumerate(io.StringIO(text, newline=""), 1) if line.strip()]
-    if not filled:
+    objects = [
+        (line, *_tried(partial(parse_object, content, nested), f" (line {line})"))
+        for line, content in enumerate(io.StringIO(text, newline=""), 1)
+        if content.strip()
+    ]
+    table = _of_objects(path, objects)
+    if id_column not in table.columns and not table.rows:
+        raise AnnotationError(f"{path}: no line is a JSON object; the first fault: {table.rejects[0].reason}.")
+    return table
+
+
+def _read_list(path: Path, text: str, *, nested: Collection[str]) -> FileTable:
+    """Read a list of objects, as VQA2 publishes its ratings."""
+    try:
+        values = _loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path}: is not JSON ({error}).") from None
+    if not isinstance(values, list):
+        raise AnnotationError(f"{path}: holds no list of objects; give [{{...}}, {{...}}].")
+    return _of_objects(path, [(at, *_tried(partial(to_texts, one, nested))) for at, one in enumerate(values, 1)])
+
+
+def _tried(read: Callable[[], dict[str, str]], where: str = "") -> tuple[dict[str, str] | None, str]:
+    """An object, or None and what is wrong with it."""
+    try:
+        return read(), ""
+    except (ValueError, RecursionError) as error:
+        return None, f"{error}{where}"
+
+
+def _of_objects(path: Path, objects: Sequence[tuple[int, dict[str, str] | None, str]]) -> FileTable:
+    """Make a table of objects, each with its line and either its texts or its fault; what one lacks is empty."""
+    if not objects:
         raise AnnotationError(f"{path} is empty.")
-    for number, (line, content) in enumerate(filled, 1):
-        try:
-            values = parse_object(content, nested)
-        except (ValueError, RecursionError) as error:
-            rejects.append(Failure(id="", reason=f"{error} (line {line})", row=number, table=path.name))
-            continue
-        columns.update(dict.fromkeys(values))
-        rows.append(FileRow(number, line, values))
+    rows, rejects, columns = list[FileRow](), list[Failure](), dict[str, None]()
+    for number, (line, values, fault) in enumerate(objects, 1):
+        if values is None:
+            rejects.append(Failure(id="", reason=fault, row=number, table=path.name))
+        else:
+            columns.update(dict.fromkeys(values))
+            rows.append(FileRow(number, line, values))
     num_cells = sum(len(row.values) for row in rows)
     if len(columns) * len(rows) > MOST_EMPTY * num_cells + 1_000_000:
         raise AnnotationError(f"{path}: its {len(rows)} objects have {len(columns)} names, hardly one in common.")
     rows = [FileRow(row.number, row.line, dict.fromkeys(columns, "") | row.values) for row in rows]
-    if id_column not in columns and not rows:
-        raise AnnotationError(f"{path}: no line is a JSON object; the first fault: {rejects[0].reason}.")
     return FileTable(path, tuple(columns), tuple(rows), tuple(rejects))
+
+
+def _read_columns(path: Path) -> FileTable:
+    columns = read_mat(path)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return FileTable(path, tuple(columns), tuple(FileRow(at, at, row) for at, row in enumerate(rows, 1)), ())
+
+
+def _loads(text: str) -> Any:
+    # Numbers stay the text they are, so that ids keep their zeros and labels their digits.
+    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
 
 
 def parse_object(content: str, nested: Collection[str] = ()) -> dict[str, str]:
     """Read a JSON object as texts; numbers stay as they are written. Raises ValueError with a sentence."""
     try:
-        # Numbers stay the text they are, so that ids keep their zeros and labels their digits.
-        value = json.loads(content, parse_float=str, parse_int=str, parse_constant=str)
+        value = _loads(content)
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error.msg} at column {error.colno}") from None
+    return to_texts(value, nested)
+
+
+def to_texts(value: Any, nested: Collection[str] = ()) -> dict[str, str]:
+    """Turn the values of an object into texts. Raises ValueError with a sentence."""
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
     deep = {name: cell for name, cell in value.items() if isinstance(cell, dict | list)}

@@ -16,6 +16,7 @@ from torch import Tensor
 from evqa.errors import ConfigError
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
 from evqa.heads.next_token import next_token_loss
+from evqa.metrics.levels import level_of
 from evqa.prompts.prompt import Prompt, check_words, with_quantity
 from evqa.types import Inputs, Output, Turn
 
@@ -39,16 +40,6 @@ class LevelWording(Wording):
         # Turns of their own: the word stays the token that the score is read from, whatever stands behind it.
         answer = (self.words[level_of(label, num_levels=len(self.words))], self.ending)
         return (prefix, *(Turn(role="assistant", text=text, learn=True) for text in answer if text))
-
-
-def level_of(label: float, *, num_levels: int) -> int:
-    """Return the level of a label in 0-1, 0 for the best: equal bins, whose lower edge belongs to them.
-
-    As in VQA2's second stage (80 of 100 is the best of five). A label that rounding has put just below an edge is on
-    it; labels outside 0-1 are of the outermost levels.
-    """
-    from_worst = math.floor(label * num_levels + 1e-9)
-    return num_levels - 1 - min(max(from_worst, 0), num_levels - 1)
 
 
 def weighted_levels(logits_BL: Tensor, weights: Sequence[float]) -> Tensor:

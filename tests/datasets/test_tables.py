@@ -87,7 +87,7 @@ def test_jsonl_keeps_numbers_as_they_are_written_and_names_bad_lines(tmp_path: P
         ("t.csv", b",,\n", "t.csv is empty."),
         ("t.csv", b"sep=,\n", "t.csv is empty."),
         ("t.csv", b"Id," * 50_000 + b"\n", "column 'Id' occurs more than once in the header."),
-        ("t.xlsx", b"", "unknown kind of table; name it one of *.csv, *.tsv, *.txt, *.jsonl, *.ndjson."),
+        ("t.xlsx", b"", "unknown kind of table; name it one of *.csv, *.tsv, *.txt, *.jsonl, *.ndjson, *.json, *.mat."),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
