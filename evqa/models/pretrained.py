@@ -25,7 +25,7 @@ from evqa.models.padded import PaddedOutput
 from evqa.models.patches import Patches
 from evqa.models.qwen_folder import both_rotary_forms, seconds_between, with_dtype, write_video_settings
 from evqa.models.qwen_preparer import Marks, QwenPreparer
-from evqa.models.weights import build_empty, load_weights, read_head
+from evqa.models.weights import build_empty, load_weights, read_head, recompute_layers
 from evqa.prompts.chat import Chat
 from evqa.prompts.decoding import Decoding
 from evqa.types import Inputs, Output, Part
@@ -107,9 +107,7 @@ class PretrainedModel(Model):
         self._whole = (whole,)
         self._checkpointed = gradient_checkpointing
         if gradient_checkpointing:
-            older = "gradient_checkpointing_enable"  # of the same method
-            enable = getattr(self.body, "activation_checkpointing_enable", None) or getattr(self.body, older)
-            enable({"use_reentrant": False})
+            recompute_layers(self.body)
 
     @abstractmethod
     def media(self, inputs: Inputs) -> dict[str, Any]:

@@ -39,6 +39,13 @@ def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
         raise CheckpointError(f"model.checkpoint: config.json describes no model ({one_line(error)})") from error
 
 
+def recompute_layers(body: Any) -> None:
+    """Let a transformers model compute its layers again in the backward pass."""
+    older = "gradient_checkpointing_enable"  # of the same method
+    enable = getattr(body, "activation_checkpointing_enable", None) or getattr(body, older)
+    enable({"use_reentrant": False})
+
+
 @dataclass(kw_only=True)
 class Inventory:
     """Where a checkpoint holds each weight, by our names, and the keys that have no place: each file adds what it has.

@@ -13,7 +13,7 @@ from evqa.models.random_weights import random_weights
 from evqa.models.vqa2.dims import Vqa2Dims
 from evqa.models.vqa2.layout import ADAPTER
 from evqa.models.vqa2.motion import MotionBranch
-from evqa.models.weights import build_empty, load_weights
+from evqa.models.weights import build_empty, load_weights, recompute_layers
 
 LANGUAGE = ("body.language_model.", "lm_head.")
 
@@ -52,7 +52,7 @@ def build(model: Any, options: BuildOptions, *, seed: int, dtype: str, attention
     if options.load:
         model.to(options.device)
     if model.gradient_checkpointing:
-        model.body.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_layers(model.body)
 
 
 def to_transformers(dims: Vqa2Dims) -> Any:

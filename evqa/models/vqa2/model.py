@@ -226,7 +226,8 @@ class Vqa2(Model):
     def _pictures(self, inputs: Inputs) -> list[Tensor]:
         host = inputs.host
         if "frames_NHWC" not in inputs:
-            return [self._no_tokens()] * len(host["num_frames"])
+            none = self.encode_frames(self._black())[:0] if _waits_for_others(self) else self._no_tokens()
+            return [none] * len(host["num_frames"])
         files = normalise(inputs["frames_NHWC"]).split(host["num_frames"])
         return [self._picture(*file) for file in zip(files, host["image_height"], host["image_width"], strict=True)]
 
@@ -236,9 +237,14 @@ class Vqa2(Model):
         return self.encode_image(pixels_NCHW, height=height, width=width) if height else self.encode_frames(pixels_NCHW)
 
     def _motions(self, streams: Sequence[FrameChunks | None]) -> list[Tensor]:
-        if self.motion is None:
-            return [self._no_tokens()] * len(streams)
-        return [self._no_tokens() if frames is None else self.encode_motion(frames) for frames in streams]
+        none = self._no_tokens()
+        if self.motion is not None and self.motion_projector is not None and not any(streams):
+            none = self.motion_projector(self.motion.idle(self._black()))[:0] if _waits_for_others(self) else none
+        return [none if frames is None else self.encode_motion(frames) for frames in streams]
+
+    def _black(self) -> Tensor:
+        size = self.dims.vision.image_size
+        return torch.zeros(1, self.dims.vision.num_channels, size, size, device=self._no_tokens().device)
 
     def _no_tokens(self) -> Tensor:
         none_0D: Tensor = self.body.language_model.embed_tokens.weight[:0]
@@ -258,3 +264,8 @@ def _check_positions(motion: FrameSampling | None, num_positions: int | None) ->
             [f"model.motion.at_most={motion.at_most}: the weights have positions for {num_positions} frames. Lower it; "
              "model.motion.stride=2 reads longer clips."]
         )  # fmt: skip
+
+
+def _waits_for_others(model: nn.Module) -> bool:
+    """Whether every process must visit every part, with a zero gradient where its batch has nothing for it."""
+    return model.training and torch.distributed.is_available() and torch.distributed.is_initialized()

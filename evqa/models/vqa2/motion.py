@@ -253,3 +253,8 @@ class MotionBranch(nn.Module):
                 "this model has learned; raise model.motion.stride, lower model.motion.at_most, or cut the video"
             )
         return self.pathway.read(stream, chunk=chunk) + table.weight[: stream.num_frames]
+
+    def idle(self, frames_TCHW: Tensor) -> Tensor:
+        """Return features [T, C] of a few frames that nobody needs, so that all weights get a gradient."""
+        features_TC: Tensor = self.pathway(frames_TCHW)
+        return features_TC if self.position_embedding is None else features_TC + self.position_embedding.weight[:1]
