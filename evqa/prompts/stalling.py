@@ -17,7 +17,7 @@ from evqa.types import Clip
 
 STALLING = "stalling"  # the column, and its place in a question
 NONE = "none"  # events of a video that never stalls; an empty cell says nothing at all
-Wording = Literal["frames", "sums"]
+Style = Literal["frames", "sums"]
 _EVENT = re.compile(r"(\d{1,9})\+(\d{1,9})")
 _RULE = (
     "write 0 or 1 for every frame (0011100), or events in frames as START+LENGTH;START+LENGTH, in order and apart "
@@ -32,9 +32,9 @@ class Stalling:
     events: tuple[tuple[int, int], ...]
     num_frames: int
 
-    def worded(self, wording: Wording) -> str:
+    def worded(self, style: Style) -> str:
         """Write VQA²'s sentence, punctuation included: `frames` is its version 1, `sums` its version 2."""
-        return self._as_frames() if wording == "frames" else self._as_sums()
+        return self._as_frames() if style == "frames" else self._as_sums()
 
     def _as_frames(self) -> str:
         flags_N = ["0"] * self.num_frames

@@ -10,16 +10,19 @@ from rich.text import Text
 from evqa.datasets.base import Dataset
 from evqa.errors import AnnotationError
 from evqa.models.base import Model
-from evqa.models.splice import PLACEHOLDER
 from evqa.prompts.prompt import OF_CLIP
 from evqa.prompts.rendering import rendered
 from evqa.prompts.stalling import STALLING
 from evqa.training.build import BuiltModel
-from evqa.training.conversations import check_conversations, conversation
+from evqa.training.conversations import check_conversations, conversation, places_in
 from evqa.training.plan import RunPlan
 from evqa.types import LabelScale, Record
 
-KINDS = {"picture": "frames", "sound": "sound"}  # media in `Cost.tokens`, and what they are called here
+KINDS = {
+    "picture": "frames",
+    "motion": "motion",
+    "sound": "sound",
+}  # media in `Cost.tokens`, and what they are called here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ def example_of(plan: RunPlan, built: BuiltModel, *, colours: bool) -> Example:
     unit = scale.to_unit(float("nan") if record.label is None else record.label)
     check_conversations({"train": [record]}, prompt=built.prompt, head=head, model=model)
     turns = conversation(record, (), prompt=built.prompt, wording=head.wording, unit=unit)
-    encoded = chat.encode(turns, [[PLACEHOLDER]] * len(record.paths))
+    places = places_in(turns, record, model)
+    encoded = chat.encode(turns, places)
     notes = [origin, *built.prompt.notes(record), *encoded.notes]
     if unread := [f"{{{name}}}" for name in OF_CLIP if f"{{{name}" in (built.prompt.question or "")]:
         notes.append(f"{' and '.join(unread)} of a file that was not read: 0 here")
@@ -50,7 +54,7 @@ def example_of(plan: RunPlan, built: BuiltModel, *, colours: bool) -> Example:
         notes.append(f"{{{STALLING}}} of a file that was not read: as if it ended with its last stall")
     if chat.is_stand_in:
         notes.append("the checkpoint's tokenizer is not here: one byte is one token")
-    media = [_description(model)] * len(record.paths)
+    media = _descriptions(model, is_split=len(places) > len(record.paths)) * len(record.paths)
     return Example(text=rendered(encoded, chat.spell, media, colours=colours), notes=tuple(notes))
 
 
@@ -78,13 +82,15 @@ def _first_record(dataset: Dataset, built: BuiltModel, scale: LabelScale) -> tup
     return record, f"of a made-up record: {reason}"
 
 
-def _description(model: Model) -> str:
-    """Count a file's tokens, with `about` where the number depends on the file."""
+def _descriptions(model: Model, *, is_split: bool) -> list[str]:
+    """Count a file's tokens, with `about` where the number depends on the file; split: frames, then motion."""
     counts, frames = model.cost_per_sample().tokens, model.preparer.clip.frames
     fixed = frames is not None and frames.has_fixed_size
-    shown = [
-        f"{word}: {'' if fixed and word == 'frames' else 'about '}{counts[kind]:,} tokens"
+    shown = {
+        word: f"{word}: {'' if fixed and word == 'frames' else 'about '}{counts[kind]:,} tokens"
         for kind, word in KINDS.items()
         if counts.get(kind)
-    ]
-    return ", ".join(shown) or "media"
+    }
+    if is_split:
+        return [shown.get(word, f"no {word}") for word in ("frames", "motion")]
+    return [", ".join(shown.values()) or "media"]

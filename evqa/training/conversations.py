@@ -10,7 +10,9 @@ from evqa.heads.base import Head, Wording
 from evqa.models.base import Model
 from evqa.models.splice import PLACEHOLDER
 from evqa.prompts.prompt import PLACE, Prompt
-from evqa.types import Clip, Record, Turn
+from evqa.types import MEDIA, Clip, Record, Turn
+
+TIMES = {1: "once", 2: "twice"}
 
 
 def conversation(
@@ -49,7 +51,7 @@ def check_conversations(splits: Mapping[str, Sequence[Record]], *, prompt: Promp
 def _file_problems(split: str, records: Sequence[Record], prompt: Prompt, model: Model) -> Iterator[str]:
     most, places = model.max_files, (prompt.question or "").count(PLACE)
     crowded = [record for record in records if len(record.paths) > most]
-    wrong = [record for record in records if not record.turns and len(record.paths) != places]
+    wrong = [record for record in records if not record.turns and places not in _numbers_of_places(record, model)]
     if crowded:
         yield (
             f"data: {type(model).__name__} takes {_counted(most, 'file')} a record, and {len(crowded)} of {split} have "
@@ -58,10 +60,21 @@ def _file_problems(split: str, records: Sequence[Record], prompt: Prompt, model:
         )
     elif wrong:
         count = len(wrong[0].paths)
+        times = " or ".join(TIMES[number] for number in model.places_per_file)
         yield (
             f"prompt.question has {_counted(places, 'place')} for media ({PLACE}), and records of {split} have "
-            f"{_counted(count, 'file')} (the first: {wrong[0].id}). Write {PLACE} once for every file."
+            f"{_counted(count, 'file')} (the first: {wrong[0].id}). Write {PLACE} {times} for every file."
         )
+
+
+def places_in(turns: Sequence[Turn], record: Record, model: Model) -> list[list[int]]:
+    """One placeholder for every place of a conversation, as `Chat.encode` takes them; too few or many are its error."""
+    places = sum(turn.text.count(MEDIA) for turn in turns)
+    return [[PLACEHOLDER]] * (places if places in _numbers_of_places(record, model) else len(record.paths))
+
+
+def _numbers_of_places(record: Record, model: Model) -> list[int]:
+    return [number * len(record.paths) for number in model.places_per_file]
 
 
 def _label_problems(split: str, records: Sequence[Record], head: Head) -> Iterator[str]:
@@ -80,7 +93,7 @@ def _counted(count: int, word: str) -> str:
 def _length_problems(record: Record, prompt: Prompt, wording: Wording, model: Model) -> Iterator[str]:
     turns = conversation(record, (), prompt=prompt, wording=wording, unit=0.5)
     try:
-        notes = model.preparer.chat.encode(turns, [[PLACEHOLDER]] * len(record.paths)).notes
+        notes = model.preparer.chat.encode(turns, places_in(turns, record, model)).notes
     except PromptError as error:
         yield str(error)
         return

@@ -53,7 +53,7 @@ def test_a_protocol_and_a_head_without_its_words_are_named_in_one_sentence(compo
 
 
 def test_a_slip_inside_what_a_protocol_sets_is_told_by_its_key(composer, fitting):
-    (found,) = problems(composer, fitting, "prompt=vqa2_ugc_current", "model.motion.strides=2")
+    (found,) = problems(composer, fitting, "modal=v", "prompt=vqa2_ugc_current", "model.motion.strides=2")
     assert found.startswith("model.motion.strides: FrameSampling takes no argument 'strides'")
 
 

@@ -1,6 +1,7 @@
 """`dry_run=true` shows the first record's conversation; tables are read, media and weights are not."""
 
 import json
+import re
 
 import pytest
 
@@ -76,6 +77,25 @@ def test_without_data_the_conversation_is_of_a_made_up_record(rows, shown, tmp_p
     assert not (tmp_path / "clips").exists()
 
 
+VQA2 = ("model=vqa2_tiny", "modal=v", "frames=each_second")
+
+
+def test_frames_and_motion_have_places_of_their_own(rows, shown):
+    text = shown(*rows, *VQA2, "prompt=vqa2_ugc_first_release", "head.train=words", "head.ending=.")
+    assert re.search(
+        r"The key frames of this video are:\n<frames: about \d+ tokens>. And the motion feature of the video is\n"
+        r"<motion: about \d+ tokens>. How would you rate the quality of this video\?<\|im_end\|>\n<\|im_start\|>assistant\n"
+        r"The quality of the video is\[learned:  fair.<\|im_end\|>\]",
+        text,
+    )
+    assert re.search(r"user\n<frames: about \d+ tokens>no motion", shown(*rows, *VQA2, *NO_MOTION).replace("><", ">"))
+    with pytest.raises(
+        ConfigError, match=r"has 3 places .* records of train have 1 file .* once or twice for every fi"
+    ):
+        fit.run(compose([*rows, *VQA2, "prompt.question='<media><media><media>'", "dry_run=true"]))
+
+
+NO_MOTION = ("prompt=vqa2_ugc_current", "model.motion=null")
 STALLING = ("'prompt.question=\"<media>{stalling}\"'".strip("'"), "prompt.stalling=sums")
 
 
