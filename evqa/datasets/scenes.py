@@ -59,12 +59,7 @@ def draw_frames(scene: Scene) -> NDArray[np.uint8]:
     frames_FHWC = np.empty((FPS * SECONDS, SIDE, SIDE, 3))
     frames_FHWC[:] = draw.uniform(50, 170) + draw.uniform(-40, 40) * np.linspace(-0.5, 0.5, SIDE)[:, None, None]
     for radius, colour in discs:
-        places_F2 = _bounce(draw, radius)
-        distance_FHW = np.hypot(
-            np.arange(SIDE)[None, :, None] - places_F2[:, 0, None, None],
-            np.arange(SIDE)[None, None, :] - places_F2[:, 1, None, None],
-        )
-        frames_FHWC[distance_FHW < radius] = colour
+        paint_disc(frames_FHWC, draw, radius=radius, colour=colour)
     frames_FHWC += draw.normal(0, 6, frames_FHWC.shape[:3])[..., None]
     return frames_FHWC.clip(0, 255).astype(np.uint8)
 
@@ -101,9 +96,16 @@ def _unit(factor: float) -> float:
     return NormalDist().cdf(factor)
 
 
-def _bounce(draw: np.random.Generator, radius: float) -> NDArray[np.float64]:
-    """Places [F, 2] of a disc that moves straight and is thrown back by the edges."""
-    room = SIDE - 2 * radius
-    travelled_F2 = draw.uniform(0, 2 * room, 2) + np.arange(FPS * SECONDS)[:, None] * draw.uniform(-4, 4, 2)
-    folded_F2: NDArray[np.float64] = radius + room - np.abs(travelled_F2 % (2 * room) - room)
-    return folded_F2
+def paint_disc(
+    frames_FHWC: NDArray[np.float64], draw: np.random.Generator, *, radius: float, colour: NDArray[np.float64]
+) -> None:
+    """Paint a disc into square frames; it moves straight, at most 4 pixels a frame, and is thrown back by the edges."""
+    num_frames, side = frames_FHWC.shape[:2]
+    room = side - 2 * radius
+    travelled_F2 = draw.uniform(0, 2 * room, 2) + np.arange(num_frames)[:, None] * draw.uniform(-4, 4, 2)
+    places_F2 = radius + room - np.abs(travelled_F2 % (2 * room) - room)
+    distance_FHW = np.hypot(
+        np.arange(side)[None, :, None] - places_F2[:, 0, None, None],
+        np.arange(side)[None, None, :] - places_F2[:, 1, None, None],
+    )
+    frames_FHWC[distance_FHW < radius] = colour

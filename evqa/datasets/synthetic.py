@@ -10,86 +10,46 @@ with picture or with sound, .93 for all three, in every split and not only on av
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import NormalDist
-from typing import Annotated
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
-from evqa.datasets.base import Annotations, Dataset
+from evqa.datasets.base import Annotations
+from evqa.datasets.made import MadeClips, write_clips
 from evqa.datasets.scenes import GRADED_WORDS, Scene, choose_words, write_scene
 from evqa.datasets.snapugc import SnapUGC
-from evqa.errors import AnnotationError, FileError
-from evqa.files.terminal import terminal
-from evqa.files.whole import whole_folder, write_table
-from evqa.machine.cores import num_cores
-from evqa.machine.isolated import map_isolated
+from evqa.files.whole import write_table
 
-VERSION = 1  # part of the folder's name: raise it when the clips change
 SHARES = {"visual": 0.31, "acoustic": 0.31, "textual": 0.25, "noise": 0.13}
 _TEXTUAL = list(SHARES).index("textual")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthetic(Dataset):
-    """Made once below `folder`, in SnapUGC's form (train.csv, val.csv, videos/), with factors.csv beside it.
+class Synthetic(MadeClips):
+    """In SnapUGC's form, with factors.csv beside the tables."""
 
-    num_train / num_val: clips of each table. seed: of the clips.
-    """
+    version: ClassVar[int] = 1
+    made_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     folder: str = "cache/synthetic"
-    num_train: Annotated[int, "16 <= num_train"] = 512
-    num_val: Annotated[int, "16 <= num_val"] = 512
-    seed: Annotated[int, "0 <= seed"] = 0
 
-    def home(self) -> Path:
-        """The folder of exactly these clips."""
-        return Path(self.folder) / f"v{VERSION}-seed{self.seed}-{self.num_train}-{self.num_val}"
-
-    def makes(self) -> Path | None:
-        """The folder with the clips, where it is not there yet."""
-        return None if self.home().is_dir() else self.home()
-
-    def sources(self) -> tuple[str, ...]:
-        """The folder with the clips."""
-        return (str(self.home()),)
-
-    def problems(self) -> Iterable[str]:
-        """The factors need some clips to be uncorrelated, and their label has one scale."""
-        yield from super().problems()
-        for name, number in (("num_train", self.num_train), ("num_val", self.num_val)):
-            if number < 16:
-                yield f"data.{name}={number}: give at least 16."
-        if self.label.range != (0.0, 1.0):
-            yield f"data.label.range={list(self.label.range)}: synthetic labels lie in 0-1; leave it at [0,1]."
-
-    def read(self) -> Annotations:
-        """Make the clips where they are not there yet, and read their tables."""
-        home = self.home()
-        if not home.is_dir():
-            self._make(home)
-        videos, train, val = (str(home / name) for name in ("videos", "train.csv", "val.csv"))
+    def read_made(self, folder: Path) -> Annotations:
+        """Read the tables as SnapUGC's."""
+        videos, train, val = (str(folder / name) for name in ("videos", "train.csv", "val.csv"))
         return SnapUGC(csv=train, val_csv=val, videos=videos).asking(self.asked).read()
 
-    def _make(self, home: Path) -> None:
-        try:
-            with whole_folder(home) as draft:
-                self._write(draft)
-        except FileError:
-            if not home.is_dir():  # else another maker was first; its clips are the same
-                raise
-
-    def _write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
+        """Draw factors, and make clips and tables of them."""
         (folder / "videos").mkdir()
-        numbers = {"train": range(self.num_train), "val": range(self.num_train, self.num_train + self.num_val)}
+        numbers = self.numbers()
         factors = {split: draw_factors(len(of), seed=(self.seed, of.start)) for split, of in numbers.items()}
         scenes = {split: scenes_of(factors[split], of, seed=self.seed) for split, of in numbers.items()}
-        _render([scene for of in scenes.values() for scene in of], folder / "videos")
+        write_clips(write_scene, [scene for of in scenes.values() for scene in of], folder=folder / "videos")
         for split, of in scenes.items():
             _write_table(folder / f"{split}.csv", of, mix_label(factors[split]))
         _write_factors(folder / "factors.csv", scenes, factors)
@@ -128,16 +88,6 @@ def scenes_of(factors: NDArray[np.float64], numbers: range, *, seed: int) -> lis
         )
         for number, row, grade in zip(numbers, factors, grades, strict=True)
     ]
-
-
-def _render(scenes: Sequence[Scene], folder: Path) -> None:
-    workers = min(8, num_cores())
-    outcomes = map_isolated(partial(write_scene, folder=folder), scenes, num_workers=workers, seconds=60.0)
-    console = terminal(stderr=True)
-    quiet = not console.is_terminal
-    for outcome in track(outcomes, "Making synthetic clips", total=len(scenes), console=console, disable=quiet):
-        if outcome.error:
-            raise AnnotationError(f"{folder}: synthetic clip {scenes[outcome.index].id} not made: {outcome.error}.")
 
 
 def _write_table(path: Path, scenes: Sequence[Scene], labels: Sequence[float]) -> None:

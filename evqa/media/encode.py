@@ -17,17 +17,23 @@ from evqa.types import SAMPLE_RATE_HZ
 
 
 def write_clip(
-    path: Path, *, frames_FHWC: NDArray[np.uint8], fps: int, waveform_S: NDArray[np.float32] | None = None
+    path: Path,
+    *,
+    frames_FHWC: NDArray[np.uint8],
+    fps: int,
+    waveform_S: NDArray[np.float32] | None = None,
+    crf: int = 23,
 ) -> None:
     """Encode frames (RGB, even sides) as H.264 and sound (mono, 16 kHz, in [-1, 1]) as AAC into an MP4 file.
 
-    One thread, no random choice: the same input gives the same bytes with the same FFmpeg.
+    crf: x264's quality, 0 (lossless but for the colours' resolution) to 51; 23 is its default. One thread, no random
+    choice: the same input gives the same bytes with the same FFmpeg.
     """
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         num_frames, height, width, _ = frames_FHWC.shape
         # Without cpu-independent the same pictures give other bytes from one call to the next.
         exact = {"threads": "1", "x264-params": "cpu-independent=1"}
-        video = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast"} | exact)
+        video = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast"} | exact)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         # The default coder of FFmpeg's AAC takes four times as long as the picture.
         options = {"aac_coder": "fast"}
