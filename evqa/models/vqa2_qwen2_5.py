@@ -69,9 +69,8 @@ class Vqa2QwenPreparer(QwenPreparer):
 
     def collate(self, items: Sequence[Prepared]) -> Inputs:
         """Collate as for Qwen2.5-VL; motion streams are those of all files in a row."""
-        return replace(
-            super().collate(items), streams={"motion": tuple(one for item in items for one in item["motion"])}
-        )
+        motion = tuple(frames for item in items for frames in item["motion"])
+        return replace(super().collate(items), streams={"motion": motion})
 
 
 class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
@@ -193,8 +192,8 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
         """Say what a merged folder gives in other hands, and what it does not."""
         return (
             "`model.checkpoint=FOLDER` gives evqa the scorer as it was evaluated.\n"
-            f"`transformers.{self.published_class()}.from_pretrained(FOLDER)` reads Qwen2.5-VL's own weights and leaves\n"
-            "the motion branch (`slowfast.*`, `slowfast_projector.*`) out, so its scores are others."
+            f"`transformers.{self.published_class()}.from_pretrained(FOLDER)` reads Qwen2.5-VL's own\n"
+            "weights and leaves the motion branch (`slowfast.*`, `slowfast_projector.*`) out, so its scores are others."
         )
 
 
