@@ -21,6 +21,7 @@ _SAME_INSTANT = 1e-6  # seconds; time stamps are rounded to the container's tick
 _QWEN_FRAME_FACTOR = 2  # Qwen2.5-VL merges frames in pairs
 _QWEN_MIN_FRAMES = 4
 _USUAL_FPS = 30
+_WHOLE_CLIP = ("uniform", "fps_first_half", "fps_spread", "each_second", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class FrameSampling:
 
     By default frames are chosen by time: the frame on display at each of `count` instants, counted from the first
     picture, so that a variable frame rate is sampled evenly. There are always exactly `count` of them, in order; a
-    video that is too short shows frames repeatedly. With `each_second` and `all` their number depends on the clip, and
-    neither `count` nor `fps` plays a part.
+    video that is too short shows frames repeatedly. With `fps_spread`, `each_second` and `all` their number depends on
+    the clip, and `count` plays no part.
 
     policy:
         first_n_seconds: `count` instants spread over the first `seconds` (over the whole clip where it is shorter).
@@ -38,20 +39,25 @@ class FrameSampling:
         fps: one every 1/`fps` seconds from the start; the last frame is repeated where the clip ends too early.
         fps_first_half: LMM-EVQA's rule for Qwen2.5-VL: 4 to 2 * `count` instants at `fps`, spread from the first to
             the last frame, of which only the first `count` are kept (long videos are read up to their middle).
+        fps_spread: Qwen's own rule: an even number of instants at `fps`, 4 or more, spread from the first to the last
+            frame.
         each_second: VQA²'s key frames: the frame on display at each whole second from the start to the end.
         all: every frame, or every `stride`-th: VQA²'s motion stream.
     whole_seconds: `each_second` leaves out the frame of a last second that is not complete.
     stride: `all` takes each frame whose number is a multiple of it.
     multiple_of: `all` leaves out frames at the end until their number is a multiple of it (VQA²: 4).
-    at_most: a clip with more frames to give to `each_second` or `all` is refused; it is never cut in silence. The
-        default is the length of VQA²'s table of positions.
+    at_most: a clip with more frames to give to `fps_spread`, `each_second` or `all` is refused; it is never cut in
+        silence. The default is the length of VQA²'s table of positions.
     exact: the published code's arithmetic on frame numbers and average frame rate (LMM-EVQA, commit b3434ee; VQA²,
         commit 4a311a1), with its consequences: variable frame rates are sampled unevenly, `fps` takes the middles of
-        one-second parts, `fps` and `fps_first_half` may give fewer than `count` frames, `each_second` counts seconds of
-        a rounded frame rate, `all` leaves out the frames of a last stride that is not complete.
+        one-second parts, `fps` and `fps_first_half` may give fewer than `count` frames, `fps_spread` fewer than 4,
+        `each_second` counts seconds of a rounded frame rate, `all` leaves out the frames of a last stride that is not
+        complete.
     """
 
-    policy: Literal["first_n_seconds", "uniform", "fps", "fps_first_half", "each_second", "all"] = "first_n_seconds"
+    policy: Literal["first_n_seconds", "uniform", "fps", "fps_first_half", "fps_spread", "each_second", "all"] = (
+        "first_n_seconds"
+    )
     count: Annotated[int, "1 <= count <= 100000"] = 8
     seconds: Annotated[float, "0 < seconds"] = 8.0
     fps: Annotated[float, "0 < fps"] = 1.0
@@ -73,7 +79,7 @@ class FrameSampling:
     @property
     def horizon_seconds(self) -> float | None:
         """Nothing later than this can be chosen; None where the whole clip counts."""
-        if self.exact or self.policy in ("uniform", "fps_first_half", "each_second", "all"):
+        if self.exact or self.policy in _WHOLE_CLIP:
             return None
         return self.seconds if self.policy == "first_n_seconds" else self.count / self.fps
 
@@ -82,6 +88,8 @@ class FrameSampling:
         """Number of frames; where it depends on the clip, that of one which lasts `seconds` at 30 frames a second."""
         if self.policy == "each_second":
             return math.floor(self.seconds) if self.whole_seconds else math.ceil(self.seconds)
+        if self.policy == "fps_spread":
+            return _num_spread(self, self.seconds)
         if self.policy == "all":
             return len(every_frame(self, math.ceil(self.seconds * _USUAL_FPS)))
         return self.count
@@ -98,17 +106,17 @@ class FrameSampling:
             UnfitVideoError: `exact` meets a video for which the published code stops with an error; a video has more
                 frames than `at_most`, or fewer than `multiple_of`.
         """
+        numbers = self._numbers(seconds_N, end_seconds=end_seconds, average_fps=average_fps)
+        depends_on_clip = self.policy in ("fps_spread", "each_second", "all")
+        return self._checked(numbers, num_frames=len(seconds_N)) if depends_on_clip else numbers
+
+    def _numbers(self, seconds_N: Sequence[float], *, end_seconds: float, average_fps: float) -> list[int]:
         if self.policy == "all":
-            return self._checked(every_frame(self, len(seconds_N)), num_frames=len(seconds_N))
-        if self.policy == "each_second":
-            numbers = (
-                exact_numbers(self, len(seconds_N), average_fps)
-                if self.exact
-                else second_by_second(seconds_N, end_seconds=end_seconds, whole=self.whole_seconds)
-            )
-            return self._checked(numbers, num_frames=len(seconds_N))
+            return every_frame(self, len(seconds_N))
         if self.exact:
             return exact_numbers(self, len(seconds_N), average_fps)
+        if self.policy == "each_second":
+            return second_by_second(seconds_N, end_seconds=end_seconds, whole=self.whole_seconds)
         instants = _instants(self, seconds_N[-1], end_seconds)
         return [max(bisect_right(seconds_N, instant + _SAME_INSTANT) - 1, 0) for instant in instants]
 
@@ -148,13 +156,16 @@ def every_frame(sampling: FrameSampling, num_frames: int) -> list[int]:
 
 def _instants(sampling: FrameSampling, last_seconds: float, end_seconds: float) -> list[float]:
     steps = range(sampling.count)
+    if sampling.policy == "fps_spread":
+        num_spread = _num_spread(sampling, end_seconds)
+        return [i / (num_spread - 1) * last_seconds for i in range(num_spread)]
     if sampling.policy == "uniform":
         return [(i + 0.5) * end_seconds / sampling.count for i in steps]
     if sampling.policy == "first_n_seconds":
         return [i * min(sampling.seconds, end_seconds) / sampling.count for i in steps]
     if sampling.policy == "fps":
         return [i / sampling.fps for i in steps]
-    spread = _to_even(min(max(end_seconds * sampling.fps, _QWEN_MIN_FRAMES), 2 * sampling.count))
+    spread = min(_num_spread(sampling, end_seconds), 2 * sampling.count)
     return [min(i / max(spread - 1, 1), 1.0) * last_seconds for i in steps]
 
 
@@ -163,7 +174,7 @@ def exact_numbers(sampling: FrameSampling, num_frames: int, average_fps: float) 
 
     Sources: LMM-EVQA `mm_utils.frame_sample` (uniform, first_n_seconds, fps) and its modified Qwen
     `vision_process.smart_nframes` (fps_first_half); VQA² `model_score_UGC.py` (each_second, whose double loop amounts
-    to this) and `model_conv.py` (with whole_seconds).
+    to this), `model_conv.py` (with whole_seconds), and its `vision_process.smart_nframes` for Qwen2.5-VL (fps_spread).
 
     Raises:
         UnfitVideoError: the published code has no answer for this video.
@@ -209,11 +220,16 @@ def _qwen_numbers(num_frames: int, average_fps: float, sampling: FrameSampling) 
             f"has {num_frames} frames at {average_fps:g} a second; the exact rule needs two frames and a frame rate; "
             "use frames.exact=false"
         )
-    most = _to_even(min(2 * sampling.count, num_frames))
-    asked = num_frames / average_fps * sampling.fps
-    spread = _to_even(min(min(max(asked, _QWEN_MIN_FRAMES), most), num_frames))
+    asked = _num_spread(sampling, num_frames / average_fps)
+    most = num_frames if sampling.policy == "fps_spread" else min(2 * sampling.count, num_frames)
+    spread = min(asked, _to_even(most))
     numbers = torch.linspace(0, num_frames - 1, spread, dtype=torch.float32).round().long()  # float32 as published
-    return [int(n) for n in numbers[: sampling.count]]
+    return [int(n) for n in (numbers if sampling.policy == "fps_spread" else numbers[: sampling.count])]
+
+
+def _num_spread(sampling: FrameSampling, seconds: float) -> int:
+    """Even number of frames at `fps` in a clip of this length, 4 or more."""
+    return _to_even(max(seconds * sampling.fps, _QWEN_MIN_FRAMES))
 
 
 def _to_even(number: float) -> int:

@@ -90,15 +90,16 @@ class PretrainedModel(Model):
     def load(
         self, *, dtype: Dtype, attention: Attention, gradient_checkpointing: bool, unused: tuple[str, ...]
     ) -> None:
-        """Build the parts that are needed, without the towers in `unused`, and read weights (`BuildOptions.load`)."""
+        """Build the parts that are needed and read weights (`BuildOptions.load`). unused: modules that are left out."""
         kind = self._kind.full if self._options.logits else self._kind.body
         whole = build_empty(kind, self.architecture, dtype=dtype, attention=attention)
         self.body: Any = whole.model if self._options.logits else whole
         self.lm_head = whole.lm_head if self._options.logits else None
         whole.tie_weights()  # a shared LM head is one weight
         complete = {*self.state_dict(), LM_HEAD}
-        for tower in unused:
-            setattr(self.body, tower, None)
+        for name in unused:
+            parent, _, leaf = name.rpartition(".")
+            setattr(self.get_submodule(parent), leaf, None)
         if self._options.load:
             device = self._options.device
             load_weights(self, self.checkpoint, self.key_adapter, complete=complete, device=device)
@@ -113,6 +114,10 @@ class PretrainedModel(Model):
     def media(self, inputs: Inputs) -> dict[str, Any]:
         """Name pictures and sound as the transformers model does; empty without media."""
 
+    def words(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Name the text as the transformers model does: ids, and embeddings [B, T, D] where it shall not make them."""
+        return {"input_ids": inputs["text_BT"]}
+
     @abstractmethod
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one sample's `picture` and `sound`."""
@@ -125,10 +130,10 @@ class PretrainedModel(Model):
         """Run the model once on right-padded inputs."""
         mask_BT = inputs["mask_BT"]
         hidden_BTD = self.body(
-            input_ids=inputs["text_BT"],
             attention_mask=mask_BT.long(),
             position_ids=inputs["position_3BT"],
             use_cache=False,
+            **self.words(inputs),
             **self.media(inputs),
         ).last_hidden_state
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -164,8 +169,8 @@ class PretrainedModel(Model):
         cached = CachedPrompts(self.body.language_model, to_logits=self.logits_at, answer_B=answer_B, num_axes=3)
         read = partial(
             self.body,
-            input_ids=text_BT[:, : cached.num_tokens],
             position_ids=position_3BT[:, :, : cached.num_tokens],
+            **{name: words[:, : cached.num_tokens] for name, words in self.words(inputs).items()},
             **self.media(inputs),
         )
         answers = inputs.host["answers"]

@@ -131,7 +131,7 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
             timing=Timing(times_per_second=config.position_id_per_seconds, seconds_per_grid=seconds_per_grid),
             audio=_audio_input(chat, config),
         )
-        towers = {"visual": options.frames, "audio_tower": options.audio}
+        towers = {"body.visual": options.frames, "body.audio_tower": options.audio}
         unused = tuple(name for name, wanted in towers.items() if wanted is None)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 

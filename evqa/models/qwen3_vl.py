@@ -64,7 +64,7 @@ class Qwen3VL(PretrainedModel):
             video=vision_marks(chat, pad=config.video_token_id),
             timing=Timing(written=True),
         )
-        unused = () if options.frames else ("visual",)
+        unused = () if options.frames else ("body.visual",)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
 
     def media(self, inputs: Inputs) -> dict[str, Any]:

@@ -58,10 +58,9 @@ class AudioInput:
 
 
 @dataclass
-class _Media:
-    """What the files of one record give: ids of each stream, patches and their grids, mel rows."""
+class QwenMedia:
+    """What the files of one record give beside ids: patches and their grids, mel rows."""
 
-    ids: list[list[int]] = field(default_factory=list)
     grids: list[Grid] = field(default_factory=list)
     seconds_per_step: list[float] = field(default_factory=list)
     videos: list[Prepared] = field(default_factory=list)
@@ -88,10 +87,8 @@ class QwenPreparer(Preparer):
 
     def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
         """Write one conversation with the ids of its media, and count positions in time, height and width."""
-        media = _Media()
-        for clip in clips:
-            media.ids.append([*self._frames(clip, media), *self._sound(clip, media)])
-        words = prepare_text(self.chat.encode(turns, media.ids))
+        media = QwenMedia()
+        words = prepare_text(self.chat.encode(turns, self.streams(turns, clips, media)))
         position_T3 = rotary_positions(
             words["ids_T"],
             video=self.video.pad,
@@ -100,6 +97,11 @@ class QwenPreparer(Preparer):
             times_per_second=self.timing.times_per_second,
         )
         return words | {"position_T3": position_T3, "videos": media.videos, "sounds": media.sounds}
+
+    def streams(self, turns: Sequence[Turn], clips: Sequence[Clip], media: QwenMedia) -> list[list[int]]:
+        """Return the ids that stand in every place of media, and put what they stand for into `media`."""
+        del turns
+        return [[*self.frames(clip, media), *self._sound(clip, media)] for clip in clips]
 
     def collate(self, items: Sequence[Prepared]) -> Inputs:
         """Pad text and mel rows on the right; patches of all samples lie in one row."""
@@ -115,7 +117,8 @@ class QwenPreparer(Preparer):
             tensors["mel_mask_GR"] = torch.arange(int(rows_G.max())) < rows_G.unsqueeze(1)
         return Inputs(tensors=tensors, host=inputs.host)
 
-    def _frames(self, clip: Clip, media: _Media) -> list[int]:
+    def frames(self, clip: Clip, media: QwenMedia) -> list[int]:
+        """Return the ids of a clip's frames; none where it has no frames."""
         if clip.frames_FHWC is None:
             return []
         video = self.patches.prepare(clip, seconds_per_grid=self.timing.seconds_per_grid)
@@ -127,7 +130,7 @@ class QwenPreparer(Preparer):
         media.seconds_per_step.append(video["seconds_per_grid"])
         return self.video.around(time * rows * columns)
 
-    def _steps_with_times(self, clip: Clip, grid: Grid, media: _Media) -> list[int]:
+    def _steps_with_times(self, clip: Clip, grid: Grid, media: QwenMedia) -> list[int]:
         """Every grid step stands behind its time in seconds, with marks of its own.
 
         The marks stand around every step and not around the whole video: so the model was trained (transformers 4.57);
@@ -139,7 +142,7 @@ class QwenPreparer(Preparer):
         times = [self.chat.plain(f"<{seconds:.1f} seconds>") for seconds in step_times(clip, self.patches.temporal)]
         return [token for words in times for token in (*words, *self.video.around(rows * columns))]
 
-    def _sound(self, clip: Clip, media: _Media) -> list[int]:
+    def _sound(self, clip: Clip, media: QwenMedia) -> list[int]:
         audio, waveform_S = self.audio, clip.waveform_S
         if audio is None or waveform_S is None or not audio.num_tokens(-(-len(waveform_S) // audio.hop)):
             return []

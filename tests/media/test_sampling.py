@@ -146,6 +146,26 @@ def test_the_qwen_rule_equals_the_published_frames(golden: Path):
         assert found == facts["frame_indices"], name
 
 
+def test_frames_spread_at_a_rate_are_those_of_the_published_reader(vqa2):
+    rows = json.loads((vqa2 / "qwen2_5_variant_tables.json").read_text())["rows"]
+    assert rows
+    for row in rows:
+        seconds_N = [i / row["avg_fps"] for i in range(row["num_frames"])]
+        exactly = FrameSampling(policy="fps_spread", fps=row["fps"], exact=True)
+        assert choose(exactly, seconds_N, fps=row["avg_fps"]) == row["frame_indices"], row
+        by_time = choose(replace(exactly, exact=False), seconds_N, fps=row["avg_fps"])
+        assert np.abs(np.subtract(by_time, row["frame_indices"])).max() <= 1  # on display, not the nearest
+
+
+def test_frames_spread_at_a_rate_are_four_or_more_of_a_clip_of_any_length():
+    sampling = FrameSampling(policy="fps_spread")
+    assert choose(sampling, [0.0]) == [0, 0, 0, 0]  # a still image
+    assert choose(sampling, [i / 30 for i in range(20)]) == [0, 6, 12, 19]
+    assert choose(replace(sampling, exact=True), [0.0, 0.1, 0.2]) == [0, 2]
+    uneven = [i / 100 for i in range(101)] + [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]  # 100 fps for 1 s, then 1 fps
+    assert choose(sampling, uneven) == [0, 100, 101, 103, 104, 106]
+
+
 def test_impossible_settings_are_refused_together():
     with pytest.raises(ConfigError) as caught:
         FrameSampling(count=0, seconds=0.0, fps=-1.0)
@@ -220,6 +240,12 @@ def test_all_takes_a_last_incomplete_stride_unless_it_is_exact(num_frames, exact
             "video",
         ),
         (
+            {"policy": "fps_spread", "at_most": 9, "exact": True},
+            300,
+            "has 10 frames to take (policy fps_spread of 300), more than the 9 allowed; raise its at_most, or cut the "
+            "video",
+        ),
+        (
             {"policy": "all", "multiple_of": 4},
             3,
             "has too few frames (3) for policy all with stride 1 and multiple_of 4, which can take none; lower them, "
@@ -248,3 +274,4 @@ def test_the_usual_count_is_that_of_a_clip_of_the_seconds_named():
     assert FrameSampling(policy="each_second", seconds=9.5).usual_count == 10
     assert FrameSampling(policy="each_second", seconds=9.5, whole_seconds=True).usual_count == 9
     assert FrameSampling(policy="all", seconds=1.5, multiple_of=4).usual_count == 44
+    assert FrameSampling(policy="fps_spread", seconds=9.5).usual_count == 8

@@ -269,7 +269,7 @@ def test_a_folder_without_weights_is_reported(twin, tmp_path):
 
 
 def test_a_model_that_only_sees_refuses_sound(twin):
-    with pytest.raises(ConfigError, match="qwen2_5_vl has no audio encoder"):
+    with pytest.raises(ConfigError, match=r"Qwen2\.5-VL has no audio encoder"):
         Qwen2_5_VL(samples.setting("av"), **twin)
 
 

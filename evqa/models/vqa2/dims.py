@@ -9,8 +9,9 @@ from typing import Any
 
 from evqa.errors import CheckpointError
 from evqa.models.hub import Checkpoint, read_settings
+from evqa.models.key_adapter import KeyAdapter
 from evqa.models.sizes import PUBLISHED_TOWER, LanguageDims, VisionDims, pick_sizes
-from evqa.models.vqa2.layout import ADAPTER
+from evqa.models.vqa2.layout import ADAPTER, stored_shapes
 from evqa.models.vqa2.motion import MotionDims
 
 MODEL_TYPE = "llava_qwen"
@@ -100,20 +101,20 @@ def read_dims(checkpoint: Checkpoint) -> Vqa2Dims:
     return Vqa2Dims(
         language=pick_sizes(LanguageDims, {"rope_theta": rope.get("rope_theta", 1e6), **config}, path),
         vision=vision,
-        motion=_read_motion(checkpoint),
+        motion=read_motion(checkpoint, ADAPTER),
         grids=_grids(config, vision.image_size, path),
     )
 
 
-def _read_motion(checkpoint: Checkpoint) -> MotionDims:
-    """The published sizes where the weights are not at hand, or hold no motion branch (which loading then tells)."""
+def read_motion(checkpoint: Checkpoint, adapter: KeyAdapter) -> MotionDims:
+    """Read the sizes of the motion branch off its weights.
+
+    The published ones, where the weights are not at hand or hold no motion branch (which loading then tells).
+    """
     if not checkpoint.has(weights=True):
         return MotionDims()
-    with checkpoint.about():
-        stored = {
-            ADAPTER.name_of(key): tensor.shape for file in checkpoint.files() for key, tensor in file.tensors.items()
-        }
-    shapes = {name.removeprefix(MOTION): shape for name, shape in stored.items() if name and name.startswith(MOTION)}
+    stored = stored_shapes(checkpoint, adapter)
+    shapes = {name.removeprefix(MOTION): shape for name, shape in stored.items() if name.startswith(MOTION)}
     try:
         return MotionDims.of(shapes)
     except (KeyError, IndexError):

@@ -15,11 +15,11 @@ from evqa.models.exporting import (
     write_json,
     write_weights,
 )
-from evqa.models.hub import Checkpoint, plain_settings
+from evqa.models.hub import plain_settings
 from evqa.models.qwen2_tokenizer import write_tokenizer
 from evqa.models.source import Source
 from evqa.models.vqa2.dims import Vqa2Dims
-from evqa.models.vqa2.layout import ADAPTER
+from evqa.models.vqa2.layout import ADAPTER, stored_shapes
 from evqa.models.weights import read_head
 
 
@@ -34,7 +34,8 @@ def export(model: nn.Module, folder: Path, source: Source[Vqa2Dims], *, shard_by
     """
     base, entries, dtype = source.checkpoint, entries_of(model, ADAPTER), dtype_of(model)
     if base is not None:
-        rest = {name: key for name, key in _stored(base).items() if key not in entries}
+        stored = {name: ADAPTER.key_of(name) for name in stored_shapes(base, ADAPTER)}
+        rest = {name: key for name, key in stored.items() if key not in entries}
         entries = base_entries(base, ADAPTER, rest, dtype=dtype) | entries
     write_weights(entries, folder, ADAPTER, shard_bytes=shard_bytes)
     config = source.dims.to_config() if base is None else plain_settings(base)
@@ -44,13 +45,6 @@ def export(model: nn.Module, folder: Path, source: Source[Vqa2Dims], *, shard_by
         write_tokenizer(source.tokenizer, folder, max_text_tokens=longest)
     else:
         copy_settings(base, folder)
-
-
-def _stored(base: Checkpoint) -> dict[str, str]:
-    """Our names of everything that a checkpoint holds, and the published keys."""
-    with base.about():
-        names = [ADAPTER.name_of(key) for file in base.files() for key in file.tensors]
-    return {name: ADAPTER.key_of(name) for name in names if name is not None}
 
 
 def head_state(source: Source[Vqa2Dims], *, width: int) -> dict[str, Tensor]:

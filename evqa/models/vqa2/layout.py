@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from evqa.models.key_adapter import KeyAdapter
+from evqa.models.hub import Checkpoint
+from evqa.models.key_adapter import KeyAdapter, Prefixes
 
-EXTRACTOR = "model.slowfast.feature_extraction"
 NUM_BLOCKS = 5  # of SlowFast-R50 without its head
 DEAD = "dead"  # in our names: weights of the slow pathway, which reach no output and are never built
+
+
+def motion_prefixes(slowfast: str) -> Prefixes:
+    """Our names and published keys of a motion branch that stands under the key `slowfast`; its projector beside it."""
+    blocks = [(i, f"{slowfast}.feature_extraction.{i}") for i in range(NUM_BLOCKS)]
+    return (
+        *((f"motion.pathway.blocks.{i}", f"{block}.multipathway_blocks.1") for i, block in blocks),
+        *((f"{DEAD}.{i}.slow", f"{block}.multipathway_blocks.0") for i, block in blocks),
+        *((f"{DEAD}.{i}.lateral", f"{block}.multipathway_fusion") for i, block in blocks),
+        ("motion.position_embedding", f"{slowfast}.position_embedding"),
+        ("motion_projector", f"{slowfast}_projector"),
+    )
+
+
+def dead_patterns(slowfast: str) -> tuple[str, ...]:
+    """Patterns of the slow pathway's keys."""
+    extractor = f"{slowfast}.feature_extraction"
+    return (f"{extractor}.*.multipathway_blocks.0.*", f"{extractor}.*.multipathway_fusion.*")
+
+
+def stored_shapes(checkpoint: Checkpoint, adapter: KeyAdapter) -> dict[str, tuple[int, ...]]:
+    """List our names of everything that a checkpoint holds and knows a name for, with its shapes."""
+    with checkpoint.about():
+        shapes = {adapter.name_of(key): one.shape for file in checkpoint.files() for key, one in file.tensors.items()}
+    return {name: shape for name, shape in shapes.items() if name is not None}
+
+
 ADAPTER = KeyAdapter(
     prefixes=(
         ("body.vision_tower", "model.vision_tower.vision_tower.vision_model"),
@@ -14,11 +41,7 @@ ADAPTER = KeyAdapter(
         ("body.multi_modal_projector.linear_2", "model.mm_projector.2"),
         ("body.language_model", "model"),
         ("body.image_newline", "model.image_newline"),
-        *((f"motion.pathway.blocks.{i}", f"{EXTRACTOR}.{i}.multipathway_blocks.1") for i in range(NUM_BLOCKS)),
-        *((f"{DEAD}.{i}.slow", f"{EXTRACTOR}.{i}.multipathway_blocks.0") for i in range(NUM_BLOCKS)),
-        *((f"{DEAD}.{i}.lateral", f"{EXTRACTOR}.{i}.multipathway_fusion") for i in range(NUM_BLOCKS)),
-        ("motion.position_embedding", "model.slowfast.position_embedding"),
-        ("motion_projector", "model.slowfast_projector"),
+        *motion_prefixes("model.slowfast"),
         ("lm_head", "lm_head"),
     ),
     # LLaVA-OneVision as transformers named it before 4.52.
@@ -30,5 +53,5 @@ ADAPTER = KeyAdapter(
         ("vision_tower.vision_model.", "model.vision_tower.vision_tower.vision_model."),
         ("image_newline", "model.image_newline"),
     ),
-    unused=(f"{EXTRACTOR}.*.multipathway_blocks.0.*", f"{EXTRACTOR}.*.multipathway_fusion.*"),
+    unused=dead_patterns("model.slowfast"),
 )

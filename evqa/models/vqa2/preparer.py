@@ -46,7 +46,7 @@ class TokenCounts:
             PromptError: with the counts, and what to do.
         """
         pictures = sum(map(self.picture, clips))
-        motion = sum(_num_motion(clip) for clip in clips)
+        motion = sum(map(num_motion, clips))
         if num_text + pictures + motion > self.limit:
             raise PromptError(
                 f"the conversation takes {num_text + pictures + motion:,} tokens ({pictures:,} of pictures, {motion:,} "
@@ -65,13 +65,11 @@ class Vqa2Preparer(Preparer):
 
     def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
         """Prepare one sample. Where a file has no motion (a still image) its place stays empty."""
-        num_places = sum(turn.text.count(MEDIA) for turn in turns)
-        per_file = 2 if num_places == 2 * len(clips) else 1
+        per_file = places_per_file(turns, clips)
         text = prepare_text(self.chat.encode(turns, [[PLACEHOLDER]] * (per_file * len(clips))))
         self.counts.check(len(text["ids_T"]), clips)
-        unread = ("no motion was read (model.motion=null); its place in the question is empty",)
         return text | {
-            "notes": (*text["notes"], *(unread if per_file == 2 and self.clip.motion is None else ())),
+            "notes": (*text["notes"], *unread_motion(self.clip, per_file)),
             "per_file": per_file,
             "frames": [clip.frames_FHWC for clip in clips],
             "grids": [clip.image for clip in clips],
@@ -97,5 +95,18 @@ class Vqa2Preparer(Preparer):
         return replace(inputs, tensors=tensors, host=inputs.host | host, streams=streams)
 
 
-def _num_motion(clip: Clip) -> int:
+def places_per_file(turns: Sequence[Turn], clips: Sequence[Clip]) -> int:
+    """Return 2 where a conversation keeps a place for each file's frames and one for its motion, else 1 for both."""
+    return 2 if sum(turn.text.count(MEDIA) for turn in turns) == 2 * len(clips) else 1
+
+
+def unread_motion(spec: ClipSpec, per_file: int) -> tuple[str, ...]:
+    """Say that the motion's own places stay empty, where no motion is read."""
+    if per_file == 1 or spec.motion is not None:
+        return ()
+    return ("no motion was read (model.motion=null); its place in the question is empty",)
+
+
+def num_motion(clip: Clip) -> int:
+    """Count a file's motion tokens, one a frame."""
     return 0 if clip.motion is None else clip.motion.num_frames

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 WORDS = ("Ġhigh", "Ġgood", "Ġfair", "Ġpoor", "Ġlow", "Ġexcellent", "Ġbad")
 SPECIAL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>"),
-    *("<|image_pad|>", "<|vision_bos|>", "<|vision_eos|>", "<|VIDEO|>", "<|IMAGE|>"),
+    *("<|image_pad|>", "<|vision_pad|>", "<|vision_bos|>", "<|vision_eos|>", "<|VIDEO|>", "<|IMAGE|>"),
     *("<|audio_bos|>", "<|audio_eos|>", "<|AUDIO|>"),
 )
 
