@@ -56,7 +56,8 @@ class Table(Dataset):
             splits[name], failures = self._read_records(table, folder, split=name)
             rejects += failures
         notes = tuple(note for table in tables.values() for note in table.notes)
-        return Annotations(splits=splits, rejects=tuple(rejects), notes=notes)
+        ids = {name: table.ids(self.id_column) for name, table in tables.items()}
+        return Annotations(splits=splits, rejects=tuple(rejects), ids=ids, notes=notes)
 
     def problems(self) -> Iterable[str]:
         """Every file has a column of its own, and a tag a name of its own."""
