@@ -72,17 +72,19 @@ class Table(Dataset):
             videos = Path(self.root, (self.path_pattern or "").rpartition("/")[0])
             require_places(self.root, [file for _, file in files], videos=videos, origin=self.origin)
         folder = MediaFolder(Path(self.root), follow_links=self.follow_links, pattern=self.path_pattern)
-        splits, rejects, notes = dict[str, Records](), list[Failure](), list[str]()
+        splits, ids = dict[str, Records](), dict[str, tuple[str, ...]]()
+        rejects, notes = list[Failure](), list[str]()
         for name, file in files:
             for split, table in self._parts(name, self._read_table(Path(file))).items():
                 records, failures = self._read_records(table, folder, split=split)
                 splits[split] = (*splits.get(split, ()), *records)
+                ids[split] = (*ids.get(split, ()), *table.ids(self.id_column))
                 rejects += failures
                 notes += table.notes
         for split, records in splits.items():
             _check_ids(split, records)
         notes += missing_videos(rejects, origin=self.origin) if self.origin else ()
-        return Annotations(splits=splits, rejects=tuple(rejects), notes=tuple(notes))
+        return Annotations(splits=splits, rejects=tuple(rejects), ids=ids, notes=tuple(notes))
 
     def _parts(self, name: str, table: FileTable) -> dict[str, FileTable]:
         """The table's rows by split: of the training table those that a column names, else all in one."""

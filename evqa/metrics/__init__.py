@@ -2,7 +2,7 @@
 
 from evqa.metrics.correlation import METRICS, Measure, challenge, krocc, plcc, rmse, srocc
 from evqa.metrics.evaluation import Estimate, Evaluation, evaluate
-from evqa.metrics.logistic import LogisticFit, fit_increasing, fit_original
+from evqa.metrics.logistic import LogisticFit, fit_four, fit_increasing, fit_original
 from evqa.metrics.paired import Difference, holm, paired_difference, smallest_detectable
 from evqa.metrics.resampling import Interval, bootstrap, interval
 from evqa.metrics.score_table import ScoreTable, read_labels, read_scores, write_scores
@@ -19,6 +19,7 @@ __all__ = [
     "bootstrap",
     "challenge",
     "evaluate",
+    "fit_four",
     "fit_increasing",
     "fit_original",
     "holm",

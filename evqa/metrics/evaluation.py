@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from evqa.files.plain import plain
 from evqa.metrics.correlation import METRICS, Measure, Vector, as_vectors
-from evqa.metrics.logistic import fit_increasing
+from evqa.metrics.logistic import fit_four, fit_increasing
 from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap, interval
 from evqa.types import Failure
 
@@ -38,8 +38,9 @@ class Evaluation:
 
     n: items with a score and a label, which the metrics are of. num_failed: items that gave no score.
     num_unlabelled: items with a score and no label. metrics: srocc, plcc, krocc, rmse, challenge on raw scores.
-    extras: plcc_fitted and rmse_fitted, after an increasing five-parameter logistic curve. level, num_resamples, seed
-    belong to the percentile bootstrap over items.
+    extras: plcc_fitted and rmse_fitted, after an increasing five-parameter logistic curve; plcc_fitted_4 and
+    rmse_fitted_4, after the four-parameter one of the field's tables. level, num_resamples, seed belong to the
+    percentile bootstrap over items.
     """
 
     n: int
@@ -117,8 +118,9 @@ def _estimates(scores_N: Vector, labels_N: Vector, *, num_resamples: int, seed: 
 
 
 def _fitted(scores_N: Vector, labels_N: Vector) -> dict[str, Estimate]:
-    fit = fit_increasing(scores_N, labels_N)
-    return {"plcc_fitted": _without_interval(fit.plcc), "rmse_fitted": _without_interval(fit.rmse)}
+    fits = {"fitted": fit_increasing(scores_N, labels_N), "fitted_4": fit_four(scores_N, labels_N)}
+    measures = [(f"{metric}_{name}", getattr(fit, metric)) for name, fit in fits.items() for metric in ("plcc", "rmse")]
+    return {name: _without_interval(measure) for name, measure in measures}
 
 
 def _without_interval(measure: Measure) -> Estimate:

@@ -59,9 +59,7 @@ class ScoreJournal:
             head, first = there.readline(), there.readline()
         self._begin = len(head)
         if not START.startswith(head[: len(START)]):
-            raise FileError(
-                self.path, "is no list of scores that evqa predict has begun; remove it, or give another --out"
-            )
+            raise FileError(self.path, "is no list of scores that evqa has begun; remove it, or give another --out")
         if first.endswith(b"\n"):
             begun = json.loads(head)
             if not replace:

@@ -55,8 +55,13 @@ def tried(item: InputItem, score: Score) -> ScoreOutcome:
     """What the scorer made of an item."""
     if score.id != item.id:
         raise AssertionError(f"the scorer answered {score.id!r} where {item.id!r} was asked")
+    return outcome_of(score, is_extra=item.is_extra)
+
+
+def outcome_of(score: Score, *, is_extra: bool = False) -> ScoreOutcome:
+    """What of a score is kept."""
     reason = score.failure.reason if score.failure else ""
-    return ScoreOutcome(item.id, score.value, score.missing, reason, is_extra=item.is_extra)
+    return ScoreOutcome(score.id, score.value, score.missing, reason, is_extra=is_extra)
 
 
 def json_line(outcome: ScoreOutcome, meaning: Meaning, *, fill: float | None = None) -> str:

@@ -18,6 +18,7 @@ import torch
 from evqa.errors import ConfigError
 from evqa.files.regular import why_unreadable
 from evqa.prompts.decoding import Decoding
+from evqa.prompts.prompt import Prompt
 from evqa.scoring.asking import asking
 from evqa.scoring.computation import Computation
 from evqa.scoring.score import Answer, Embedding, Meaning, Score
@@ -65,6 +66,11 @@ class Scorer:
         self._pin = computation.device.type == "cuda"
         computation.place(module)
 
+    @property
+    def prompt(self) -> Prompt:
+        """What it asks about every item that has no turns of its own."""
+        return self._pipeline.prompt
+
     def score(self, items: Iterable[Item]) -> Generator[Score, None, None]:
         """Yield the score of every item, in order; what cannot be scored yields the failure that says why.
 
@@ -74,10 +80,14 @@ class Scorer:
             TypeError: an item is neither a path nor a record.
             ConfigError: the scorer's head gives no scores.
         """
+        self.check_scores()
+        return self._stream(items, self._scores, self._pipeline)
+
+    def check_scores(self) -> None:
+        """Raise ConfigError where the scorer's head gives no scores."""
         if not self.module.head.gives_scores:
             name = type(self.module.head).__name__
             raise ConfigError([f"This scorer gives no scores: its head ({name}) answers in words. Ask it."])
-        return self._stream(items, self._scores, self._pipeline)
 
     def embed(self, items: Iterable[Item]) -> Iterator[Embedding]:
         """Yield for every item what the head pools of the last hidden states, float32 [D] on the CPU, in order.

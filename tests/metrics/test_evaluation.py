@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from evqa.metrics import METRICS, Estimate, bootstrap, evaluate, fit_increasing, interval
+from evqa.metrics import METRICS, Estimate, bootstrap, evaluate, fit_four, fit_increasing, interval
 from evqa.types import Failure
 
 
@@ -45,13 +45,11 @@ def test_intervals_and_extras_are_those_of_their_functions():
     for name, estimate in evaluation.metrics.items():
         ends = interval(draws[name])
         assert estimate == Estimate(value=METRICS[name](scores, labels).value, low=ends.low, high=ends.high)
-    fit = fit_increasing(scores, labels)
-    assert [evaluation.extras[name].value for name in ("plcc_fitted", "rmse_fitted")] == [
-        fit.plcc.value,
-        fit.rmse.value,
-    ]
+    for name, fit in {"fitted": fit_increasing(scores, labels), "fitted_4": fit_four(scores, labels)}.items():
+        values = [evaluation.extras[f"{metric}_{name}"].value for metric in ("plcc", "rmse")]
+        assert values == [fit.plcc.value, fit.rmse.value]
     assert all(math.isnan(extra.low) and math.isnan(extra.high) for extra in evaluation.extras.values())
-    assert set(evaluation.extras) == {"plcc_fitted", "rmse_fitted"}
+    assert set(evaluation.extras) == {"plcc_fitted", "rmse_fitted", "plcc_fitted_4", "rmse_fitted_4"}
     plain = evaluation.to_json()
     assert (plain["interval"]["num_resamples"], plain["interval"]["seed"], evaluation.level) == (50, 3, 0.95)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from evqa.metrics import fit_increasing, fit_original
+from evqa.metrics import fit_four, fit_increasing, fit_original
 from evqa.metrics.logistic import _non_negative, logistic
 
 
@@ -160,3 +160,34 @@ def test_the_best_increasing_curve_is_no_worse_than_any_on_a_fine_grid():
             weights, _ = optimize.nnls(np.stack([bend, x + 10, np.ones(30), -np.ones(30)], axis=1), labels)
             fitted = np.stack([bend, x + 10, np.ones(30), -np.ones(30)], axis=1) @ weights
             assert error <= np.sqrt(np.mean((fitted - labels) ** 2)) + 1e-6
+
+
+def four(scores, top, bottom, place, width):
+    """The curve as the field's code writes it."""
+    return bottom + (top - bottom) / (1 + np.exp(-(scores - place) / abs(width)))
+
+
+@pytest.mark.parametrize("shape", [lambda y: y, lambda y: np.tanh((y - 50) / 20), lambda y: np.exp(y / 30), np.sqrt])
+@pytest.mark.parametrize("n", [30, 1200])
+def test_the_four_parameter_curve_is_scipys_wherever_its_start_leads_there(shape, n):
+    rng = np.random.default_rng(n)
+    labels = rng.uniform(0, 100, n)
+    scores = shape(labels)
+    scores = scores + 0.3 * scores.std() * rng.normal(size=n)
+    start = [labels.max(), labels.min(), scores.mean(), scores.std() / 4]
+    found, _ = optimize.curve_fit(four, scores, labels, p0=start, maxfev=100_000)
+    expected = four(scores, *found)
+    fit = fit_four(scores, labels)
+    assert fit.plcc.value == pytest.approx(np.corrcoef(expected, labels)[0, 1], abs=1e-6)
+    assert fit.rmse.value == pytest.approx(np.sqrt(np.mean((expected - labels) ** 2)), rel=1e-6)
+    b1, b2, b3, b4, b5 = fit.parameters
+    assert b4 == 0
+    assert logistic(scores, *fit.parameters) == pytest.approx(four(scores, b5 + b1 / 2, b5 - b1 / 2, b3, 1 / b2))
+    assert fit_four(7 + 0.01 * scores, labels).rmse.value == pytest.approx(fit.rmse.value, rel=1e-6)
+
+
+def test_a_four_parameter_curve_does_not_fall_and_needs_four_items():
+    labels = np.linspace(0, 1, 40)
+    assert fit_four(1 - labels, labels).plcc.reason == "no increasing curve is better than a constant"
+    assert fit_four([1, 2, 3], [1, 2, 3]).rmse.reason == "a curve of 4 parameters needs at least as many items, got 3"
+    assert fit_four([1, 2, 3, 4], [1, 2, 4, 3]).plcc.reason is None

@@ -172,7 +172,7 @@ def test_a_journal_that_is_written_now_or_is_something_else_is_not_touched(finis
     part = tmp_path / "o.csv.part"
     for foreign in ("a", "a\nb\n"):
         part.write_text(foreign)
-        with pytest.raises(FileError, match=r"is no list of scores that evqa predict has begun"):
+        with pytest.raises(FileError, match=r"is no list of scores that evqa has begun"):
             predict(Request(**given, overwrite=True))
         assert part.read_text() == foreign
     part.unlink()
