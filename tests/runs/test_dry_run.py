@@ -84,7 +84,8 @@ def test_frames_and_motion_have_places_of_their_own(rows, shown):
     text = shown(*rows, *VQA2, "prompt=vqa2_ugc_first_release", "head.train=words", "head.ending=.")
     assert re.search(
         r"The key frames of this video are:\n<frames: about \d+ tokens>. And the motion feature of the video is\n"
-        r"<motion: about \d+ tokens>. How would you rate the quality of this video\?<\|im_end\|>\n<\|im_start\|>assistant\n"
+        r"<motion: about \d+ tokens>. How would you rate the quality of this video\?<\|im_end\|>\n"
+        r"<\|im_start\|>assistant\n"
         r"The quality of the video is\[learned:  fair.<\|im_end\|>\]",
         text,
     )

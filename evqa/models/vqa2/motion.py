@@ -63,7 +63,7 @@ def normalise(frames_THWC: Tensor) -> Tensor:
     return frames_THWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-class Window:
+class SeenFrames:
     """One chunk on its way through the layers, with the frames that each layer kept of the chunk before.
 
     past: None for a clip's first chunk. kept: the same for the next chunk, filled layer by layer.
@@ -109,13 +109,13 @@ class Stem(nn.Module):
         self.conv = nn.Conv3d(3, channels, (5, 7, 7), stride=(1, 2, 2), padding=(2, 3, 3), bias=False)
         self.norm = nn.BatchNorm3d(channels)
 
-    def forward(self, frames_TCHW: Tensor, window: Window) -> Tensor:
+    def forward(self, frames_TCHW: Tensor, seen: SeenFrames) -> Tensor:
         """Return those frames whose neighbours have come."""
-        hidden_TCHW = convolve(window.widen(frames_TCHW, reach=2), self.conv, self.norm).relu_()
+        hidden_TCHW = convolve(seen.widen(frames_TCHW, reach=2), self.conv, self.norm).relu_()
         return functional.max_pool2d(hidden_TCHW, 3, stride=2, padding=1)
 
 
-class Bottleneck(nn.Module):
+class MotionBottleneck(nn.Module):
     """Three convolutions: over 3 frames, over 3 x 3 pixels, and back to the outer channels."""
 
     def __init__(self, channels: int, *, inner: int, outer: int, stride: int) -> None:
@@ -141,11 +141,11 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.branch1_conv = nn.Conv3d(channels, outer, 1, stride=(1, stride, stride), bias=False) if projects else None
         self.branch1_norm = nn.BatchNorm3d(outer) if projects else None
-        self.branch2 = Bottleneck(channels, inner=inner, outer=outer, stride=stride)
+        self.branch2 = MotionBottleneck(channels, inner=inner, outer=outer, stride=stride)
 
-    def forward(self, hidden_TCHW: Tensor, window: Window) -> Tensor:
+    def forward(self, hidden_TCHW: Tensor, seen: SeenFrames) -> Tensor:
         """Return those frames whose neighbours have come."""
-        wide_TCHW = window.widen(hidden_TCHW, reach=1)
+        wide_TCHW = seen.widen(hidden_TCHW, reach=1)
         shortcut_TCHW = wide_TCHW[1:-1]
         if self.branch1_conv is not None and self.branch1_norm is not None:
             shortcut_TCHW = convolve(shortcut_TCHW, self.branch1_conv, self.branch1_norm)
@@ -162,10 +162,10 @@ class Stage(nn.Module):
         others = [ResidualBlock(outer, inner=inner, outer=outer, stride=1, projects=False) for _ in range(depth - 1)]
         self.res_blocks = nn.ModuleList([first, *others])
 
-    def forward(self, hidden_TCHW: Tensor, window: Window) -> Tensor:
+    def forward(self, hidden_TCHW: Tensor, seen: SeenFrames) -> Tensor:
         """Run the blocks."""
         for block in self.res_blocks:
-            hidden_TCHW = block(hidden_TCHW, window)
+            hidden_TCHW = block(hidden_TCHW, seen)
         return hidden_TCHW
 
 
@@ -222,11 +222,11 @@ class FastPathway(nn.Module):
 
     def _advance(self, frames_TCHW: Tensor, past: Past | None, *, is_last: bool) -> tuple[Tensor, Past]:
         """Return the features of those frames whose 18 followers have come, and what the next chunk needs."""
-        window = Window(past, is_last=is_last)
+        seen = SeenFrames(past, is_last=is_last)
         hidden_TCHW = frames_TCHW.to(self.dtype, memory_format=torch.channels_last)
         for block in self.blocks:
-            hidden_TCHW = block(hidden_TCHW, window)
-        return hidden_TCHW.mean((2, 3)), tuple(window.kept)
+            hidden_TCHW = block(hidden_TCHW, seen)
+        return hidden_TCHW.mean((2, 3)), tuple(seen.kept)
 
 
 class MotionBranch(nn.Module):
