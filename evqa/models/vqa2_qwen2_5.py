@@ -33,7 +33,7 @@ from evqa.models.qwen2_5_vl import Qwen2_5Vision
 from evqa.models.qwen2_tokenizer import SYSTEM
 from evqa.models.qwen_preparer import Marks, QwenMedia, QwenPreparer, Timing
 from evqa.models.vqa2.dims import read_motion
-from evqa.models.vqa2.layout import DEAD, dead_patterns, motion_prefixes, stored_shapes
+from evqa.models.vqa2.layout import BLOCKS, DEAD, dead_patterns, motion_prefixes, stored_shapes
 from evqa.models.vqa2.model import EVERY_FRAME
 from evqa.models.vqa2.motion import MotionBranch
 from evqa.models.vqa2.preparer import num_motion, places_per_file, unread_motion
@@ -42,6 +42,7 @@ from evqa.types import Clip, FrameChunks, Inputs, Part, Prepared, Turn
 
 MOTION_TOKEN = "<|vision_pad|>"
 MOTION_SIZE = 192  # pixels a side
+MOTION_PREFIXES = tuple(pair for pair in motion_prefixes("slowfast") if pair[0] != "motion.position_embedding")
 TABLE = "slowfast.position_embedding.*"  # the class has the table of positions, the forward pass leaves it out
 
 
@@ -86,10 +87,10 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
     key_adapter = KeyAdapter(
         prefixes=(
             *Qwen2_5Vision.key_adapter.prefixes,
-            *(pair for pair in motion_prefixes("slowfast") if pair[0] != "motion.position_embedding"),
+            *MOTION_PREFIXES,
             (f"{DEAD}.position_embedding", "slowfast.position_embedding"),
         ),
-        modules=Qwen2_5Vision.key_adapter.modules,
+        modules=(*Qwen2_5Vision.key_adapter.modules, *MOTION_PREFIXES),
         older=Qwen2_5Vision.key_adapter.older,
         unused=(*dead_patterns("slowfast"), TABLE),
     )
@@ -174,7 +175,7 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
     def parts(self) -> tuple[Part, ...]:
         """Those of Qwen2.5-VL, the motion branch and its projector."""
         motion = (
-            Part(name="motion", prefixes=("motion",)),
+            Part(name="motion", prefixes=BLOCKS),
             Part(name="motion_connector", prefixes=("motion_projector",)),
         )
         return super().parts() + (motion if self.motion is not None else ())

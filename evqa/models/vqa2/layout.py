@@ -6,16 +6,17 @@ from evqa.models.hub import Checkpoint
 from evqa.models.key_adapter import KeyAdapter, Prefixes
 
 NUM_BLOCKS = 5  # of SlowFast-R50 without its head
+BLOCKS = tuple(f"motion.pathway.blocks.{i}" for i in range(NUM_BLOCKS))
 DEAD = "dead"  # in our names: weights of the slow pathway, which reach no output and are never built
 
 
 def motion_prefixes(slowfast: str) -> Prefixes:
     """Our names and published keys of a motion branch that stands under the key `slowfast`; its projector beside it."""
-    blocks = [(i, f"{slowfast}.feature_extraction.{i}") for i in range(NUM_BLOCKS)]
+    blocks = [(i, ours, f"{slowfast}.feature_extraction.{i}") for i, ours in enumerate(BLOCKS)]
     return (
-        *((f"motion.pathway.blocks.{i}", f"{block}.multipathway_blocks.1") for i, block in blocks),
-        *((f"{DEAD}.{i}.slow", f"{block}.multipathway_blocks.0") for i, block in blocks),
-        *((f"{DEAD}.{i}.lateral", f"{block}.multipathway_fusion") for i, block in blocks),
+        *((ours, f"{theirs}.multipathway_blocks.1") for _, ours, theirs in blocks),
+        *((f"{DEAD}.{i}.slow", f"{theirs}.multipathway_blocks.0") for i, _, theirs in blocks),
+        *((f"{DEAD}.{i}.lateral", f"{theirs}.multipathway_fusion") for i, _, theirs in blocks),
         ("motion.position_embedding", f"{slowfast}.position_embedding"),
         ("motion_projector", f"{slowfast}_projector"),
     )

@@ -30,7 +30,7 @@ from evqa.models.pixels import normalise
 from evqa.models.source import find_source
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
 from evqa.models.vqa2 import build, export
-from evqa.models.vqa2.layout import ADAPTER
+from evqa.models.vqa2.layout import ADAPTER, BLOCKS
 from evqa.models.vqa2.motion import MotionBranch
 from evqa.models.vqa2.preparer import TokenCounts, Vqa2Preparer
 from evqa.models.vqa2.source import FAMILY, build_chat
@@ -40,6 +40,7 @@ from evqa.prompts.prompt import PLACE
 from evqa.types import MEDIA, FrameChunks, Inputs, Output, Part, Turn
 
 EVERY_FRAME = FrameSampling(policy="all", multiple_of=4)
+CONNECTOR = (*(f"body.multi_modal_projector.linear_{i}" for i in (1, 2)), "body.image_newline")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -139,14 +140,14 @@ class Vqa2(Model):
         """The parts that are built; LoRA may adapt the language model."""
         every = (
             Part(name="vision", prefixes=("body.vision_tower.embeddings", "body.vision_tower.encoder")),
-            Part(name="connector", prefixes=("body.multi_modal_projector", "body.image_newline")),
-            Part(name="motion", prefixes=("motion",)),
+            Part(name="connector", prefixes=CONNECTOR),
+            Part(name="motion", prefixes=(*BLOCKS, "motion.position_embedding")),
             Part(name="motion_connector", prefixes=("motion_projector",)),
             Part(name="language", prefixes=("body.language_model",), linear_names=PROJECTIONS),
             Part(name="lm_head", prefixes=("lm_head",)),
         )
-        missing = [name for name in ("motion", "motion_projector", "lm_head") if getattr(self, name) is None]
-        return tuple(part for part in every if part.prefixes[0] not in missing)
+        built = {"motion": self.motion, "motion_connector": self.motion_projector, "lm_head": self.lm_head}
+        return tuple(part for part in every if built.get(part.name, self.body) is not None)
 
     def tokens_per_sample(self) -> dict[str, int]:
         """Count the tokens of a video of usual length, by kind."""
