@@ -136,7 +136,8 @@ LAYOUTS = {
         {"test": {"waterloo_iv/x.mp4": 57.2}},
     ),
 }  # fmt: skip
-PRESETS = sorted(set(group_options(conf_folder() / "data")) - {"table", "snapugc", "synthetic"})
+OWN = ("table", "snapugc", "synthetic", "synthetic_quality")  # of one's own tables and clips
+PRESETS = sorted(set(group_options(conf_folder() / "data")) - set(OWN))
 
 
 @pytest.fixture(scope="session")
