@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import io
 
+from evqa.datasets import matlab
 from evqa.datasets.tables import FileTable, Quoting, format_of, read_table
 from evqa.errors import AnnotationError
+from tests.media import deadly
 
 
 def read(folder: Path, content: str | bytes, name: str = "t.csv", quoting: Quoting = "rfc4180") -> FileTable:
@@ -102,6 +104,13 @@ def test_columns_of_a_matlab_file_are_a_table_and_all_else_in_it_is_not(tmp_path
     io.savemat(tmp_path / "t.mat", {"size": np.ones((3, 2))})
     with pytest.raises(AnnotationError, match=r"t\.mat: holds no column"):
         read_table(tmp_path / "t.mat", format="mat", id_column="video_list")
+
+
+def test_a_matlab_file_that_its_reader_dies_of_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "segv.mat").write_bytes(b"x")
+    monkeypatch.setattr(matlab, "load_columns", deadly.act_by_name)
+    with pytest.raises(AnnotationError, match=r"cannot be read as a MATLAB file \(killed the process .*SIGSEGV"):
+        matlab.read_mat(tmp_path / "segv.mat")
 
 
 @pytest.mark.parametrize(
