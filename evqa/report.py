@@ -38,6 +38,12 @@ def parser() -> argparse.ArgumentParser:
         "--labels", type=Path, metavar="CSV", help="table of labels, in place of those beside the predictions"
     )
     flags.add_argument("--metric", default="challenge", help="challenge (default), srocc, plcc or krocc")
+    flags.add_argument(
+        "--repeats",
+        action="store_true",
+        help="the runs repeat a setting over random splits or folds (data.split_seed, data.fold): judge each on its "
+        "own items and give medians",
+    )
     flags.add_argument("--title", help="title of the report")
     flags.add_argument(
         "--wandb", action="store_true", help="also log the tables and pictures to W&B (offline unless logged in)"
@@ -56,15 +62,23 @@ def run(flags: argparse.Namespace) -> None:
     baseline = _baseline(flags.baseline)
     from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
+    from evqa.reporting.repeats import repeats, report
     from evqa.reporting.runs import find_runs, read_run, with_labels
     from evqa.reporting.show import show
     from evqa.reporting.study import pool
     from evqa.reporting.writing import write_report
 
-    with terminal(stderr=True).status("Reading, resampling, drawing"):
-        runs = [read_run(path, split=flags.split) for path in find_runs(flags.runs)]
-        if flags.labels:
-            runs = [with_labels(one, flags.labels) for one in runs]
+    runs = [read_run(path, split=flags.split) for path in find_runs(flags.runs)]
+    if flags.labels:
+        runs = [with_labels(one, flags.labels) for one in runs]
+    if flags.repeats:
+        unused = [f"--{name}" for name in ("baseline", "title", "wandb") if getattr(flags, name)]
+        if unused:
+            raise RunError(f"{unused[0]}: --repeats writes medians, and no report that takes it; leave it away.")
+        with placed(flags.out):
+            report(repeats(runs, metric=flags.metric), flags.out, metric=flags.metric, split=flags.split)
+        return
+    with terminal(stderr=True).status("Resampling, drawing"):
         study = compare(pool(runs, split=flags.split, metric=flags.metric), baseline=baseline)
         title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
         with placed(flags.out):

@@ -143,6 +143,10 @@ class Dataset(ABC):
         given = self.read()
         if "train" not in given.splits:
             return _not_empty(given)
+        if self.test_fraction and "test" in given.splits:
+            raise AnnotationError(
+                f"data.test_fraction={self.test_fraction}: the data set has test videos already; leave the fraction 0."
+            )
         contents = same_content(path for record in given.records for path in record.paths) | self._near_copies(
             given.records
         )
@@ -187,10 +191,6 @@ class Dataset(ABC):
         """Hold out the test split, where there is a fraction for it."""
         if not self.test_fraction:
             return given
-        if "test" in given:
-            raise AnnotationError(
-                f"data.test_fraction={self.test_fraction}: the data set has a test table already; leave the fraction 0."
-            )
         rest, held = hold_out(given["train"], fraction=self.test_fraction, seed=self.split_seed)
         return given | {"train": rest, "test": held}
 

@@ -1,12 +1,18 @@
-"""MATLAB files as tables: the LIVE databases publish their scores so, a cell array of names beside a column of MOS."""
+"""MATLAB files as tables: the LIVE databases publish their scores so, a cell array of names beside a column of MOS.
+
+SciPy's reader dies of some damaged files, so it runs in a process of its own.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from evqa.errors import AnnotationError
+from evqa.errors import AnnotationError, MediaError
 from evqa.files.regular import why_unreadable
+from evqa.machine.isolated import call_isolated
+
+SECONDS = 60.0  # for one file
 
 
 def read_mat(path: Path) -> dict[str, tuple[str, ...]]:
@@ -15,25 +21,30 @@ def read_mat(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         AnnotationError: no such file, not MATLAB's format (that of version 7.3 is another one), or no column in it.
     """
-    from scipy import io
-
     if reason := why_unreadable(path):
         raise AnnotationError(f"{path}: cannot be read as a table ({reason}).")
+    outcome = call_isolated(load_columns, path, seconds=SECONDS)
+    if outcome.value is None:
+        raise AnnotationError(f"{path}: cannot be read as a MATLAB file ({outcome.error}).")
+    lengths = [len(cells) for cells in outcome.value.values()]
+    length = max(lengths, key=lambda one: (lengths.count(one), one), default=0)
+    if not length:
+        raise AnnotationError(f"{path}: holds no column (a vector of numbers, or a cell array of texts).")
+    return {name: cells for name, cells in outcome.value.items() if len(cells) == length}
+
+
+def load_columns(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read every vector of numbers or texts. Raises MediaError for another format, and whatever the reader meets."""
+    from scipy import io
+
     try:
         found = io.loadmat(str(path), squeeze_me=True, mat_dtype=True)
     except NotImplementedError:
-        raise AnnotationError(
-            f"{path}: is in the format of MATLAB 7.3, which is not read; save it with save(..., '-v7'), or as a CSV."
+        raise MediaError(
+            path, "it is in the format of MATLAB 7.3; save it with save(..., '-v7'), or as a CSV"
         ) from None
-    except Exception as error:  # whatever the parser stumbles over in a damaged file
-        raise AnnotationError(f"{path}: cannot be read as a MATLAB file ({type(error).__name__}: {error}).") from error
     columns = {name: _cells(value) for name, value in found.items() if not name.startswith("__")}
-    lengths = [len(cells) for cells in columns.values() if cells]
-    length = max(lengths, key=lambda one: (lengths.count(one), one), default=0)
-    table = {name: cells for name, cells in columns.items() if cells and len(cells) == length}
-    if not table:
-        raise AnnotationError(f"{path}: holds no column (a vector of numbers, or a cell array of texts).")
-    return table
+    return {name: cells for name, cells in columns.items() if cells}
 
 
 def _cells(value: Any) -> tuple[str, ...]:

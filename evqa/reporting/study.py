@@ -143,7 +143,10 @@ def _shared_items(runs: Sequence[Run]) -> tuple[tuple[str, ...], tuple[Item, ...
         return (), (), ["No labels are known (no targets file beside the predictions): give them with --labels."]
     shared = [id_ for id_ in labelled if all(id_ in (run.scores or {}) for run in runs)]
     if not shared:
-        raise RunError("The runs have no labelled item in common; report them separately.")
+        raise RunError(
+            "The runs have no labelled item in common; report them separately, or with --repeats where they repeat a "
+            "setting over random splits or folds."
+        )
     notes = []
     for run in runs:
         left_out = len(run.scores or {}) - len(shared)

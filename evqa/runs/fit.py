@@ -137,6 +137,9 @@ def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
         RunError: more items are unusable than `data.max_failures` allows.
     """
     annotations = plan.data.dataset.load()
+    if "train" not in annotations.splits:
+        there = ", ".join(annotations.splits)
+        raise RunError(f"The data set has nothing to train on, only {there}; choose another one with data=...")
     splits, failures = {}, list(annotations.rejects)
     for name, records in annotations.splits.items():
         splits[name], unreadable = check_files(records, plan.data)

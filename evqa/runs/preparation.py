@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from evqa.datasets import manifest
@@ -20,9 +20,10 @@ from evqa.files.terminal import terminal
 from evqa.files.whole import write_table
 from evqa.media.cache import CachedReader
 from evqa.media.filling import fill
+from evqa.metrics.levels import is_on_edge, level_of
 from evqa.training.build import build_model
 from evqa.training.plan import DataPlan, read_data_plan, read_plan
-from evqa.types import Failure
+from evqa.types import Failure, LabelScale
 
 SHOWN = 20  # rejects that are printed; all are written
 console = terminal()
@@ -48,6 +49,8 @@ def run(config: DictConfig) -> None:
     spoiled = {failure.id for failure in (*checked.failures, *undecodable)}
     usable = [one for one in checked.facts if one.id not in spoiled]
     print_summary(annotations, usable, failures, folder)
+    for line in level_lines(annotations.records, dataset.label, OmegaConf.select(config, "head.words") or ()):
+        console.print(line)
     if not usable:
         raise AnnotationError(f"Nothing can be used; the reasons are in {folder / 'rejects.csv'}.")
 
@@ -128,6 +131,26 @@ def print_summary(
     if len(failures) > SHOWN:
         console.print(f"  and {len(failures) - SHOWN} more in rejects.csv")
     console.print(f"Manifest and rejects: {folder}")
+
+
+def level_lines(records: Records, scale: LabelScale, words: Sequence[str]) -> list[str]:
+    """Say how many labels are of each level that the head would learn, where the levels meet, and what lies there.
+
+    words: of the levels, from best to worst; empty where the head has none.
+    """
+    labelled = [record for record in records if record.label is not None]
+    if not words or not labelled:
+        return []
+    units = [scale.to_unit(record.label) for record in labelled if record.label is not None]
+    counts = Counter(level_of(unit, num_levels=len(words)) for unit in units)
+    counted = ", ".join(f"{word.strip()} {counts[level]}" for level, word in enumerate(words))
+    edges = ", ".join(f"{scale.from_unit(1 - level / len(words)):g}" for level in range(1, len(words)))
+    where = f"{scale.name} {scale.low:g}..{scale.high:g}"
+    lines = [f"Levels: {counted}; they meet at {edges} of {where}, and an edge belongs to the better level"]
+    on_edge = [r for r, unit in zip(labelled, units, strict=True) if is_on_edge(unit, num_levels=len(words))]
+    if on_edge:
+        lines.append(f"  {len(on_edge)} labels lie on an edge (the first: Id {on_edge[0].id}, {on_edge[0].label:g})")
+    return lines
 
 
 def _sizes_table(annotations: Annotations, usable: Sequence[FileFacts]) -> Table:

@@ -1,6 +1,7 @@
 """Records with further texts, several files, given conversations and tags."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,71 @@ def test_pairs_that_share_a_file_stay_on_one_side(folder):
     (folder / "v.csv").write_text("id,mos,first,second\nz,3,c,d\n")
     with pytest.raises(AnnotationError, match="train q: its file is the same as that of z in the val table"):
         table(folder, text, path_column=["first", "second"], val_path=str(folder / "v.csv")).load()
+
+
+def test_a_pattern_says_where_the_file_of_a_name_lies_and_leads_nowhere_else(folder):
+    (folder / "videos" / "a_crf_10_t_20.0.mp4").write_text("encoded")
+    text = "id,mos\na,3\nb.mp4,4\n../a,3\n"
+    given = table(folder, text, path_pattern="{stem}_crf_10_t_20.0").read()
+    assert {record.id: record.paths[0].name for record in given.splits["train"]} == {"a": "a_crf_10_t_20.0.mp4"}
+    assert {reject.id: reject.reason for reject in given.rejects} == {
+        "b.mp4": f"no video b_crf_10_t_20.0.mp4 in {folder}/videos (nor with another extension)",
+        "../a": f"'../a_crf_10_t_20.0' would leave the folder {folder}/videos; name a file below it",
+    }
+    with pytest.raises(ConfigError, match=r"data\.path_pattern=videos/: write \{stem\} once"):
+        table(folder, text, path_pattern="videos/")
+
+
+def test_a_column_divides_a_table_and_what_belongs_to_no_split_is_told(folder):
+    text = "id,mos,part\na,3,train\nb,,test\nc,4,other\nd,5,train\nd\n"
+    parts = {"split_column": "part", "train_value": "train", "test_value": "test"}
+    given = table(folder, text, **parts).read()
+    assert {name: [(r.id, r.label) for r in records] for name, records in given.splits.items()} == {
+        "train": [("a", 3.0), ("d", 5.0)],
+        "test": [("b", None)],
+    }
+    assert [reject.row for reject in given.rejects] == [5]
+    (note,) = given.notes
+    assert note.startswith("t.csv: 1 rows are left out: of part ('train' (2 rows), ")
+    with pytest.raises(ConfigError, match=r"data\.split_column=None: give it together with data\.train_value"):
+        table(folder, text, train_value="train")
+    with pytest.raises(ConfigError, match=r"data\.test_path: data\.test_value takes that split from data\.path"):
+        table(folder, text, **parts, test_path="t.csv")
+    with pytest.raises(ConfigError, match=r"data\.path: give the training table, or data\.test_path"):
+        Table(root=str(folder), label=SCALE)
+
+
+def test_several_tables_are_one_set_and_an_id_stands_in_one_of_them(folder):
+    (folder / "more.csv").write_text("id,mos\nc,4\n")
+    both = [str(folder / "t.csv"), str(folder / "more.csv")]
+    (folder / "t.csv").write_text("id,mos\na,3\nb,4\n")
+    data = Table(path=both, root=str(folder / "videos"), label=SCALE, val_fraction=0)
+    assert list(records(data)) == ["a", "b", "c"]
+    (folder / "more.csv").write_text("id,mos\nb,4\n")
+    with pytest.raises(AnnotationError, match=r"1 ids stand in more than one train table \(the first: b\)"):
+        data.read()
+
+
+def test_a_test_split_is_held_out_by_the_seed_before_validation_and_shares_no_file_with_the_rest(folder):
+    for at in range(40):
+        (folder / "videos" / f"v{at}.mp4").write_text(f"content {at // 2}")  # pairs of copies
+    text = "id,mos\n" + "".join(f"v{at},{1 + at % 5}\n" for at in range(40))
+
+    def divided(seed):
+        data = table(folder, text, test_fraction=0.2, split_seed=seed)
+        return {
+            name: {r.id for r in records} for name, records in replace(data, val_fraction=0.25).load().splits.items()
+        }
+
+    splits = divided(0)
+    assert {name: len(ids) for name, ids in splits.items()} == {"train": 24, "val": 8, "test": 8}
+    assert len(set().union(*splits.values())) == 40
+    pairs = {name: {int(one[1:]) // 2 for one in ids} for name, ids in splits.items()}
+    assert not pairs["test"] & (pairs["train"] | pairs["val"])
+    assert divided(0) == splits
+    assert divided(1)["test"] != splits["test"]
+    with pytest.raises(AnnotationError, match=r"data\.test_fraction=0\.2: the data set has test videos already"):
+        table(folder, text, test_fraction=0.2, test_path=str(folder / "t.csv")).load()
 
 
 def test_tags_are_kept_and_no_part_of_the_text(folder):

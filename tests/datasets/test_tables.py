@@ -5,10 +5,14 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import io
 
+from evqa.datasets import matlab
 from evqa.datasets.tables import FileTable, Quoting, format_of, read_table
 from evqa.errors import AnnotationError
+from tests.media import deadly
 
 
 def read(folder: Path, content: str | bytes, name: str = "t.csv", quoting: Quoting = "rfc4180") -> FileTable:
@@ -73,11 +77,53 @@ def test_jsonl_keeps_numbers_as_they_are_written_and_names_bad_lines(tmp_path: P
     assert len(table.rejects) == 4
 
 
+def test_a_list_in_json_is_a_table_whose_rows_are_its_objects(tmp_path: Path) -> None:
+    rows = '[{"Id": "007.mp4", "mos": 0.8284171874620042, "level": 5}, 3, {"Id": "b", "more": {"a": 1}}, {"Id": "c"}]'
+    table = read(tmp_path, "\n  " + rows, name="t.json")
+    assert [row.values for row in table.rows] == [
+        {"Id": "007.mp4", "mos": "0.8284171874620042", "level": "5"},
+        {"Id": "c", "mos": "", "level": ""},
+    ]
+    assert [row.number for row in table.rows] == [1, 4]
+    assert reasons(table) == {
+        2: "is not a JSON object",
+        3: "holds a list or an object in 'more'; cells are texts or numbers",
+    }
+
+
+def test_columns_of_a_matlab_file_are_a_table_and_all_else_in_it_is_not(tmp_path: Path) -> None:
+    names = np.array([["A001.mp4"], ["B2"]], dtype=object)
+    io.savemat(
+        tmp_path / "t.mat", {"video_list": names, "mos": [[80.232], [57.3005]], "size": np.ones((3, 2)), "one": 1.0}
+    )
+    table = read_table(tmp_path / "t.mat", format="mat", id_column="video_list")
+    assert [row.values for row in table.rows] == [
+        {"video_list": "A001.mp4", "mos": "80.232"},
+        {"video_list": "B2", "mos": "57.3005"},
+    ]
+    io.savemat(tmp_path / "t.mat", {"size": np.ones((3, 2))})
+    with pytest.raises(AnnotationError, match=r"t\.mat: holds no column"):
+        read_table(tmp_path / "t.mat", format="mat", id_column="video_list")
+
+
+def test_a_matlab_file_that_its_reader_dies_of_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "segv.mat").write_bytes(b"x")
+    monkeypatch.setattr(matlab, "load_columns", deadly.act_by_name)
+    with pytest.raises(AnnotationError, match=r"cannot be read as a MATLAB file \(killed the process .*SIGSEGV"):
+        matlab.read_mat(tmp_path / "segv.mat")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
         ("t.csv", b"", "t.csv is empty."),
         ("t.jsonl", b"\n\n", "t.jsonl is empty."),
+        ("t.json", b"[]", "t.json is empty."),
+        ("t.json", b'{"Id": "a"}', "t.json: holds no list of objects; give [{...}, {...}]."),
+        ("t.json", b'[{"Id": "a"}\n{"Id": "b"}]', "t.json: is not JSON (Expecting ',' delimiter: line 2 column 1"),
+        ("t.json", b"[" * 100_000, "t.json: is not JSON ("),
+        ("t.mat", b"video_list,mos\n" * 20, "t.mat: cannot be read as a MATLAB file ("),
+        ("t.mat", b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM", "it is in the format of MATLAB 7.3; save it with"),
         ("t.csv", b"Id,Title\na,\xff\n", "line 2 is not UTF-8 (byte 0xff); save it as UTF-8."),
         ("t.csv", "Id,Title\n".encode("utf-16"), "line 1 is not UTF-8 (byte 0xff)"),
         ("t.csv", b"Id,Title,Title\n", "column 'Title' occurs more than once in the header."),
@@ -209,7 +255,12 @@ def test_a_spoiled_table_is_read_or_refused_in_a_sentence(tmp_path: Path) -> Non
     chance, began = random.Random(11), time.monotonic()
     rows = [{"Id": f"v{n:02}", "Title": 'a, ""b""\n' * (n % 3), "ECR": n / 40} for n in range(20)]
     text = "Id,Title,ECR\n" + "".join(f'{row["Id"]},"{row["Title"]}",{row["ECR"]}\n' for row in rows)
-    kinds = {"t.csv": text, "t.tsv": text.replace(",", "\t"), "t.jsonl": "\n".join(map(json.dumps, rows))}
+    kinds = {
+        "t.csv": text,
+        "t.tsv": text.replace(",", "\t"),
+        "t.jsonl": "\n".join(map(json.dumps, rows)),
+        "t.json": json.dumps(rows),
+    }
     for name, content in [*kinds.items()] * 40:
         with contextlib.suppress(AnnotationError):  # whose texts the tests above read
             table = read(tmp_path, spoiled(content.encode(), chance), name=name).with_decimal_points("ECR")

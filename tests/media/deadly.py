@@ -33,6 +33,10 @@ def act(name):
         time.sleep(600)
 
 
+def act_by_name(path):
+    act(path.name)
+
+
 def deadly_decode(job, *, spec):
     act(job[0].name)
     return decode(job, spec=spec)

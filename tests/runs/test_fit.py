@@ -132,6 +132,14 @@ def test_the_card_says_what_a_loss_that_compares_items_sees(small, capsys, optio
     assert said is None or said in rows
 
 
+def test_a_test_set_alone_is_nothing_to_train_on(tmp_path):
+    (tmp_path / "t.csv").write_text("id,mos\na,3\n")
+    (tmp_path / "a.mp4").write_text("never opened")
+    places = (f"data.test_path={tmp_path}/t.csv", f"data.root={tmp_path}", f"run.root={tmp_path}/runs", "logger=csv")
+    with pytest.raises(RunError, match=r"The data set has nothing to train on, only test; choose another one"):
+        fit.run(compose(["data=table", "data.path=null", "data.label.range=[1,5]", "model.width=16", *places]))
+
+
 def test_an_interruption_has_an_exit_status_of_its_own():
     assert Interrupted(15).code == 143
 

@@ -10,8 +10,9 @@ from evqa.config.compose import compose
 from evqa.datasets.scenes import Scene, write_scene
 from evqa.errors import AnnotationError
 from evqa.media.cache import CacheError
-from evqa.runs.preparation import check_files, run
+from evqa.runs.preparation import check_files, level_lines, run
 from evqa.training.plan import read_data_plan
+from evqa.types import LabelScale, Record
 
 MEDIA = Path(os.environ.get("EVQA_MEDIA", "../shared/media"))
 HEADER = "Id,ECR,Title,Description\n"
@@ -64,6 +65,18 @@ def test_prepare_describes_files_and_lists_every_reject(tmp_path: Path, capsys: 
     usable, failures = check_files(read_data_plan(config).dataset.read().records, read_data_plan(config))
     assert [record.id for record in usable] == ["good", "twin"]
     assert [failure.id for failure in failures] == ["broken"]
+
+
+def test_levels_of_the_labels_are_counted_with_their_edges_where_the_head_has_words() -> None:
+    words, scale = [" high", " good", " fair", " poor", " low"], LabelScale(name="mos", range=(1, 5))
+    labels = {"a": 5.0, "b": 4.2, "c": 4.1999, "d": 1.0, "e": None, "f": 2.6}
+    records = tuple(Record(id=name, paths=(), label=label) for name, label in labels.items())
+    assert level_lines(records, scale, words) == [
+        "Levels: high 2, good 1, fair 1, poor 0, low 1; they meet at 4.2, 3.4, 2.6, 1.8 of mos 1..5, and an edge "
+        "belongs to the better level",
+        "  2 labels lie on an edge (the first: Id b, 4.2)",
+    ]
+    assert level_lines(records, scale, ()) == level_lines((), scale, words) == []
 
 
 def test_nothing_usable_is_an_error_after_the_reasons_are_written(tmp_path: Path) -> None:
