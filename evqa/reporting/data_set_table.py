@@ -61,9 +61,9 @@ class DataSetRow:
         return "inside" if low <= printed <= high else "outside"
 
 
-def show(rows: Sequence[DataSetRow], console: Console, *, title: str) -> None:
+def show(rows: Sequence[DataSetRow], console: Console) -> None:
     """Print the table, then what its numbers mean, in 80 columns."""
-    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for place, name in enumerate(COLUMNS):
         table.add_column(name, overflow="fold", no_wrap=place > 0)
     for row in rows:
@@ -128,7 +128,8 @@ def _about(row: DataSetRow) -> Iterator[str]:
         yield f"{row.name} was not scored: {row.problem}"
         return
     numbers = row.record["metrics"] | row.record["extras"]
-    reasons = dict.fromkeys(numbers[name].get("reason") for name in WITH_INTERVAL)
+    missing = [name for name in FITTED if numbers[name]["value"] is None]
+    reasons = dict.fromkeys(numbers[name].get("reason") for name in (*WITH_INTERVAL, *missing))
     yield from (f"{row.name}: {reason}." for reason in reasons if reason)
     yield from (f"{row.name}: {note}" for note in row.record["notes"])
     if failed := row.record["failures"]:
