@@ -101,8 +101,9 @@ def _ends(row: DataSetRow, metric: str) -> str:
 
 
 def _short(value: float) -> str:
-    """Three decimals without the zero before the point: two ends must fit into a column."""
-    return f"{value:.3f}".replace("0.", ".", 1)
+    """Three digits, because two ends must fit into a column: .123, -.123, 1.00."""
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text[:-1]
 
 
 def _published(row: DataSetRow, metric: str) -> str:

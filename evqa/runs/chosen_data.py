@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -127,6 +128,11 @@ def choose_data(names: Sequence[str], overrides: SortedOverrides) -> list[Chosen
 def _named(problem: str, name: str) -> str:
     own = f"{name}.{problem.removeprefix('data.')}" if problem.startswith("data.") else problem
     return f"--data {name}: {own}"
+
+
+def in_own_words(text: str, name: str) -> str:
+    """Say of one data set what a sentence says of the key `data.KEY=`, as it is written here."""
+    return re.sub(r"\bdata\.(\w+=)", rf"--override {name}.\1", text)
 
 
 def labelled_rows(dataset: Dataset, *, texts: Iterable[str]) -> LabelledRows:

@@ -23,6 +23,7 @@ from evqa.runs.chosen_data import (
     LabelledRows,
     choose_data,
     doubts,
+    in_own_words,
     labelled_rows,
     read_names,
     sort_overrides,
@@ -136,12 +137,14 @@ class DataSetEvaluation:
         try:
             return self._read(chosen)
         except (EvqaError, OSError) as error:
-            warn(f"{chosen.name} cannot be scored: {error}")
-            return str(error)
+            problem = in_own_words(str(error), chosen.name)
+            warn(f"{chosen.name} cannot be scored: {problem}")
+            return problem
 
     def _read(self, chosen: ChosenData) -> ReadyData:
         model, prompt, dataset = self.scorer.module.model, self.scorer.prompt, chosen.dataset
         rows = labelled_rows(dataset, texts=[name for name in prompt.texts if name not in MAY_LACK])
+        own_notes = [in_own_words(note, chosen.name) for note in rows.notes]
         batches = BatchSettings(limits=model.preparer.clip.limits)
         plan = DataPlan(dataset=dataset, batches=batches, modal=self.scorer.modal)
         records, unreadable = check_files(rows.records, plan)
@@ -154,7 +157,7 @@ class DataSetEvaluation:
                 rows,
                 records=records,
                 rejects=(*rows.rejects, *unreadable),
-                notes=(*rows.notes, *doubts(records, dataset.label, scorer=self.scorer, trained_on=self.trained_on)),
+                notes=(*own_notes, *doubts(records, dataset.label, scorer=self.scorer, trained_on=self.trained_on)),
             ),
             plan=plan,
             identity=self.identity | {"inputs": _digest(records, dataset.label)},

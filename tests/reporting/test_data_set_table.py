@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from evqa.config.paths import conf_folder, group_folders, group_options
 from evqa.metrics import evaluate
 from evqa.reporting import published_results
 from evqa.reporting.data_set_table import DataSetRow, sentences, show, write
@@ -74,6 +75,7 @@ def test_the_table_fits_80_columns_whatever_the_numbers():
     ]
     text = printed(rows)
     assert max(map(len, text.splitlines())) <= 80
+    assert "[-1.00, 1.00]" in printed([DataSetRow(name="few", record=record(5, noise=2))])
     cells = [line.partition(" ")[0] for line in text.splitlines()]
     assert "a_data_set_with_a_long_name" in "".join(cells)  # folded, not cut
     words = " ".join(text.split())
@@ -112,14 +114,18 @@ def test_published_results_are_found_by_name():
     found = published_result("vqa2_ugc", "konvid1k")
     assert (found.system, found.srocc, found.plcc, found.n) == ("VQA²-UGC-Scorer", 0.894, 0.884, 1200)
     assert "figure" in found.source
+    assert found == published_result("vqa2_ugc", "vqa2_konvid1k")
     assert "overlap" in published_result("vqa2_ugc", "ytugc").remark
     assert published_result("vqa2_ugc", "synthetic") is None
     assert published_result("runs/default/x", "konvid1k") is None
 
 
-def test_every_published_result_can_be_read(monkeypatch):
+def test_every_published_result_can_be_read_and_has_names_of_the_configuration():
     content = published_results.yaml.safe_load(published_results.FILE.read_text(encoding="utf-8"))
+    groups = group_folders(conf_folder())
+    assert content.keys() <= set(group_options(groups["scorer"]))
     for scorer, of_scorer in content.items():
+        assert of_scorer["data"].keys() <= set(group_options(groups["data"]))
         for data in of_scorer["data"]:
             found = published_result(scorer, data)
             assert 0 < found.srocc < 1

@@ -16,7 +16,9 @@ from scipy import optimize, stats
 from evqa.eval import main
 from evqa.runs import data_sets
 from tests.metrics.test_logistic import four
+from tests.models.vqa2 import reference
 from tests.runs.test_agreement import read
+from tests.scoring.test_vqa2 import write_video
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -258,3 +260,28 @@ def test_without_labels_nothing_is_compared(sets, tmp_path, capsys):
         main(only(sets, "snapugc"))
     assert "snapugc: none of the 1 rows of its test table has a label (ECR)" in capsys.readouterr().err
     assert not (tmp_path / "out/table.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_published_scorer_stands_beside_its_published_numbers(vqa2, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "data/konvid1k"
+    for folder in ("KoNViD_1k_videos", "KoNViD_1k_metadata"):
+        (home / folder).mkdir(parents=True)
+    for seed in range(5):
+        write_video(home / f"KoNViD_1k_videos/{seed}.mp4", frames=36, fps=12, size=(64, 48), seed=seed)
+    write(
+        home / "KoNViD_1k_metadata/KoNViD_1k_mos.csv", ["flickr_id", "mos"], [(name, 1 + name % 4) for name in range(5)]
+    )
+    weights = [f"model.checkpoint={reference.write_checkpoint(tmp_path / 'weights')}", "model.dtype=float32"]
+    given = [*weights, "trainer.precision=32", "trainer.accelerator=cpu"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["--scorer", "vqa2_ugc", "--data", "konvid1k,ytugc", *(w for key in given for w in ("--override", key))])
+    captured = capsys.readouterr()
+    assert "name the folder that holds both with --override ytugc.root=FOLDER." in " ".join(captured.err.split())
+    said = " ".join(captured.out.split())
+    assert "published 1200 0.894 " in said
+    assert "konvid1k: the published list has 1200 items, here 5 are scored" in said
+    assert "VQA²-UGC-Scorer: read off a figure (Jia et al." in said
+    row = table(tmp_path / "evaluations/vqa2_ugc")["konvid1k"]
+    assert (row["n"], row["label_high"], row["published_plcc"]) == ("5", "5.0", "0.884")
