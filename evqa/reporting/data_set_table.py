@@ -61,9 +61,9 @@ class DataSetRow:
         return "inside" if low <= printed <= high else "outside"
 
 
-def show(rows: Sequence[DataSetRow], console: Console, *, title: str) -> None:
+def show(rows: Sequence[DataSetRow], console: Console) -> None:
     """Print the table, then what its numbers mean, in 80 columns."""
-    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for place, name in enumerate(COLUMNS):
         table.add_column(name, overflow="fold", no_wrap=place > 0)
     for row in rows:
@@ -101,8 +101,9 @@ def _ends(row: DataSetRow, metric: str) -> str:
 
 
 def _short(value: float) -> str:
-    """Three decimals without the zero before the point: two ends must fit into a column."""
-    return f"{value:.3f}".replace("0.", ".", 1)
+    """Three digits, because two ends must fit into a column: .123, -.123, 1.00."""
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text[:-1]
 
 
 def _published(row: DataSetRow, metric: str) -> str:
@@ -128,7 +129,8 @@ def _about(row: DataSetRow) -> Iterator[str]:
         yield f"{row.name} was not scored: {row.problem}"
         return
     numbers = row.record["metrics"] | row.record["extras"]
-    reasons = dict.fromkeys(numbers[name].get("reason") for name in WITH_INTERVAL)
+    missing = [name for name in FITTED if numbers[name]["value"] is None]
+    reasons = dict.fromkeys(numbers[name].get("reason") for name in (*WITH_INTERVAL, *missing))
     yield from (f"{row.name}: {reason}." for reason in reasons if reason)
     yield from (f"{row.name}: {note}" for note in row.record["notes"])
     if failed := row.record["failures"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from evqa.datasets.base import Annotations, Dataset
 from evqa.datasets.splits import Records, draw_subset
 from evqa.errors import AnnotationError, ConfigError, EvqaError
 from evqa.files.names import listed
+from evqa.scoring.scorer import Scorer
 from evqa.training.folder import RunFolder
 from evqa.training.plan import COMPANION, read_data_plan
-from evqa.types import Failure
+from evqa.types import Failure, LabelScale, Record
 
 TEST = "test"  # split
 EVERY_ROW = "all labelled"
+MAY_LACK = ("title", "description")  # texts of a question that a table need not have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class SortedOverrides:
 
 def read_names(text: str) -> list[str]:
     """Read `NAME,NAME`, names of conf/data. Raises ConfigError."""
-    known = group_options(group_folders(conf_folder())["data"])
+    known = _options()
     names = [name.strip() for name in text.split(",")]
     problems = [
         f"--data {text}: there is no data set '{name}'. {suggestion(name, known)}"
@@ -71,22 +74,28 @@ def read_names(text: str) -> list[str]:
     return names
 
 
+def _options() -> list[str]:
+    return group_options(group_folders(conf_folder())["data"])
+
+
 def sort_overrides(overrides: Iterable[str], names: Sequence[str]) -> SortedOverrides:
     """Tell whose each `KEY=VALUE` is: `NAME.KEY` one data set's, `data.KEY` every one's, all others the scorer's.
 
     How files are read and batched (`data.batch_size`, `data.cache`, ...) is the scorer's.
 
     Raises:
-        ConfigError: a data set's own way of reading.
+        ConfigError: a data set's own way of reading, or a key of one that is not scored.
     """
     of_reading = read_schema(COMPANION).parameters
     scorer, shared, problems = list[str](), list[str](), list[str]()
-    own = {name: list[str]() for name in names}
+    own, others = {name: list[str]() for name in names}, set(_options()) - set(names)
     for line in overrides:
         head, _, rest = line.partition("=")[0].partition(".")
         is_reading = rest.partition(".")[0] in of_reading
         if head in own and is_reading:
             problems.append(f"--override {line}: the scorer reads all data sets alike; write data.{rest}=VALUE.")
+        elif head in others:
+            problems.append(f"--override {line}: {head} is not one of --data {','.join(names)}.")
         elif head in own:
             own[head].append(f"data{line.removeprefix(head)}")
         elif head == "data" and rest and not is_reading:
@@ -121,6 +130,11 @@ def _named(problem: str, name: str) -> str:
     return f"--data {name}: {own}"
 
 
+def in_own_words(text: str, name: str) -> str:
+    """Say of one data set what a sentence says of the key `data.KEY=`, as it is written here."""
+    return re.sub(r"\bdata\.(\w+=)", rf"--override {name}.\1", text)
+
+
 def labelled_rows(dataset: Dataset, *, texts: Iterable[str]) -> LabelledRows:
     """Read a data set's tables and take the rows that count; texts: those that the scorer's question names.
 
@@ -153,6 +167,25 @@ def training_files(place: Path) -> frozenset[Path]:
     except EvqaError:
         return frozenset()
     return frozenset(path.resolve() for record in records for path in record.paths)
+
+
+def doubts(
+    records: Sequence[Record], labels: LabelScale, *, scorer: Scorer, trained_on: frozenset[Path]
+) -> Iterator[str]:
+    """Yield what a reader should know of scores on these records. trained_on: of `training_files`."""
+    scores = scorer.meaning.scale
+    if labels.range != scores.range:
+        yield (
+            f"scores were mapped from {scores.name} on {scores.low:g}..{scores.high:g} to {labels.name} on "
+            f"{labels.low:g}..{labels.high:g}."
+        )
+    if labels.measures != scores.measures:
+        yield f"the scorer's label ({scores.name}) measures {scores.measures}, this one {labels.measures}."
+    for name in (name for name in scorer.prompt.texts if name in MAY_LACK):
+        if not any(name in record.texts for record in records):
+            yield f"no row has a {name}, which the scorer's question names."
+    if seen := sum(any(path.resolve() in trained_on for path in record.paths) for record in records):
+        yield f"{seen} of {len(records)} items are in the scorer's training data, so this is no test of it."
 
 
 def _of_all_tables(given: Annotations) -> Records:

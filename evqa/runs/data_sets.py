@@ -18,9 +18,12 @@ from evqa.reporting.data_set_table import DataSetRow
 from evqa.reporting.published_results import published_result
 from evqa.runs import show
 from evqa.runs.chosen_data import (
+    MAY_LACK,
     ChosenData,
     LabelledRows,
     choose_data,
+    doubts,
+    in_own_words,
     labelled_rows,
     read_names,
     sort_overrides,
@@ -44,7 +47,6 @@ from evqa.training.plan import DataPlan
 from evqa.types import LabelScale, Record
 
 HOME = Path("evaluations")
-MAY_LACK = ("title", "description")  # texts of a question that a table need not have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +136,15 @@ class DataSetEvaluation:
         """Read a data set, or say why it cannot be scored, which costs only itself."""
         try:
             return self._read(chosen)
-        except EvqaError as error:
-            warn(f"{chosen.name} cannot be scored: {error}")
-            return str(error)
+        except (EvqaError, OSError) as error:
+            problem = in_own_words(str(error), chosen.name)
+            warn(f"{chosen.name} cannot be scored: {problem}")
+            return problem
 
     def _read(self, chosen: ChosenData) -> ReadyData:
         model, prompt, dataset = self.scorer.module.model, self.scorer.prompt, chosen.dataset
         rows = labelled_rows(dataset, texts=[name for name in prompt.texts if name not in MAY_LACK])
+        own_notes = [in_own_words(note, chosen.name) for note in rows.notes]
         batches = BatchSettings(limits=model.preparer.clip.limits)
         plan = DataPlan(dataset=dataset, batches=batches, modal=self.scorer.modal)
         records, unreadable = check_files(rows.records, plan)
@@ -153,23 +157,11 @@ class DataSetEvaluation:
                 rows,
                 records=records,
                 rejects=(*rows.rejects, *unreadable),
-                notes=(*rows.notes, *self._doubts(records, dataset.label)),
+                notes=(*own_notes, *doubts(records, dataset.label, scorer=self.scorer, trained_on=self.trained_on)),
             ),
             plan=plan,
             identity=self.identity | {"inputs": _digest(records, dataset.label)},
         )
-
-    def _doubts(self, records: Sequence[Record], labels: LabelScale) -> Iterator[str]:
-        scores = self.scorer.meaning.scale
-        if labels.range != scores.range:
-            yield (
-                f"scores were mapped from {scores.name} on {scores.low:g}..{scores.high:g} to {labels.name} on "
-                f"{labels.low:g}..{labels.high:g}."
-            )
-        if labels.measures != scores.measures:
-            yield f"the scorer's label ({scores.name}) measures {scores.measures}, this one {labels.measures}."
-        if seen := sum(any(path.resolve() in self.trained_on for path in record.paths) for record in records):
-            yield f"{seen} of {len(records)} items are in the scorer's training data, so this is no test of it."
 
     def _earlier(self, ready: ReadyData) -> dict[str, Any] | None:
         """Return what the same command has written before.
@@ -178,15 +170,15 @@ class DataSetEvaluation:
             ConfigError: another one has, and --overwrite is not given.
         """
         predictions, file = self.folder.prediction(ready.name), self.folder.prediction(ready.name, "json")
-        if not file.exists() and (not predictions.exists() or part_of(predictions).exists()):
+        if part_of(predictions).exists() or not (predictions.exists() or file.exists()):
             return None
         record = read_record(file) if file.exists() else {}
-        command = record.get("command", {})
-        if command and not differing(command, ready.identity):
+        command = record.get("command")
+        if isinstance(command, dict) and not differing(command, ready.identity):
             _say(f"{ready.name}: scored by the same command before, and not again ({file}).")
             return record
         if not self.request.overwrite:
-            check_identity(predictions, command, ready.identity)
+            check_identity(predictions, command if isinstance(command, dict) else {}, ready.identity)
         return None
 
     def _score(self, ready: ReadyData) -> dict[str, Any] | None:
@@ -274,7 +266,8 @@ def _tell_end(rows: Sequence[DataSetRow], request: DataSetsRequest, scorer: Scor
     folder, missing = request.folder.path, [row for row in rows if row.record is None]
     if len(missing) < len(rows):
         data_set_table.write(rows, folder, about={"scorer": request.scorer, "modal": scorer.modal})
-        data_set_table.show(rows, terminal(soft_wrap=False), title=f"{request.scorer} (modal={scorer.modal})")
+        terminal().print(f"{request.scorer}, modal={scorer.modal}\n")
+        data_set_table.show(rows, terminal(soft_wrap=False))
         terminal().print(f"Table: {folder / 'table.csv'}, table.json; predictions: {folder / 'predictions'}")
     if missing:
         reasons = "\n".join(f"  {row.name}: {row.problem}" for row in missing)
