@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from evqa.config.paths import conf_folder, group_options
 from evqa.errors import ConfigError
 from evqa.files.stored import read_object
 from evqa.prompts.prompt import Prompt
@@ -36,14 +38,22 @@ def reads_sound_alone(place: Path, modal: str | None) -> bool:
     return (modal or _setting_of(place, "modal", "name")) == "a"
 
 
-def further_texts(place: Path) -> tuple[str, ...]:
-    """Texts beside title and description that the question of a run names."""
-    question = _setting_of(place, "prompt", "question")
+def further_texts(place: str | Path, overrides: Sequence[str]) -> tuple[str, ...]:
+    """Texts beside title and description that the question of a run, or of a published scorer's name, is about."""
     try:
+        named = isinstance(place, str) and place in group_options(conf_folder() / "scorer")
+        question = _question_of(str(place), overrides) if named else _setting_of(Path(place), "prompt", "question")
         names = Prompt(question=question if isinstance(question, str) else None).texts
     except ConfigError:
-        return ()  # told of where the run is loaded
+        return ()  # told of where the scorer is loaded
     return tuple(name for name in names if name not in ("title", "description"))
+
+
+def _question_of(name: str, overrides: Sequence[str]) -> object:
+    """The question that a published scorer asks; overrides may choose another protocol."""
+    from evqa.config.compose import compose
+
+    return compose([f"scorer={name}", *overrides]).prompt.question
 
 
 def _setting_of(place: Path, group: str, key: str) -> object:

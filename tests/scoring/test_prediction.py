@@ -267,3 +267,16 @@ def test_sound_files_of_a_folder_are_scored_by_sound(finished, tmp_path, capsys)
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [cells[0] for cells in lines] == ["flac", "mp3", "wav"]
     assert all(0 < float(cells[1]) < 1 for cells in lines)
+
+
+def test_the_columns_that_a_published_scorers_question_names_are_read(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("id,creators\na,Ann\n")
+    question = "prompt.question='<media>How good is this by {creator}?'"
+    request = Request(
+        inputs=[table], scorer="lmm_evqa", videos=tmp_path, override=[f"model.checkpoint={tmp_path}", question]
+    )
+    with pytest.raises(
+        AnnotationError, match=r"no column 'creator' \(did you mean 'creators'\?\).*names \{creator\}\)"
+    ):
+        predict(request)
