@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from evqa.config.paths import conf_folder, group_options
-from evqa.errors import ConfigError
+from evqa.errors import CheckpointError, ConfigError
 from evqa.files.stored import read_object
 from evqa.prompts.prompt import Prompt
 from evqa.training.folder import EXPORT_FILE, RunFolder
@@ -39,18 +39,28 @@ def reads_sound_alone(place: Path, modal: str | None) -> bool:
 
 
 def further_texts(place: str | Path, overrides: Sequence[str]) -> tuple[str, ...]:
-    """Texts beside title and description that the question of a run, or of a published scorer's name, is about."""
+    """Texts beside title and description that a scorer's question names."""
     try:
-        named = isinstance(place, str) and place in group_options(conf_folder() / "scorer")
-        question = _question_of(str(place), overrides) if named else _setting_of(Path(place), "prompt", "question")
+        question = _published_question(place, overrides) or _setting_of(Path(place), "prompt", "question")
         names = Prompt(question=question if isinstance(question, str) else None).texts
-    except ConfigError:
+    except (ConfigError, CheckpointError):
         return ()  # told of where the scorer is loaded
     return tuple(name for name in names if name not in ("title", "description"))
 
 
-def _question_of(name: str, overrides: Sequence[str]) -> object:
-    """The question that a published scorer asks; overrides may choose another protocol."""
+def _published_question(place: str | Path, overrides: Sequence[str]) -> object:
+    """What a published scorer asks, by name or by its weights' folder; overrides may choose another protocol."""
+    if isinstance(place, str) and place in group_options(conf_folder() / "scorer"):
+        return _composed_question(place, overrides)
+    folder = Path(place)
+    if RunFolder(folder).config.exists() or (folder / EXPORT_FILE).is_file() or not (folder / "config.json").is_file():
+        return None
+    from evqa.scoring.published import CHECKPOINT, names_of
+
+    return _composed_question(names_of(folder)[0], [f"{CHECKPOINT}=.", *overrides])  # its place is not looked at
+
+
+def _composed_question(name: str, overrides: Sequence[str]) -> object:
     from evqa.config.compose import compose
 
     return compose([f"scorer={name}", *overrides]).prompt.question
