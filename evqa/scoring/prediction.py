@@ -61,7 +61,7 @@ class Request:
             title=self.title_column,
             description=self.description_column,
             files=tuple(filter(None, others)),
-            texts=further_texts(Path(self.scorer)),
+            texts=further_texts(self.scorer, self.override),
         )
 
 

@@ -43,6 +43,18 @@ def load_checkpoint(folder: Path, *, overrides: Sequence[str], modal: str | None
     Raises:
         CheckpointError: another kind of model, or one without a head.
     """
+    name, *others = names_of(folder)
+    if others:
+        _say_what_is_assumed(folder, name, others)
+    return load_named(name, overrides=[f"{CHECKPOINT}={_quoted(folder)}", *overrides], modal=modal, device=device)
+
+
+def names_of(folder: Path) -> tuple[str, ...]:
+    """Name the scorers of conf/scorer that a folder's weights may be, the one that is taken first.
+
+    Raises:
+        CheckpointError: another kind of model.
+    """
     with about():
         kind = read_foreign(file_of(folder, "config.json")).get("model_type")
     if kind not in NAMES:
@@ -50,10 +62,7 @@ def load_checkpoint(folder: Path, *, overrides: Sequence[str], modal: str | None
             f"{folder} holds a model of type {kind!r} without evqa.json. Alone such weights give no scores: train a "
             f"head on them (model.checkpoint={folder}), or name a folder that evqa.merge wrote."
         )
-    name, *others = NAMES[kind]
-    if others:
-        _say_what_is_assumed(folder, name, others)
-    return load_named(name, overrides=[f"{CHECKPOINT}={_quoted(folder)}", *overrides], modal=modal, device=device)
+    return NAMES[kind]
 
 
 def _say_what_is_assumed(folder: Path, name: str, others: Sequence[str]) -> None:

@@ -267,3 +267,21 @@ def test_sound_files_of_a_folder_are_scored_by_sound(finished, tmp_path, capsys)
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [cells[0] for cells in lines] == ["flac", "mp3", "wav"]
     assert all(0 < float(cells[1]) < 1 for cells in lines)
+
+
+@pytest.mark.parametrize("kind", ["name", "folder"])
+def test_the_columns_that_a_published_scorers_question_names_are_read(tmp_path, kind):
+    table, weights = tmp_path / "t.csv", tmp_path / "weights"
+    table.write_text("id,stall\na,2+3\n")
+    weights.mkdir()
+    (weights / "config.json").write_text('{"model_type": "llava_qwen"}')
+    request = Request(
+        inputs=[table],
+        scorer="vqa2_streaming" if kind == "name" else weights,
+        videos=tmp_path,
+        override=["prompt=vqa2_streaming"],
+    )
+    with pytest.raises(
+        AnnotationError, match=r"no column 'stalling' \(did you mean 'stall'\?\).* names \{stalling\}\)"
+    ):
+        predict(request)
