@@ -147,6 +147,15 @@ def test_every_weight_of_every_part_is_trained(twin):
     assert samples.trained_without_gradient(model, [samples.prepared(model, a_clip(num_motion=4))]) == []
 
 
+def test_a_projector_that_is_trained_in_float32_fits_a_model_in_half_precision(twin):
+    model = Vqa2Qwen2_5(samples.setting("v"), **twin | {"dtype": "bfloat16"}).eval()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    model.motion_projector.float()
+    hidden = model(model.preparer.collate([samples.prepared(model, a_clip(num_motion=4))])).hidden_BTD
+    assert hidden.dtype == torch.bfloat16
+    assert hidden.isfinite().all()
+
+
 def test_under_distributed_training_idle_towers_run_without_changing_the_result(model, monkeypatch):
     batch = model.preparer.collate([samples.prepared(model, Clip())])
     expected = model(batch).hidden_BTD
