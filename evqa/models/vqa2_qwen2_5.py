@@ -4,7 +4,7 @@ What was released cannot run, and no weights of it are published; repaired here:
 
 - The template keeps T + 1 places (`<|vision_end|>`) for T motion features, and filling them stops with an error. Here T
   tokens of their own (`<|vision_pad|>`, which Qwen2.5-VL has and never uses) stand right behind the video's
-  `<|vision_end|>`, so that the sequence has the same length.
+  `<|vision_end|>`: a sequence of the same length and positions.
 - One of its three readers gives motion, and a still image stops it. Here every file is read in the same way, and one
   without motion has no motion tokens.
 - A batch's clips pass the branch joined in time, so that each sees its neighbours' ends. Here each passes by itself.
@@ -83,6 +83,7 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
     """
 
     learning_rate: ClassVar[float] = 1e-5  # the original's
+    places_per_file: ClassVar[tuple[int, ...]] = (1, 2)  # frames and motion in a row; or frames, then motion
     part_names: ClassVar[tuple[str, ...]] = (*PARTS, "motion", "motion_connector")
     key_adapter = KeyAdapter(
         prefixes=(
@@ -154,18 +155,22 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
     def encode_motion(self, frames: FrameChunks) -> Tensor:
         """Map a motion stream to its tokens [T, D], one a frame."""
         assert self.motion is not None
-        assert self.motion_projector is not None
-        tokens_TD: Tensor = self.motion_projector(self.motion(frames))
-        return tokens_TD
+        return self._project(self.motion(frames))
 
     def idle_media(self, inputs: Inputs) -> Tensor | None:
         """Encode one black token and one black frame where the batch has no pictures or no motion."""
         idle = super().idle_media(inputs)
-        if self.motion is None or self.motion_projector is None or _present(inputs):
+        if self.motion is None or _present(inputs):
             return idle
         black_TCHW = torch.zeros(1, 3, MOTION_SIZE, MOTION_SIZE, device=inputs["text_BT"].device)
-        tokens_TD: Tensor = self.motion_projector(self.motion.pathway(black_TCHW))
+        tokens_TD = self._project(self.motion.pathway(black_TCHW))
         return tokens_TD if idle is None else torch.cat([idle, tokens_TD])
+
+    def _project(self, features_TC: Tensor) -> Tensor:
+        assert self.motion_projector is not None
+        dtype = next(self.motion_projector.parameters()).dtype  # float32 where it is trained
+        tokens_TD: Tensor = self.motion_projector(features_TC.to(dtype))
+        return tokens_TD
 
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""

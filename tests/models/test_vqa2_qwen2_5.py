@@ -125,10 +125,10 @@ def test_motion_stands_in_its_own_place_where_a_question_has_two_a_file(model):
     assert runs == [4, 8]
     (a,) = model.chat.plain("a")
     assert ids[ids.index(model.video.end) + 1 :][:2] == [a, model.motion_token]
-    hidden = [
-        model(model.preparer.collate([item])).answer_BD() for item in (parted, asked(f"{MEDIA}a{MEDIA}bc{MEDIA * 2}"))
-    ]
-    assert not torch.allclose(*hidden)
+    batch = model.preparer.collate([parted])
+    tokens_TD = model.words(batch)["inputs_embeds"][batch["text_BT"] == model.motion_token]
+    expected_TD = torch.cat([model.encode_motion(clip.motion) for clip in clips])
+    torch.testing.assert_close(tokens_TD, expected_TD, atol=1e-6, rtol=0)
 
 
 def test_no_motion_is_read_where_none_is_asked_for(twin):
@@ -145,6 +145,15 @@ def test_every_weight_of_every_part_is_trained(twin):
     names = ["vision", "connector", "language", "lm_head", "motion", "motion_connector"]
     assert [part.name for part in model.parts()] == names
     assert samples.trained_without_gradient(model, [samples.prepared(model, a_clip(num_motion=4))]) == []
+
+
+def test_a_projector_that_is_trained_in_float32_fits_a_model_in_half_precision(twin):
+    model = Vqa2Qwen2_5(samples.setting("v"), **twin | {"dtype": "bfloat16"}).eval()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    model.motion_projector.float()
+    hidden = model(model.preparer.collate([samples.prepared(model, a_clip(num_motion=4))])).hidden_BTD
+    assert hidden.dtype == torch.bfloat16
+    assert hidden.isfinite().all()
 
 
 def test_under_distributed_training_idle_towers_run_without_changing_the_result(model, monkeypatch):
