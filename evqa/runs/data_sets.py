@@ -172,7 +172,12 @@ class DataSetEvaluation:
         predictions, file = self.folder.prediction(ready.name), self.folder.prediction(ready.name, "json")
         if part_of(predictions).exists() or not (predictions.exists() or file.exists()):
             return None
-        record = read_record(file) if file.exists() else {}
+        try:
+            record = read_record(file) if file.exists() else {}
+        except FileError as error:
+            if self.request.overwrite:
+                return None
+            raise ConfigError([f"--out: {error}. Replace it with --overwrite, or give another --out."]) from error
         command = record.get("command")
         if isinstance(command, dict) and not differing(command, ready.identity):
             _say(f"{ready.name}: scored by the same command before, and not again ({file}).")

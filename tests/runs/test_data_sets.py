@@ -196,6 +196,10 @@ def test_ctrl_c_says_what_is_kept_and_another_command_does_not_replace_it(sets, 
     with pytest.raises(SystemExit, match="2"):
         main(other)
     assert "predictions/table.csv belongs to a command with another --modal" in capsys.readouterr().err
+    (tmp_path / "out/predictions/snapugc.json").write_text("{")
+    with pytest.raises(SystemExit, match="2"):
+        main(sets)
+    assert "snapugc.json is damaged or cut short" in capsys.readouterr().err
     main([*other, "--overwrite", "--override", "table.description_column=null"])
     said = " ".join(capsys.readouterr().out.split())
     assert "table: no row has a description, which the scorer's question names." in said
