@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Protocol, TypeVar
 from rich.progress import track
 
 from evqa.datasets.base import Annotations, Dataset
-from evqa.errors import AnnotationError, FileError
+from evqa.errors import AnnotationError, ConfigError, FileError
 from evqa.files.terminal import terminal
 from evqa.files.whole import whole_folder
 from evqa.machine.cores import num_cores
@@ -67,18 +67,22 @@ class MadeClips(Dataset):
         return (str(self.home()),)
 
     def problems(self) -> Iterable[str]:
-        """The tables need some clips to be balanced, and their label has one scale."""
+        """The tables need some clips to be balanced."""
         yield from super().problems()
         for name, number in (("num_train", self.num_train), ("num_val", self.num_val)):
             if number < 16:
                 yield f"data.{name}={number}: give at least 16."
-        if self.label.range != self.made_range:
-            low, high = (f"{end:g}" for end in self.made_range)
-            given = list(self.label.range)
-            yield f"data.label.range={given}: synthetic labels lie in {low}-{high}; leave it at [{low},{high}]."
 
     def read(self) -> Annotations:
-        """Make the clips where they are not there yet, and read their tables."""
+        """Make the clips where they are not there yet, and read their tables.
+
+        Raises:
+            ConfigError: another scale than that of the labels. A scorer, which reads no tables, may have any.
+        """
+        if self.label.range != self.made_range:
+            low, high = (f"{end:g}" for end in self.made_range)
+            rule = f"synthetic labels lie in {low}-{high}; leave it at [{low},{high}]."
+            raise ConfigError([f"data.label.range={list(self.label.range)}: {rule}"])
         home = self.home()
         if not home.is_dir():
             self._make(home)

@@ -100,8 +100,9 @@ def test_made_clips_are_read_with_their_mos_and_their_grades_as_tags(tmp_path):
     assert len(read_clip(record.paths[0], EVERY).frames_FHWC) == FPS * SECONDS
 
 
-def test_another_scale_is_refused():
-    with pytest.raises(
-        ConfigError, match=r"label\.range=\[0\.0, 100\.0\]: synthetic labels lie in 1-5; leave it at \[1,5\]"
-    ):
-        SyntheticQuality(label=LabelScale(name="mos", range=(0, 100)))
+def test_another_scale_is_refused_before_clips_are_made(tmp_path):
+    data = SyntheticQuality(folder=str(tmp_path / "clips"), label=LabelScale(name="mos", range=(0, 100)))
+    rule = r"label\.range=\[0\.0, 100\.0\]: synthetic labels lie in 1-5; leave it at \[1,5\]"
+    with pytest.raises(ConfigError, match=rule):
+        data.load()
+    assert not (tmp_path / "clips").exists()

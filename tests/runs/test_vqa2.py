@@ -46,7 +46,7 @@ def train(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stalled(train):
     """The clips as tables, with a column that tells stalls in every form."""
-    train("prompt=vqa2_ugc_current")
+    train("modal=v", "prompt=vqa2_ugc_current")
     (home,) = train.home.glob("clips/v*")
     for name in ("train", "val"):
         rows = list(csv.DictReader((home / f"{name}.csv").open()))
@@ -72,7 +72,7 @@ def test_a_protocol_is_trained_and_scored_alike(train, stalled, protocol):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_learns_words_and_its_export_scores_as_it_did(train, recipe, tmp_path):
-    run = train(f"experiment={recipe}", "optimizer.learning_rate=1e-2")
+    run = train(f"experiment={recipe}", "optimizer.learning_rate=1e-2", "trainer.log_every=1", "trainer.accumulate=1")
     (first, *_, last) = [
         row["train/loss"] for row in map(json.loads, (run.path / "metrics.jsonl").open()) if "train/loss" in row
     ]

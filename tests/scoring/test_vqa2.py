@@ -116,6 +116,15 @@ def test_a_command_scores_a_folder_with_weights_of_the_published_layout(folder, 
     )
 
 
+def test_scores_are_given_on_another_scale_where_one_is_named(folder, videos):
+    given = [f"model.checkpoint='{folder}'", *FLOAT32]
+    unit, stretched = (
+        [score.value for score in evqa.load("vqa2_ugc", overrides=[*given, *more]).score(records(videos))]
+        for more in ([], ["data.label.range=[1,5]"])
+    )
+    assert stretched == pytest.approx([1 + 4 * score for score in unit])
+
+
 def test_a_renamed_key_ends_a_command_with_a_sentence(folder, videos, tmp_path):
     broken = reference.write_checkpoint(tmp_path / "broken")
     state = load_file(broken / "model.safetensors")
