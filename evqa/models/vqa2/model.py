@@ -53,6 +53,8 @@ class Vqa2(Model):
         dropped, `<|im_end|>` in a title read as a control token.
     motion: which frames the motion branch sees; null for none. Its positions are the numbers of these frames, and the
         table of positions is as long as the most frames that can be read.
+    doubled_motion: where a file has two places, its motion stands behind the frames and in the second place again, as
+        the original's code for questions has it; its training and its scorers do not.
     max_tokens: longest conversation, pictures and motion included; the original cuts longer ones at their end.
     init_seed: of random weights, which depend on nothing else.
     gradient_checkpointing: recompute layers in the backward pass.
@@ -84,6 +86,7 @@ class Vqa2(Model):
         gradient_checkpointing: bool = True,
         exact: bool = False,
         motion: FrameSampling | None = EVERY_FRAME,
+        doubled_motion: bool = False,
         max_tokens: Annotated[int, "1 <= max_tokens"] = 10_000,
         license: License | None = None,
     ) -> None:
@@ -91,6 +94,7 @@ class Vqa2(Model):
         self.source = find_source(FAMILY, checkpoint, revision, size, load=options.load)
         self.dims, self.license = self.source.dims, license
         self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
+        self.doubled_motion = doubled_motion
         self.width = self.dims.language.hidden_size
         _check_positions(motion, self.dims.motion.num_positions)
         build.build(self, options, seed=init_seed, dtype=dtype, attention=attention, has_motion=motion is not None)
@@ -107,6 +111,7 @@ class Vqa2(Model):
                 side=self.dims.vision.patches_per_side,
                 frame=self.dims.tokens_per_frame,
                 overview=not exact,
+                motion=2 if doubled_motion else 1,
                 limit=max_tokens,
             ),
         )
@@ -202,8 +207,14 @@ class Vqa2(Model):
         media: list[list[Tensor]] = []
         for per_file, num_files in zip(inputs.host["per_file"], inputs.host["num_files"], strict=True):
             files = list(islice(pairs, num_files))
-            media.append([tokens for pair in files for tokens in (pair if per_file == 2 else [torch.cat(pair)])])
+            media.append([tokens for pair in files for tokens in self._in_places(*pair, per_file=per_file)])
         return splice(self.body.language_model.embed_tokens(texts.ids_BT), texts, media)
+
+    def _in_places(self, frames_TD: Tensor, motion_TD: Tensor, *, per_file: int) -> tuple[Tensor, ...]:
+        """Put a file's tokens into its place, or its two places."""
+        if per_file == 1:
+            return (torch.cat([frames_TD, motion_TD]),)
+        return (torch.cat([frames_TD, motion_TD]) if self.doubled_motion else frames_TD, motion_TD)
 
     def encode_frames(self, pixels_NCHW: Tensor) -> Tensor:
         """Map normalised frames of a video to its tokens [T, D], the newline last (`get_video_features`)."""

@@ -23,12 +23,14 @@ from evqa.types import MEDIA, Clip, Inputs, Prepared, Turn
 class TokenCounts:
     """What decides on the number of tokens. side: patches of a tile's side. frame: tokens of a video's frame.
 
-    overview: whether that of a still image counts. limit: longest whole conversation.
+    overview: whether that of a still image counts. motion: tokens of a motion frame where it has a place of its own.
+    limit: longest whole conversation.
     """
 
     side: int
     frame: int
     overview: bool
+    motion: int
     limit: int
 
     def picture(self, clip: Clip) -> int:
@@ -39,14 +41,14 @@ class TokenCounts:
             return num_image_tokens(clip.image, self.side, overview=self.overview)
         return len(clip.frames_FHWC) * self.frame + 1
 
-    def check(self, num_text: int, clips: Sequence[Clip]) -> None:
+    def check(self, num_text: int, clips: Sequence[Clip], *, per_file: int) -> None:
         """Refuse a conversation that is too long; the original cuts its end off, question and answer with it.
 
         Raises:
             PromptError: with the counts, and what to do.
         """
         pictures = sum(map(self.picture, clips))
-        motion = sum(map(num_motion, clips))
+        motion = sum(map(num_motion, clips)) * (self.motion if per_file == 2 else 1)
         if num_text + pictures + motion > self.limit:
             raise PromptError(
                 f"the conversation takes {num_text + pictures + motion:,} tokens ({pictures:,} of pictures, {motion:,} "
@@ -67,7 +69,7 @@ class Vqa2Preparer(Preparer):
         """Prepare one sample. Where a file has no motion (a still image) its place stays empty."""
         per_file = places_per_file(turns, clips)
         text = prepare_text(self.chat.encode(turns, [[PLACEHOLDER]] * (per_file * len(clips))))
-        self.counts.check(len(text["ids_T"]), clips)
+        self.counts.check(len(text["ids_T"]), clips, per_file=per_file)
         return text | {
             "notes": (*text["notes"], *unread_motion(self.clip, per_file)),
             "per_file": per_file,

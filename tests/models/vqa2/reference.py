@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def read_json(name: str) -> Any:
 
 
 def cases(*, kind: str) -> list[str]:
-    """Names of the cases of one kind: `score` (videos and images), `image`, `video`, `train`."""
+    """Names of the cases of one kind: `video` and `image` are scored, `train` is learned, `answer` is continued."""
     if find("vqa2") is None:
         return []
     found = read_json("cases.json")
@@ -48,6 +48,7 @@ def cases(*, kind: str) -> list[str]:
         "video": lambda case: "level_logits" in case and "num_motion_frames" in case,
         "image": lambda case: "score_intended" in case,
         "train": lambda case: "real_qwen2_labels" in case,
+        "answer": lambda case: "greedy_new_ids" in case,
     }
     return [name for name, case in found.items() if of_kind[kind](case)]
 
@@ -70,12 +71,20 @@ class Case:
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
     encoded: Encoded
-    clip: Clip
+    clips: tuple[Clip, ...]
 
     @classmethod
     def read(cls, name: str) -> Case:
         facts, tensors = read_json("cases.json")[name], load_file(golden() / f"case_{name}.safetensors")
-        return cls(facts, tensors, _encoded(facts, tensors), _clip(facts))
+        return cls(facts, tensors, _encoded(facts, tensors), tuple(_clips(facts)))
+
+    @property
+    def clip(self) -> Clip:
+        (clip,) = self.clips
+        return clip
+
+    def without_motion(self) -> Case:
+        return replace(self, clips=tuple(replace(clip, motion=None) for clip in self.clips))
 
     @property
     def num_places(self) -> int:
@@ -91,7 +100,7 @@ def batch(model: Vqa2, given: Sequence[Case]) -> Inputs:
     for case in given:
         preparer.chat = GivenChat(case.encoded, pad=0)
         turns = [Turn(role="user", text=MEDIA * case.num_places)]
-        items.append(preparer.prepare(turns, [case.clip]))
+        items.append(preparer.prepare(turns, case.clips))
     return preparer.collate(items)
 
 
@@ -106,19 +115,24 @@ def _encoded(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Encoded:
     )
 
 
-def _clip(facts: dict[str, Any]) -> Clip:
+def _clips(facts: dict[str, Any]) -> Iterator[Clip]:
+    """Read the files of a case, an image or videos; those of several stand in lists."""
     pixels = np.load(golden() / "pixels_u8.npz")
     if "tiles_key" in facts:
         width, height = facts["image_size_wh"]
         tiles = _to_THWC(pixels[facts["tiles_key"]])
         rows, columns = Tiling(size=tiles.shape[1]).best(height, width)
-        return Clip(frames_FHWC=tiles, image=ImageGrid(rows=rows, columns=columns, height=height, width=width))
-    name = facts["video"]
-    stored = pixels[f"{name}_indices"].tolist() if f"{name}_indices" in pixels else range(len(pixels[name]))
-    place = {number: index for index, number in enumerate(stored)}
-    motion = facts.get("motion_frame_indices") or range(facts["num_motion_frames"])
-    taken = [_to_THWC(pixels[name][[place[n] for n in numbers]]) for numbers in (facts["key_frame_indices"], motion)]
-    return Clip(frames_FHWC=taken[0], motion=Frames(taken[1]))
+        yield Clip(frames_FHWC=tiles, image=ImageGrid(rows=rows, columns=columns, height=height, width=width))
+        return
+    names, keys, counts = (facts[key] for key in ("video", "key_frame_indices", "num_motion_frames"))
+    if isinstance(names, str):
+        names, keys, counts = [names], [keys], [counts]
+    for name, key_frames, count in zip(names, keys, counts, strict=True):
+        stored = pixels[f"{name}_indices"].tolist() if f"{name}_indices" in pixels else range(len(pixels[name]))
+        place = {number: index for index, number in enumerate(stored)}
+        motion = facts.get("motion_frame_indices") or range(count)
+        taken = [_to_THWC(pixels[name][[place[n] for n in numbers]]) for numbers in (key_frames, motion)]
+        yield Clip(frames_FHWC=taken[0], motion=Frames(taken[1]))
 
 
 def _to_THWC(pixels_TCHW: np.ndarray) -> Tensor:
