@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from evqa.errors import ConfigError
 from evqa.prompts.defaults import default_prompt
+from evqa.prompts.framing import Framing, of_clip
 from evqa.prompts.stalling import STALLING, length_notes, read_stalling
+from evqa.prompts.templates import PLACE, filled, names_in, problems_of
 from evqa.types import MEDIA, Clip, LabelScale, Record, Turn
 
-PLACE = "<media>"  # in a template: where the record's media go
 OF_CLIP = ("seconds", "num_frames", "num_motion_frames")
 OF_LABEL = ("quantity", "Quantity")
 
@@ -32,6 +32,7 @@ class Prompt:
     stalling: how `{stalling}` words the record's text of this name, stalls of the first file as 0 or 1 a frame or as
         events in frames (`120+45;300+10`): `frames` as one flag a frame, `sums` as durations and counts; null: as any
         other text.
+    framing: what stands around a question of one's own; null: nothing but the media before it.
     """
 
     question: str | None = None
@@ -39,6 +40,7 @@ class Prompt:
     missing: str | None = None
     quantity: str | None = None
     stalling: Literal["frames", "sums"] | None = None
+    framing: Framing | None = None
 
     def __post_init__(self) -> None:
         problems = [*_problems("prompt.question", self.question), *_problems("prompt.answer", self.answer)]
@@ -48,7 +50,7 @@ class Prompt:
             problems.append(f"prompt.answer: {PLACE} belongs into prompt.question.")
         elif not problems and self.answer is not None:
             check_words("prompt.answer", self.answer)
-        if not problems and self.stalling is not None and STALLING not in _names(self.question or ""):
+        if not problems and self.stalling is not None and STALLING not in names_in(self.question or ""):
             problems.append(
                 f"prompt.stalling={self.stalling}: the question names no {{{STALLING}}}. Write it in prompt.question, "
                 "or prompt.stalling=null."
@@ -72,7 +74,7 @@ class Prompt:
     def texts(self) -> tuple[str, ...]:
         """Names of the record's texts that the question asks for."""
         own = (*OF_CLIP, *OF_LABEL)
-        return tuple(dict.fromkeys(name for name in _names(self.question or "") if name not in own))
+        return tuple(dict.fromkeys(name for name in names_in(self.question or "") if name not in own))
 
     def notes(self, record: Record, clips: Sequence[Clip] = ()) -> tuple[str, ...]:
         """Say which texts a record lacks, or has of another length than its file, that a question of its own names.
@@ -84,6 +86,23 @@ class Prompt:
         stalls = record.texts.get(STALLING) if self.stalling is not None and not record.turns else None
         odd = () if stalls is None or not clips else length_notes(stalls, clips[0])
         return (*(f"no {name}; the question says {self.missing!r} there" for name in lacking), *odd)
+
+    def given(self, record: Record, clips: Sequence[Clip]) -> tuple[Turn, ...]:
+        """Return the record's own conversation; empty where the question is asked."""
+        del clips
+        return record.turns
+
+    def framed(self, turns: Sequence[Turn], clips: Sequence[Clip], *, num_files: int) -> tuple[Turn, ...]:
+        """Give a conversation that keeps no place for its files the places that questions have, in its first question.
+
+        clips: empty where the files are not read yet.
+        """
+        at = next((at for at, turn in enumerate(turns) if turn.role == "user"), None)
+        if at is None or not num_files or any(MEDIA in turn.text for turn in turns):
+            return tuple(turns)
+        framing = self.framing or Framing()
+        text = framing.around(turns[at].text, clips, num_files=num_files)
+        return (*turns[:at], replace(turns[at], text=text), *turns[at + 1 :])
 
     def turns(self, record: Record, clips: Sequence[Clip]) -> tuple[Turn, ...]:
         """Write the user's side for a record; call it on a fitted prompt.
@@ -97,18 +116,8 @@ class Prompt:
         if self.stalling is not None and STALLING in record.texts:
             stalling = read_stalling(record.texts[STALLING], clips[0] if clips else None)
             texts[STALLING] = stalling.worded(self.stalling)
-        values: dict[str, object] = texts | _words_of(self.quantity) | _of_clip(clips)
+        values: dict[str, object] = texts | _words_of(self.quantity) | of_clip(clips[0] if clips else Clip())
         return (Turn(role="user", text=filled(self.question, values)),)
-
-
-def filled(template: str, values: dict[str, object]) -> str:
-    """Fill a template; braces and places in a value stay plain text."""
-    text = ""
-    for literal, name, form, _ in string.Formatter().parse(template):
-        text += literal.replace(PLACE, MEDIA)
-        if name is not None:
-            text += format(values[name], form or "").replace(MEDIA, "\N{REPLACEMENT CHARACTER}")
-    return text
 
 
 def with_quantity(template: str, prompt: Prompt) -> str:
@@ -119,46 +128,15 @@ def with_quantity(template: str, prompt: Prompt) -> str:
 def check_words(key: str, template: str) -> None:
     """Raise ConfigError where a head's words hold another name than `{quantity}`, or a stray brace."""
     problems = list(_problems(key, template))
-    if not problems and (others := [name for name in _names(template) if name not in OF_LABEL]):
+    if not problems and (others := [name for name in names_in(template) if name not in OF_LABEL]):
         problems = [f"{key}: there is no {{{others[0]}}}; only {{quantity}}, what the label measures, is known here."]
     if problems:
         raise ConfigError(problems)
 
 
+def _problems(key: str, template: str | None) -> Iterator[str]:
+    return problems_of(key, template, numbers=OF_CLIP)
+
+
 def _words_of(quantity: str) -> dict[str, object]:
     return {"quantity": quantity, "Quantity": quantity[:1].upper() + quantity[1:]}
-
-
-def _of_clip(clips: Sequence[Clip]) -> dict[str, object]:
-    clip = clips[0] if clips else Clip()
-    num_frames = 0 if clip.frames_FHWC is None else len(clip.frames_FHWC)
-    num_motion_frames = 0 if clip.motion is None else clip.motion.num_frames
-    return {"seconds": clip.seconds or 0.0, "num_frames": num_frames, "num_motion_frames": num_motion_frames}
-
-
-def _names(template: str) -> Iterator[str]:
-    return (name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
-
-
-def _problems(key: str, template: str | None) -> Iterator[str]:
-    if template is None:
-        return
-    try:
-        parsed = list(string.Formatter().parse(template))
-    except ValueError as error:
-        yield f"{key}={template!r}: a brace that belongs to no name ({error}); write {{{{ or }}}} for a brace."
-        return
-    for _, name, form, conversion in parsed:
-        if name is None:
-            continue
-        if not name or conversion:
-            yield f"{key}={template!r}: write a name between braces, as in {{title}}; {{{{ for a brace."
-        elif form and (name not in OF_CLIP or not _is_format(form, whole=name != "seconds")):
-            yield f"{key}={template!r}: {{{name}:{form}}} is no format of it; {{seconds:.1f}} is one."
-
-
-def _is_format(form: str, *, whole: bool) -> bool:
-    try:
-        return bool(format(8 if whole else 8.0, form)) and len(form) < 8
-    except ValueError:
-        return False

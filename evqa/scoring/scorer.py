@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,8 @@ from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
 from evqa.scoring.asking import asking
 from evqa.scoring.computation import Computation
+from evqa.scoring.dialogue import Dialogue
+from evqa.scoring.recall import Recall
 from evqa.scoring.score import Answer, Embedding, Meaning, Score
 from evqa.training.batches import Collate, Sample, Samples, load_ahead
 from evqa.training.datamodule import Pipeline
@@ -107,13 +109,45 @@ class Scorer:
         Raises:
             ConfigError: the question is empty, or the scorer's model was built without an LM head.
         """
+        self._check_that_it_answers()
+        return self._stream(items, partial(self._answers, decoding=decoding), asking(self._recalling, question))
+
+    def chat(self, item: Item, *, decoding: Decoding = LONG_ANSWER) -> Dialogue:
+        """Begin a conversation about an item, which is read once.
+
+        Raises:
+            TypeError, ConfigError: as in `ask`.
+        """
+        self._check_that_it_answers()
+        pipeline = asking(self._recalling, None)
+        return Dialogue(as_record(item), answer=partial(self._continued, pipeline=pipeline, decoding=decoding))
+
+    @cached_property
+    def _recalling(self) -> Pipeline:
+        """The pipeline of questions: a file that is asked about repeatedly is read once."""
+        return replace(self._pipeline, read=Recall(self._pipeline.read))
+
+    def _check_that_it_answers(self) -> None:
         if not self.module.head.needs_logits:
             name = type(self.module.head).__name__
             raise ConfigError(
                 [f"This scorer cannot be asked: its head ({name}) reads no words, so its model has no LM head. Load "
                  "one that was trained with head=levels, head=text or head=conversation."]
             )  # fmt: skip
-        return self._stream(items, partial(self._answers, decoding=decoding), asking(self._pipeline, question))
+
+    def _continued(self, record: Record, *, pipeline: Pipeline, decoding: Decoding) -> Iterator[str]:
+        """Stream the answer to a record's last turn; between two pieces torch is set as it was before."""
+        loaded = self._load((record,), pipeline=pipeline)
+        (sample,) = loaded.samples
+        if sample.failure is not None:
+            raise ConfigError([f"{record.id}: {sample.failure.reason}"])
+        pieces = self._compute(loaded.batch, lambda batch: self.module.model.generate(batch.inputs, decoding))
+        while True:
+            with self._computation.active():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece[0]
 
     def _stream(
         self, items: Iterable[Item], results: Callable[[Loaded], list[Result]], pipeline: Pipeline
@@ -183,7 +217,7 @@ class Scorer:
             answers = [answer + piece for answer, piece in zip(answers, pieces, strict=True)]
         return answers
 
-    def _compute(self, batch: Batch, function: Callable[[Batch], list[Result]]) -> list[Result]:
+    def _compute(self, batch: Batch, function: Callable[[Batch], Result]) -> Result:
         """Call a function of a batch on the scorer's device."""
         with self._computation.active():
             return function(batch.to(self._computation.device))

@@ -9,7 +9,8 @@ from evqa.errors import ConfigError, PromptError
 from evqa.heads.base import Head, Wording
 from evqa.models.base import Model
 from evqa.models.splice import PLACEHOLDER
-from evqa.prompts.prompt import PLACE, Prompt
+from evqa.prompts.prompt import Prompt
+from evqa.prompts.templates import PLACE
 from evqa.types import MEDIA, Clip, Record, Turn
 
 TIMES = {1: "once", 2: "twice"}
@@ -24,7 +25,7 @@ def conversation(
     and the record's last answers are left out, because they are what is to be predicted (unless the head is validated
     by them).
     """
-    turns = record.turns or prompt.turns(record, clips)
+    turns = prompt.given(record, clips) or prompt.turns(record, clips)
     if unit is None and not wording.keeps_answers:
         asked = max((place for place, turn in enumerate(turns, 1) if not turn.learn), default=0)
         turns = tuple(replace(turn, learn=False) for turn in turns[:asked])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import lightning
@@ -11,13 +12,12 @@ import torch
 
 from evqa.heads.base import Wording
 from evqa.machine.cores import num_cores
-from evqa.media.cache import CachedReader
 from evqa.media.limits import Limits
 from evqa.media.store.settings import CacheSettings
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import BatchLoader, Collate, Order, Samples
-from evqa.types import Failure, LabelScale, Record
+from evqa.types import Clip, Failure, LabelScale, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class BatchSettings:
 class Pipeline:
     """Everything between a record and a batch that training, evaluation and prediction share."""
 
-    read: CachedReader
+    read: Callable[[Path], Clip]
     preparer: Preparer
     wording: Wording
     prompt: Prompt

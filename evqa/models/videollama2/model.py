@@ -37,7 +37,7 @@ from evqa.models.videollama2.towers import AttentionName, VisionTower, make_rota
 from evqa.models.weights import read_head
 from evqa.prompts.decoding import Decoding
 from evqa.prompts.defaults import ENGAGEMENT
-from evqa.prompts.prompt import PLACE
+from evqa.prompts.templates import PLACE
 from evqa.types import MEDIA, Inputs, Output, Part, Turn
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from evqa.models.vqa2.preparer import TokenCounts, Vqa2Preparer
 from evqa.models.vqa2.source import FAMILY, build_chat
 from evqa.prompts.decoding import Decoding
 from evqa.prompts.defaults import QUALITY
-from evqa.prompts.prompt import PLACE
+from evqa.prompts.templates import PLACE
 from evqa.types import MEDIA, FrameChunks, Inputs, Output, Part, Turn
 
 EVERY_FRAME = FrameSampling(policy="all", multiple_of=4)
@@ -203,10 +203,11 @@ class Vqa2(Model):
     def sequence(self, inputs: Inputs) -> Spliced:
         """Embed whole samples: text, with the tokens of frames and motion in their places."""
         texts = texts_of(inputs)
-        pairs = zip(self._pictures(inputs), self._motions(inputs.streams["motion"]), strict=True)
+        pairs = list(zip(self._pictures(inputs), self._motions(inputs.streams["motion"]), strict=True))
+        numbers = iter(inputs.host["files"])
         media: list[list[Tensor]] = []
         for per_file, num_files in zip(inputs.host["per_file"], inputs.host["num_files"], strict=True):
-            files = list(islice(pairs, num_files))
+            files = [pairs[number] for number in islice(numbers, num_files)]
             media.append([tokens for pair in files for tokens in self._in_places(*pair, per_file=per_file)])
         return splice(self.body.language_model.embed_tokens(texts.ids_BT), texts, media)
 

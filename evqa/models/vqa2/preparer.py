@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -79,22 +80,35 @@ class Vqa2Preparer(Preparer):
         }
 
     def collate(self, items: Sequence[Prepared]) -> Inputs:
-        """Join frames end to end; counts and streams are those of all files in a row."""
+        """Join frames end to end; a file that several samples have read together stands in the batch once.
+
+        files: the number of every sample's files among them, sample by sample.
+        """
         inputs = collate_texts(items, pad=self.chat.pad)
-        frames = [frames_FHWC for item in items for frames_FHWC in item["frames"]]
-        grids = [grid for item in items for grid in item["grids"]]
+        files, numbers = _distinct(items)
+        frames, grids, motion = ([file[at] for file in files] for at in range(3))
         tensors = dict(inputs.tensors)
         if shown := [frames_FHWC for frames_FHWC in frames if frames_FHWC is not None and len(frames_FHWC)]:
             tensors["frames_NHWC"] = torch.cat(shown)
         host = {
             "per_file": tuple(item["per_file"] for item in items),
             "num_files": tuple(len(item["frames"]) for item in items),
+            "files": numbers,
             "num_frames": tuple(0 if one is None else len(one) for one in frames),
             "image_height": tuple(0 if grid is None else grid.height for grid in grids),  # 0: a video
             "image_width": tuple(0 if grid is None else grid.width for grid in grids),
         }
-        streams = {"motion": tuple(motion for item in items for motion in item["motion"])}
+        streams = {"motion": tuple(motion)}
         return replace(inputs, tensors=tensors, host=inputs.host | host, streams=streams)
+
+
+def _distinct(items: Sequence[Prepared]) -> tuple[list[tuple[Any, ...]], tuple[int, ...]]:
+    """List frames, grid and motion of every file once, and the number of each sample's files in that list."""
+    named = [file for item in items for file in zip(item["frames"], item["grids"], item["motion"], strict=True)]
+    keys = [tuple(map(id, file)) for file in named]
+    once = dict(zip(keys, named, strict=True))
+    numbers = {key: number for number, key in enumerate(once)}
+    return list(once.values()), tuple(numbers[key] for key in keys)
 
 
 def places_per_file(turns: Sequence[Turn], clips: Sequence[Clip]) -> int:
