@@ -142,7 +142,7 @@ def _other_format(start: bytes) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class StillImage:
-    """A decoded image, upright (EXIF): uint8 RGB. codec: png, jpeg, mpo or webp. notes: sentences on what was left out."""
+    """A decoded image, upright (EXIF): uint8 RGB. codec: png, jpeg, mpo or webp. notes: on what was left out."""
 
     rgb_HWC: Tensor
     codec: str

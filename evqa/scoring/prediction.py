@@ -96,7 +96,7 @@ def _find(request: Request) -> FoundInputs:
         columns=request.columns,
         title=request.title,
         description=request.description,
-        with_sound=reads_sound_alone(request.scorer, request.modal),
+        with_sound=reads_sound_alone(request.scorer, request.modal, request.override),
         with_images=reads_images(request.scorer, request.override),
     )
 

@@ -246,8 +246,9 @@ def test_an_image_of_any_shape_becomes_tiles(save, shape):
 
 
 OTHERS = {
-    "a.bmp": "BMP", "a.tiff": "TIFF", "a.jp2": "JPEG 2000", "a.avif": "AVIF",
-    b"\0\0\0\x18ftypheic": "HEIC", b"#?RADIANCE\n": "Radiance HDR", b"\0\0\0\x0cJXL \r\n": "JPEG XL",
+    "a.bmp": "BMP", "a.tiff": "TIFF", "a.jp2": "JPEG 2000",
+    b"\0\0\0\x18ftypavif": "AVIF", b"\0\0\0\x18ftypheic": "HEIC",
+    b"#?RADIANCE\n": "Radiance HDR", b"\0\0\0\x0cJXL \r\n": "JPEG XL",
 }  # fmt: skip
 
 
