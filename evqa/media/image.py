@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # of a PNG and a JPEG file; WebP has its name at byte 8
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _PIXELS_FACTOR = 4  # times `max_pixels`: one picture is in memory, where a video's decoder holds several
+_LONGEST_SIDE = 65_535  # as in JPEG: a resized side costs memory by the other one's length
 _OTHER_STARTS = {  # of still images that are not read
     b"BM": "BMP",
     b"II*\0": "TIFF",
@@ -181,6 +182,11 @@ def read_image(budget: Budget) -> StillImage:
 
 
 def _check_size(budget: Budget, width: int, height: int) -> None:
+    if max(width, height) > _LONGEST_SIDE:
+        budget.refuse(
+            f"is a still image of {width}x{height} pixels, with a side of more than the {_LONGEST_SIDE} allowed; "
+            "scale it down or cut it"
+        )
     most = _PIXELS_FACTOR * budget.limits.max_pixels
     if width * height > most:
         budget.refuse(

@@ -153,6 +153,7 @@ def test_frames_of_videos_are_read_although_images_are_to_be_cut(make_video, sav
     both = dataclasses.replace(ONE, image=TILED.image)
     assert read_clip(make_video(), both).image is None
     assert read_clip(save("a.png"), both).image is not None
+    assert read_clip(save("a.gif"), both).missing == ("a GIF is read as a video, not as a still image",)
 
 
 def test_the_grid_is_chosen_as_published(vqa2):
@@ -235,6 +236,14 @@ def test_a_size_bomb_is_refused_before_anything_is_allocated(tmp_path, side):
     said = rf"is a still image of {side}x{side} pixels, more than the 67108864 allowed|more pixels than Pillow decodes"
     with pytest.raises(MediaError, match=said):
         read_clip(bomb(tmp_path / "bomb.png", side), ONE)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 65_536), (1_000_000, 1)])
+def test_a_side_that_is_too_long_is_refused(tmp_path, width, height):
+    path = png(tmp_path / "long.png", width=width, height=height, bits=8, data=bytes((1 + 3 * width) * height))
+    said = f"is a still image of {width}x{height} pixels, with a side of more than the 65535 allowed; scale it down"
+    with pytest.raises(MediaError, match=said):
+        read_clip(path, TILED)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 30_000), (30_000, 1)])
