@@ -69,7 +69,7 @@ def test_an_image_of_which_no_patch_is_left_is_refused(models, rows, columns, he
     grid = ImageGrid(rows=rows, columns=columns, height=height, width=width)
     clip = Clip(frames_FHWC=torch.zeros(1 + rows * columns, 56, 56, 3, dtype=torch.uint8), image=grid)
     with pytest.raises(PromptError, match=f"the image of {width}x{height} pixels is too narrow: no row or column"):
-        models[False].preparer.counts.check(10, [clip])
+        models[False].preparer.counts.picture(clip)
 
 
 def test_a_checkpoint_names_the_width_of_a_grid_first(models, tmp_path):
