@@ -17,7 +17,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="A killed command with --out continues where it stood when it is given again.",
     )
     flags.add_argument(
-        "inputs", metavar="INPUT", nargs="+", type=Path, help="video files, folders, tables (.csv .tsv .jsonl .parquet)"
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        type=Path,
+        help="videos, images, folders, tables (.csv .tsv .jsonl .parquet)",
     )
     flags.add_argument(
         "--scorer",

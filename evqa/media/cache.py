@@ -79,8 +79,8 @@ class CachedReader:
         return decode_isolated(path, self.spec, folder=self.settings.folder)
 
     def _with_motion(self, path: Path, content: Content) -> Content:
-        """Decode the motion stream that a stored clip lacks."""
-        if self.spec.motion is None or isinstance(content, str):
+        """Decode the motion stream that a stored clip lacks; an image that was cut has none."""
+        if self.spec.motion is None or isinstance(content, str) or content.image is not None:
             return content
         alone = replace(self.spec, frames=None, audio=None, image=None)
         motion = decode_isolated(path, alone, folder=self.settings.folder)

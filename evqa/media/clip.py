@@ -56,7 +56,9 @@ def read_clip(path: Path, spec: ClipSpec, *, spool: Spool | None = None) -> Clip
     if spec.motion is not None and spool is None:
         spool = new_spool(path)
     with open_container(budget) as container:
-        return _read_container(container, budget, spec, spool)
+        clip = _read_container(container, budget, spec, spool)
+        is_gif = spec.image is not None and container.format.name == "gif"
+        return _add(clip, ["a GIF is read as a video, not as a still image"] if is_gif else [])
 
 
 def new_spool(path: Path, folder: str | None = None) -> Spool:

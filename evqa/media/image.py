@@ -26,6 +26,23 @@ if TYPE_CHECKING:
 
 _STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # of a PNG and a JPEG file; WebP has its name at byte 8
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_PIXELS_FACTOR = 4  # times `max_pixels`: one picture is in memory, where a video's decoder holds several
+_LONGEST_SIDE = 65_535  # as in JPEG: a resized side costs memory by the other one's length
+_OTHER_STARTS = {  # of still images that are not read
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"#?R": "Radiance HDR",
+    b"v/1\x01": "OpenEXR",
+    b"8BPS": "Photoshop",
+}
+_OTHER_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}  # in an MP4's first box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +118,11 @@ class StillFrames:
 
 
 def is_image(budget: Budget) -> bool:
-    """Whether a file begins as a PNG, JPEG or WebP file does; false where it cannot be opened."""
+    """Whether a file begins as a PNG, JPEG or WebP file does; false where it cannot be opened.
+
+    Raises:
+        MediaError: it is a still image of another format. FFmpeg would open some, and a part of others as the whole.
+    """
     try:
         if not budget.path.is_file():
             return False
@@ -109,12 +130,20 @@ def is_image(budget: Budget) -> bool:
             start = file.read(12)
     except OSError:
         return False
+    if other := _other_format(start):
+        budget.refuse(f"is a still image of the format {other}, which is not read; convert it to PNG, JPEG or WebP")
     return start.startswith(_STARTS) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+
+
+def _other_format(start: bytes) -> str | None:
+    if start[4:8] == b"ftyp":
+        return _OTHER_BRANDS.get(start[8:])
+    return next((name for first, name in _OTHER_STARTS.items() if start.startswith(first)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StillImage:
-    """A decoded image, upright (EXIF): uint8 RGB. codec: png, jpeg or webp. notes: sentences on what was left out."""
+    """A decoded image, upright (EXIF): uint8 RGB. codec: png, jpeg, mpo or webp. notes: on what was left out."""
 
     rgb_HWC: Tensor
     codec: str
@@ -134,9 +163,10 @@ def read_image(budget: Budget) -> StillImage:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter, or meant
         try:
             with Image.open(budget.path, formats=_FORMATS) as file:
-                budget.check_picture(*file.size)
+                _check_size(budget, *file.size)
                 notes, codec = tuple(_left_out(file)), str(file.format).lower()
-                rgb_HWC = np.array(_as_rgb(ImageOps.exif_transpose(file)))
+                ImageOps.exif_transpose(file, in_place=True)
+                rgb_HWC = np.array(_as_rgb(file))
         except Image.DecompressionBombError:
             budget.refuse("is a still image of more pixels than Pillow decodes; scale it down")
         except MediaError:
@@ -151,8 +181,24 @@ def read_image(budget: Budget) -> StillImage:
     return StillImage(rgb_HWC=torch.from_numpy(rgb_HWC), codec=codec, notes=notes)
 
 
+def _check_size(budget: Budget, width: int, height: int) -> None:
+    if max(width, height) > _LONGEST_SIDE:
+        budget.refuse(
+            f"is a still image of {width}x{height} pixels, with a side of more than the {_LONGEST_SIDE} allowed; "
+            "scale it down or cut it"
+        )
+    most = _PIXELS_FACTOR * budget.limits.max_pixels
+    if width * height > most:
+        budget.refuse(
+            f"is a still image of {width}x{height} pixels, more than the {most} allowed; scale it down, or raise "
+            f"data.limits.max_pixels, of which it may have {_PIXELS_FACTOR} times as many"
+        )
+
+
 def _left_out(file: Image) -> Iterator[str]:
-    if getattr(file, "n_frames", 1) > 1:
+    if file.format == "MPO":
+        yield "the file holds further pictures (as some cameras add them); the first is taken"
+    elif getattr(file, "n_frames", 1) > 1:
         yield "the image is animated; its first picture is taken"
     if file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info:
         yield "the image's transparency is left out"
@@ -160,7 +206,7 @@ def _left_out(file: Image) -> Iterator[str]:
 
 def _as_rgb(image: Image) -> Image:
     if not image.mode.startswith("I"):
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     import PIL.Image
 
     # 16 bits of grey: Pillow would cut off what is above 255

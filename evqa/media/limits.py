@@ -16,7 +16,8 @@ _WALL_FACTOR = 4  # a stalled disk or a busy machine, not the file's fault
 class Limits:
     """What a hostile or broken file may cost before it is given up. Limits never change what is read.
 
-    max_pixels: of one picture; checked in the header and by the decoder before it allocates.
+    max_pixels: of one picture, of a still image four times as many; checked in the header and by the decoder before it
+        allocates.
     max_seconds: of sound or picture in the part that is read.
     max_packets: compressed packets in the part that is read.
     max_bytes: of compressed data in the part that is read; it is held in memory.

@@ -94,6 +94,7 @@ class Model(nn.Module, ABC):
     reads_questions: ClassVar[bool] = True  # otherwise the default prompt is the texts alone
     max_files: ClassVar[int] = 1  # media files of a record
     places_per_file: ClassVar[tuple[int, ...]] = (1,)  # how many places for media a question may have for each file
+    reads_images: ClassVar[bool] = False  # still images as such (`ClipSpec.image`), not as videos of one frame
     # Names of the parts that a model of this class may have; recipes may name any that some model has.
     part_names: ClassVar[tuple[str, ...]] = PARTS
     preparer: Preparer

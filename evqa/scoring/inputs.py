@@ -17,7 +17,7 @@ from evqa.datasets.streaming import SUFFIXES
 from evqa.errors import ConfigError
 from evqa.files.names import from_system, listed
 from evqa.files.regular import why_unreadable
-from evqa.media.suffixes import AUDIO, VIDEO
+from evqa.media.suffixes import AUDIO, IMAGE, VIDEO
 from evqa.scoring.sources import InputSource, NamedColumns, SourceEntry, TableSource, file_sources
 from evqa.types import Record
 
@@ -95,11 +95,12 @@ def find_inputs(
     title: str | None = None,
     description: str | None = None,
     with_sound: bool = False,
+    with_images: bool = False,
 ) -> FoundInputs:
     """Find what is to be scored in files, folders and tables; the ids of files are told by `distinct_ids`.
 
-    videos: folder of the tables' files; by default that of each table. with_sound: folders are searched for sound
-    files too.
+    videos: folder of the tables' files; by default that of each table. with_sound, with_images: folders are searched
+    for sound files and for still images too.
 
     Raises:
         AnnotationError, ConfigError: an input does not exist or cannot be used, or flags contradict each other.
@@ -109,7 +110,7 @@ def find_inputs(
     _check_flags(tables, videos, columns, title, description)
     title, description = (text and from_system(text) for text in (title, description))
     others = [path for path in given if path not in tables]
-    suffixes = VIDEO + AUDIO if with_sound else VIDEO
+    suffixes = (*VIDEO, *(AUDIO if with_sound else ()), *(IMAGE if with_images else ()))
     files = dict[Path, InputSource](
         zip(others, file_sources(others, suffixes=suffixes, title=title, description=description), strict=True)
     )

@@ -17,12 +17,13 @@ from evqa.files.names import from_system, is_text
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
 from evqa.scoring import outputs
-from evqa.scoring.command import digest_of_scorer, further_texts, reads_sound_alone
+from evqa.scoring.command import digest_of_scorer
 from evqa.scoring.inputs import FoundInputs, find_inputs
 from evqa.scoring.journal import ScoreJournal, check_identity
 from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
 from evqa.scoring.progress import Tally, print_failures, print_summary, progress_bar
 from evqa.scoring.score import Meaning
+from evqa.scoring.settings import further_texts, reads_images, reads_sound_alone
 from evqa.scoring.sources import NamedColumns
 from evqa.types import LabelScale
 
@@ -95,7 +96,8 @@ def _find(request: Request) -> FoundInputs:
         columns=request.columns,
         title=request.title,
         description=request.description,
-        with_sound=reads_sound_alone(Path(request.scorer), request.modal),
+        with_sound=reads_sound_alone(request.scorer, request.modal, request.override),
+        with_images=reads_images(request.scorer, request.override),
     )
 
 

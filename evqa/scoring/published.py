@@ -56,7 +56,7 @@ def names_of(folder: Path) -> tuple[str, ...]:
         CheckpointError: another kind of model.
     """
     with about():
-        kind = read_foreign(file_of(folder, "config.json")).get("model_type")
+        kind = str(read_foreign(file_of(folder, "config.json")).get("model_type"))
     if kind not in NAMES:
         raise CheckpointError(
             f"{folder} holds a model of type {kind!r} without evqa.json. Alone such weights give no scores: train a "

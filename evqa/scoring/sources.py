@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evqa.datasets.folder import MediaFolder
-from evqa.datasets.search import distinct_ids, find_media
+from evqa.datasets.search import Found, distinct_ids, find_media
 from evqa.datasets.streaming import StreamedRow, TableStream, open_table
 from evqa.datasets.tables import nearest_of
 from evqa.errors import AnnotationError
 from evqa.files.content import content_hash
 from evqa.files.names import is_text, listed
 from evqa.files.regular import why_unreadable
-from evqa.media.suffixes import AUDIO
+from evqa.media.suffixes import AUDIO, IMAGE
 
 NAMES = {  # of columns, in the order in which they are preferred; upper and lower case are alike
     "id": ("id", "video_id"),
-    "path": ("path", "video_path", "file", "filename", "file_name", "video"),
+    "path": ("path", "video_path", "image_path", "img_path", "file", "filename", "file_name", "image_name", "video"),
     "title": ("title",),
     "description": ("description",),
 }
@@ -246,6 +246,15 @@ def _listed(path: str, suffixes: Sequence[str]) -> tuple[str | None, list[str], 
     found = find_media(path, suffixes=suffixes)
     others = f"passed over: {found.sentence()}" if found.passed_over else ""
     if not found.files and not found.unreadable:
-        mend = "; sound files are scored with --modal a" if found.passed_over.keys() & set(AUDIO) else ""
-        raise AnnotationError(f"{path}: no videos in this folder or below ({others or 'it is empty'}){mend}")
+        wanted = "videos or images" if set(IMAGE) <= set(suffixes) else "videos"
+        empty = others or "it is empty"
+        raise AnnotationError(f"{path}: no {wanted} in this folder or below ({empty}){_other_ways(found)}")
     return path, found.files, found.unreadable, [f"{path}: {others}."] if others else []
+
+
+def _other_ways(found: Found) -> str:
+    """Say how the files that were passed over are scored."""
+    passed_over = found.passed_over.keys()
+    sound = "; sound files are scored with --modal a" if passed_over & set(AUDIO) else ""
+    images = "; of images a folder is scored by what reads them as images (--scorer vqa2_image); name single ones"
+    return sound + (images if passed_over & set(IMAGE) else "")

@@ -21,6 +21,7 @@ from evqa.media.cache import CachedReader, CacheSettings
 from evqa.media.clip import ClipSpec, FrameStream, read_clip
 from evqa.media.decoding import decode_isolated
 from evqa.media.image import Tiling
+from evqa.media.probe import probe
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 from evqa.types import ImageGrid
@@ -43,6 +44,18 @@ def save(tmp_path: Path):
         return tmp_path / name
 
     return save
+
+
+def png(path: Path, *, width: int, height: int, bits: int, data: bytes) -> Path:
+    """Write an RGB file whose header may say anything."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -83,7 +96,7 @@ def test_the_camera_s_orientation_is_honoured(save):
     assert np.array_equal(clip.frames_FHWC[0].numpy(), np.rot90(pattern(), -1))
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "CMYK", "RGBA"])
 def test_other_colour_models_become_rgb(save, mode):
     path = save("a.jpg" if mode == "CMYK" else "a.png", mode=mode)
     assert np.array_equal(read_clip(path, ONE).frames_FHWC[0].numpy(), np.asarray(Image.open(path).convert("RGB")))
@@ -95,6 +108,13 @@ def test_sixteen_bits_of_grey_keep_their_upper_half(save):
     assert np.array_equal(frame_HWC, np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2))
 
 
+def test_sixteen_bits_of_colour_keep_their_upper_half(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 1 << 16, (20, 30, 3), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    path = png(tmp_path / "a.png", width=30, height=20, bits=16, data=rows)
+    assert np.array_equal(read_clip(path, ONE).frames_FHWC[0].numpy(), (pixels >> 8).astype(np.uint8))
+
+
 def test_what_is_left_out_is_said(save):
     clear = np.concatenate([pattern(), np.zeros((20, 30, 1), np.uint8)], axis=2)
     assert "the image's transparency is left out" in read_clip(save("a.png", clear), ONE).missing
@@ -103,6 +123,8 @@ def test_what_is_left_out_is_said(save):
     clip = read_clip(animated, ONE)
     assert "the image is animated; its first picture is taken" in clip.missing
     assert np.array_equal(clip.frames_FHWC[0].numpy(), pattern())
+    stereo = save("c.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    assert read_clip(stereo, ONE).missing[0].startswith("the file holds further pictures (as some cameras add them)")
 
 
 # ---- tiles
@@ -131,6 +153,7 @@ def test_frames_of_videos_are_read_although_images_are_to_be_cut(make_video, sav
     both = dataclasses.replace(ONE, image=TILED.image)
     assert read_clip(make_video(), both).image is None
     assert read_clip(save("a.png"), both).image is not None
+    assert read_clip(save("a.gif"), both).missing == ("a GIF is read as a video, not as a still image",)
 
 
 def test_the_grid_is_chosen_as_published(vqa2):
@@ -188,34 +211,67 @@ def test_a_process_of_its_own_and_the_cache_give_the_same_image(save, tmp_path, 
         assert (clip.image, clip.missing, clip.num_frames) == (direct.image, direct.missing, 1)
 
 
-def test_a_cached_image_has_no_motion_either(save, tmp_path):
-    spec = dataclasses.replace(ONE, motion=FrameStream(sampling=FrameSampling(policy="all", multiple_of=4)))
-    reader = CachedReader(CacheSettings(folder=str(tmp_path / "cache")), spec)
+@pytest.mark.parametrize("image", [None, TILED.image], ids=["whole", "tiles"])
+def test_a_cached_image_has_no_motion_either(save, tmp_path, image):
+    motion = FrameStream(sampling=FrameSampling(policy="all", multiple_of=4))
+    reader = CachedReader(
+        CacheSettings(folder=str(tmp_path / "cache")), dataclasses.replace(ONE, motion=motion, image=image)
+    )
     path = save("a.png")
     first, again = reader.read(path), reader.read(path)
     assert first.motion is again.motion is None
-    assert set(again.missing) == set(first.missing)
+    assert again.missing == first.missing
 
 
 # ---- hostile files
 
 
 def bomb(path: Path, side: int) -> Path:
-    """A PNG of one colour: some kilobytes that would fill the memory."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    rows = zlib.compress(bytes(1000))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
-    return path
+    """A PNG of one colour: some bytes that would fill the memory."""
+    return png(path, width=side, height=side, bits=8, data=bytes(1000))
 
 
-@pytest.mark.parametrize("side", [5000, 10_000, 60_000])
+@pytest.mark.parametrize("side", [8200, 10_000, 60_000])
 def test_a_size_bomb_is_refused_before_anything_is_allocated(tmp_path, side):
-    with pytest.raises(MediaError, match=r"more than the 16777216 pixels allowed|more pixels than Pillow decodes"):
+    said = rf"is a still image of {side}x{side} pixels, more than the 67108864 allowed|more pixels than Pillow decodes"
+    with pytest.raises(MediaError, match=said):
         read_clip(bomb(tmp_path / "bomb.png", side), ONE)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 65_536), (1_000_000, 1)])
+def test_a_side_that_is_too_long_is_refused(tmp_path, width, height):
+    path = png(tmp_path / "long.png", width=width, height=height, bits=8, data=bytes((1 + 3 * width) * height))
+    said = f"is a still image of {width}x{height} pixels, with a side of more than the 65535 allowed; scale it down"
+    with pytest.raises(MediaError, match=said):
+        read_clip(path, TILED)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 30_000), (30_000, 1)])
+def test_an_image_of_any_shape_becomes_tiles(save, shape):
+    clip = read_clip(save("a.png", pattern(*shape)), TILED)
+    assert (clip.image.height, clip.image.width) == shape
+    assert len(clip.frames_FHWC) == 1 + clip.image.rows * clip.image.columns
+    assert clip.frames_FHWC[1:].any()
+
+
+OTHERS = {
+    "a.bmp": "BMP", "a.tiff": "TIFF", "a.jp2": "JPEG 2000",
+    b"\0\0\0\x18ftypavif": "AVIF", b"\0\0\0\x18ftypheic": "HEIC",
+    b"#?RADIANCE\n": "Radiance HDR", b"\0\0\0\x0cJXL \r\n": "JPEG XL",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", OTHERS)
+def test_images_of_other_formats_are_refused_by_name(save, tmp_path, written):
+    if isinstance(written, str):
+        path = save(written)
+    else:
+        path = tmp_path / "image"
+        path.write_bytes(written.ljust(64, b"\0"))
+    said = f"is a still image of the format {OTHERS[written]}, which is not read; convert it to PNG, JPEG or WebP"
+    for read in (lambda path: read_clip(path, ONE), probe):
+        with pytest.raises(MediaError, match=said):
+            read(path)
 
 
 def test_a_damaged_image_is_refused_in_a_sentence(save, tmp_path):

@@ -128,6 +128,7 @@ def test_a_model_fits_its_interface(twin, name):
     assert min(load.num_layers, load.width, load.mlp_width) > 0
     with pytest.raises(ValueError, match="empty"):
         model.preparer.collate([])
+    assert model.reads_images is (model.preparer.clip.image is not None)
     parts = [part.name for part in model.parts()]
     assert len(parts) == len(set(parts))
     assert {"language"} <= set(parts) <= set(model.part_names)

@@ -127,6 +127,18 @@ def test_sound_files_of_a_folder_belong_to_scoring_by_sound(tmp_path):
     assert list(found(find_inputs([tmp_path / "thumbnail.webp"]))) == [str(tmp_path / "thumbnail.webp")]
 
 
+def test_images_of_a_folder_belong_to_scorers_that_read_them(tmp_path):
+    put(tmp_path, "a.mp4", "b.jpg", "sub/b.PNG", "c.webp", "d.gif", "images/e.jpeg")
+    assert list(found(find_inputs([tmp_path], with_images=True))) == ["a", "b", "c", "images/e", "sub/b"]
+    with pytest.raises(AnnotationError, match=r"no videos in .*1 .jpeg\); of images a folder is scored by"):
+        find_inputs([tmp_path / "images"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AnnotationError, match="no videos or images in this folder or below"):
+        find_inputs([tmp_path / "empty"], with_images=True)
+    (tmp_path / "t.csv").write_text("image_name,MOS\nb.jpg,1\nsub/b.PNG,2\n")
+    assert list(found(find_inputs([tmp_path / "t.csv"]))) == ["b.jpg", "sub/b.PNG"]
+
+
 def test_a_table_that_changes_while_it_is_used_is_noticed(tmp_path):
     put(tmp_path, "a.mp4")
     (tmp_path / "t.csv").write_text("Id\na\n")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from evqa.errors import AnnotationError, ConfigError, FileError, MissingDependencyError, RunError
 from evqa.scoring import outputs, prediction
@@ -52,6 +53,17 @@ def test_a_folder_is_scored_whole_and_names_are_shown_as_they_are(finished, odd,
     assert "passed over: 1 .txt." in said.err
     assert "not scored: Id pipe: is a pipe (FIFO), not a file" in said.err
     assert "6 scored, 1 failed." in said.err
+
+
+def test_a_photo_is_a_video_of_one_frame_where_the_model_reads_no_images(finished, tmp_path, capsys):
+    place = tmp_path / "photo.jpg"
+    Image.new("RGB", (60, 40), (90, 10, 200)).save(place)
+    predict(Request(inputs=[place], scorer=finished.path))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{place}\t0.")
+    assert line.endswith("the file is a still image; it is taken as a video of one frame")
+    with pytest.raises(AnnotationError, match=r"1 .jpg.*; of images a folder is scored by what reads them as images"):
+        predict(Request(inputs=[tmp_path], scorer=finished.path))
 
 
 def test_every_line_of_json_is_ascii_and_gives_the_name_back(finished, odd, capsys):

@@ -15,7 +15,7 @@ from evqa.models.vqa2.layout import ADAPTER, stored_shapes
 from evqa.models.vqa2.motion import MotionDims
 
 MODEL_TYPE = "llava_qwen"
-GRIDS = tuple((rows, columns) for rows in range(1, 7) for columns in range(1, 7))
+GRIDS = tuple((rows, columns) for columns in range(1, 7) for rows in range(1, 7))  # in the published order
 MOTION = "motion."
 
 
@@ -35,7 +35,7 @@ class Vqa2Dims:
 
     @property
     def pinpoints(self) -> list[list[int]]:
-        """Heights and widths of the grids, in pixels."""
+        """Heights and widths of the grids, in pixels, as transformers names them."""
         return [[size * self.vision.image_size for size in grid] for grid in self.grids]
 
     @property
@@ -56,7 +56,7 @@ class Vqa2Dims:
             "image_aspect_ratio": "anyres_max_9",
             "image_crop_resolution": self.vision.image_size,
             "image_split_resolution": self.vision.image_size,
-            "image_grid_pinpoints": self.pinpoints,
+            "image_grid_pinpoints": [[width, height] for height, width in self.pinpoints],
             "mm_hidden_size": self.vision.hidden_size,
             "mm_newline_position": "one_token",
             "mm_patch_merge_type": "spatial_unpad",
@@ -152,7 +152,7 @@ def _vision_config(config: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 
 
 def _grids(config: Mapping[str, Any], size: int, path: Path) -> tuple[tuple[int, int], ...]:
-    """Turn `image_grid_pinpoints` (height, width in pixels) into rows and columns of tiles."""
+    """Turn `image_grid_pinpoints` (width, height in pixels, as LLaVA reads them) into rows and columns of tiles."""
     points = config.get("image_grid_pinpoints")
     if points is None:
         return GRIDS
@@ -164,4 +164,4 @@ def _grids(config: Mapping[str, Any], size: int, path: Path) -> tuple[tuple[int,
         raise CheckpointError(
             f"{path}: image_grid_pinpoints must be a list of pairs of multiples of {size}, the tile's size"
         )
-    return tuple((height // size, width // size) for height, width in points)
+    return tuple((height // size, width // size) for width, height in points)

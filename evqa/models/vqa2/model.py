@@ -65,6 +65,7 @@ class Vqa2(Model):
     learning_rate: ClassVar[float] = 1e-5  # the original's
     max_files: ClassVar[int] = 2
     places_per_file: ClassVar[tuple[int, ...]] = (1, 2)  # frames and motion in a row; or frames, then motion
+    reads_images: ClassVar[bool] = True
     part_names: ClassVar[tuple[str, ...]] = (*PARTS, "motion", "motion_connector")
     preparer: Vqa2Preparer
     body: Any  # transformers' LlavaOnevisionModel

@@ -15,9 +15,9 @@ from evqa.errors import PromptError
 from evqa.media.clip import ClipSpec
 from evqa.models.base import Preparer
 from evqa.models.splice import PLACEHOLDER, collate_texts, prepare_text
-from evqa.models.vqa2.images import num_image_tokens
+from evqa.models.vqa2.images import num_image_tokens, packed_size
 from evqa.prompts.chat import Chat
-from evqa.types import MEDIA, Clip, Inputs, Prepared, Turn
+from evqa.types import MEDIA, Clip, ImageGrid, Inputs, Prepared, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,22 @@ class TokenCounts:
         if clip.frames_FHWC is None or not len(clip.frames_FHWC):
             return 0
         if clip.image is not None:
-            return num_image_tokens(clip.image, self.side, overview=self.overview)
+            return self._image(clip.image)
         return len(clip.frames_FHWC) * self.frame + 1
+
+    def _image(self, grid: ImageGrid) -> int:
+        if not all(packed_size(grid, self.side)):
+            raise PromptError(
+                f"the image of {grid.width}x{grid.height} pixels is too narrow: no row or column of patches is left of "
+                "it; cut it into pieces, or give a less narrow one"
+            )
+        return num_image_tokens(grid, self.side, overview=self.overview)
 
     def check(self, num_text: int, clips: Sequence[Clip], *, per_file: int) -> None:
         """Refuse a conversation that is too long; the original cuts its end off, question and answer with it.
 
         Raises:
-            PromptError: with the counts, and what to do.
+            PromptError: with the counts, and what to do; an image of which nothing is left.
         """
         pictures = sum(map(self.picture, clips))
         motion = sum(map(num_motion, clips)) * (self.motion if per_file == 2 else 1)
@@ -54,7 +62,8 @@ class TokenCounts:
             raise PromptError(
                 f"the conversation takes {num_text + pictures + motion:,} tokens ({pictures:,} of pictures, {motion:,} "
                 f"of motion, {num_text:,} of text), more than model.max_tokens={self.limit}. Read less (a larger "
-                "model.motion.stride, frames.policy=uniform, a shorter clip), or raise model.max_tokens."
+                "model.motion.stride, frames.policy=uniform, a shorter clip, a smaller image), or raise "
+                "model.max_tokens."
             )
 
 
