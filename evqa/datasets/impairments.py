@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from evqa.datasets.scenes import paint_disc
 from evqa.media.encode import write_clip
 
-SIDE, FPS, SECONDS = 64, 8, 3
+SIDE, FPS, SECONDS = 56, 8, 3
 GRADES = 5  # 0, no impairment, to 4
 # What one grade is: standard deviation in pixels, share of the contrast, standard deviation in grey levels, share.
-IMPAIRMENTS = {"blur": 0.5, "blocks": 0.2, "noise": 4.0, "drops": 0.15}
+IMPAIRMENTS = {"blur": 0.7, "blocks": 0.2, "noise": 8.0, "drops": 0.15}
 _BLOCK = 8
 _GRATINGS = 16
 _CRF = 10  # the encoder adds less than the lowest grade does

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from evqa.models.base import BuildOptions
-from evqa.models.random_weights import random_weights
+from evqa.models.random_weights import LANGUAGE_STD, random_weights
 from evqa.models.vqa2.dims import Vqa2Dims
 from evqa.models.vqa2.layout import ADAPTER
 from evqa.models.vqa2.motion import MotionBranch
@@ -49,6 +49,7 @@ def build(model: Any, options: BuildOptions, *, seed: int, dtype: str, attention
     elif options.load:
         random_weights(model, seed=seed, device=options.device, language=LANGUAGE)
         _start_statistics(model)
+        _make_teachable(model)
     if options.load:
         model.to(options.device)
     if model.gradient_checkpointing:
@@ -81,3 +82,21 @@ def _start_statistics(model: nn.Module) -> None:
             parent, _, leaf = name.rpartition(".")
             value = torch.ones if leaf == "running_var" else torch.zeros
             setattr(model.get_submodule(parent), leaf, value(empty.shape, dtype=empty.dtype, device="cpu"))
+
+
+@torch.no_grad()
+def _make_teachable(model: Any) -> None:
+    """Draw random weights nearer to trained ones; as they are, little reaches the answer that could be learned from.
+
+    The language model's matrices get the size that fits its width: .02 is that of 2,500 channels. Kernels of the motion
+    branch get the variance that ReLUs keep (He et al., 2015); those over time also the mean 0, so that they answer to
+    changes: otherwise a repeated frame hardly shows.
+    """
+    for matrix in model.body.language_model.parameters():
+        if matrix.ndim == 2:
+            matrix.mul_(max(1.0, matrix.shape[1] ** -0.5 / LANGUAGE_STD))
+    for conv in model.motion.modules() if model.motion is not None else ():
+        if isinstance(conv, nn.Conv3d):
+            conv.weight.mul_(2**0.5)
+            if conv.kernel_size[0] > 1:
+                conv.weight.sub_(conv.weight.mean(2, keepdim=True))

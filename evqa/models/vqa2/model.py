@@ -233,7 +233,7 @@ class Vqa2(Model):
         """Map a motion stream to its tokens [T, D], one a frame."""
         assert self.motion is not None
         assert self.motion_projector is not None
-        features_TC = self.motion(frames)
+        features_TC = self.motion(frames, recompute=self.gradient_checkpointing)
         tokens_TD: Tensor = self.motion_projector(features_TC.to(self.motion_projector[0].weight.dtype))
         return tokens_TD
 

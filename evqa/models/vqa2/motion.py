@@ -200,11 +200,11 @@ class FastPathway(nn.Module):
         features_TC, _ = self._advance(frames_TCHW, None, is_last=True)
         return features_TC
 
-    def read(self, stream: FrameChunks, *, chunk: int | None = None) -> Tensor:
+    def read(self, stream: FrameChunks, *, chunk: int | None = None, recompute: bool = True) -> Tensor:
         """Map a clip to features [T, C], `chunk` frames at a time, in memory that hardly grows with its length.
 
-        Where something is learned here, a chunk's activations are computed again in the backward pass; its frames,
-        uint8, and what the layers keep of it stay until then.
+        recompute: where something is learned here, a chunk's activations are computed again in the backward pass; its
+        frames, uint8, and what the layers keep of it stay until then. Otherwise all activations stay.
         """
         learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters())
         chunk = chunk or (CHUNK if learns or self.device.type != "cpu" else CHUNK_ON_CPU)
@@ -213,7 +213,8 @@ class FastPathway(nn.Module):
         for frames_THWC in stream.chunks(chunk):
             num_left -= len(frames_THWC)
             given = (frames_THWC, past, num_left == 0)
-            new_TC, past = checkpoint(self._take, *given, use_reentrant=False) if learns else self._take(*given)
+            again = learns and recompute
+            new_TC, past = checkpoint(self._take, *given, use_reentrant=False) if again else self._take(*given)
             features.append(new_TC)
         return torch.cat(features)
 
@@ -238,21 +239,23 @@ class MotionBranch(nn.Module):
         num_positions = dims.num_positions
         self.position_embedding = nn.Embedding(num_positions, dims.outer[-1]) if num_positions else None
 
-    def forward(self, stream: FrameChunks, *, chunk: int | None = None) -> Tensor:
+    def forward(self, stream: FrameChunks, *, chunk: int | None = None, recompute: bool = True) -> Tensor:
         """Return one vector a frame, [T, C], with the frame's position (its number in the stream) added.
+
+        chunk, recompute: as `FastPathway.read`.
 
         Raises:
             PromptError: there are more frames than positions.
         """
         table = self.position_embedding
         if table is None:
-            return self.pathway.read(stream, chunk=chunk)
+            return self.pathway.read(stream, chunk=chunk, recompute=recompute)
         if stream.num_frames > table.num_embeddings:
             raise PromptError(
                 f"a motion stream has {stream.num_frames} frames, more than the {table.num_embeddings} positions that "
                 "this model has learned; raise model.motion.stride, lower model.motion.at_most, or cut the video"
             )
-        return self.pathway.read(stream, chunk=chunk) + table.weight[: stream.num_frames]
+        return self.pathway.read(stream, chunk=chunk, recompute=recompute) + table.weight[: stream.num_frames]
 
     def idle(self, frames_TCHW: Tensor) -> Tensor:
         """Return features [T, C] of a few frames that nobody needs, so that all weights get a gradient."""

@@ -96,11 +96,13 @@ def test_a_frame_changes_the_features_of_18_frames_on_either_side(branch):
     assert changed == list(range(12, 49))
 
 
-def test_gradients_are_the_originals_though_chunks_are_computed_again(original, branch):
+@pytest.mark.parametrize("recompute", [True, False])
+def test_gradients_are_the_originals_whether_chunks_are_computed_again_or_kept(original, branch, recompute):
     held = frames(45)
-    expected, found = theirs(original, held), branch(held, chunk=10)
+    expected, found = theirs(original, held), branch(held, chunk=10, recompute=recompute)
     direction = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     original.zero_grad()
+    branch.zero_grad()
     (expected * direction).sum().backward()
     (found * direction).sum().backward()
     gradients = fast_weights({f"{EXTRACTOR}{name}": weight.grad for name, weight in original.named_parameters()})
