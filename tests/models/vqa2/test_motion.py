@@ -259,7 +259,7 @@ def growth_mb(path: Path, *, num_frames: int, size: int) -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_features_take_memory_that_does_not_grow_with_the_clip(tmp_path):
-    assert growth_mb(tmp_path / "clip.mp4", num_frames=400, size=112) < 250
+    assert growth_mb(tmp_path / "clip.mp4", num_frames=300, size=112) < 220
 
 
 @pytest.mark.slow
