@@ -169,3 +169,19 @@ def test_steps_are_measured_with_their_wait_and_work(
     assert report["flops_per_sample"] > 1e6
     assert report["utilisation"] is None
     assert Path("steps.png").exists()
+
+
+def test_scoring_with_a_motion_branch_shows_what_both_pathways_would_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ["data.num_train=16", "data.num_val=16", "data.batch_size=4", "data.workers=1"]
+    model = ["model=vqa2_tiny", "modal=v", "prompt=vqa2_ugc_current"]
+    benchmark.main(["score", *model, *data, "--steps=1", "--warmup=1", "--json=steps.json"])
+    motion = json.loads(Path("steps.json").read_text())["motion"]
+    assert 0 < motion["num_frames"] <= motion["clip_frames"]
+    assert motion["original"]["flops"] > 2 * motion["ours"]["flops"] > 0
+    assert motion["ratio"]["low"] <= motion["ratio"]["median"] <= motion["ratio"]["high"]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"its first {motion['num_frames']} of {motion['clip_frames']} frames" in printed
+    assert "both pathways, as the original" in printed

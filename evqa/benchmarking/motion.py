@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from evqa.benchmarking.measure import Spread
 from evqa.benchmarking.reports import MotionCost, MotionWork
 from evqa.benchmarking.slowfast import ALPHA, SlowFast
-from evqa.models.vqa2.motion import MotionBranch, MotionDims, normalise
+from evqa.models.pixels import normalise
+from evqa.models.vqa2.motion import MotionBranch, MotionDims
 from evqa.types import FrameChunks
 
 

@@ -5,6 +5,7 @@ safetensors first; a pickled file is read by `torch.load(weights_only=True)`, wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,8 +90,7 @@ class WeightFile:
                 mapped = file.read(2) == b"PK"  # the older format cannot be mapped
             content = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # of any kind, from within a damaged pickle
-            reason = f"not a plain file of tensors, or damaged ({one_line(error)})"
-            raise FileError(self.path, f"cannot be read: {reason}") from error
+            raise FileError(self.path, f"cannot be read: {_why_unread(error)}") from error
         named = isinstance(content, dict) and all(isinstance(key, str) for key in content)
         if not named or not all(isinstance(value, Tensor) for value in content.values()):
             raise FileError(self.path, "cannot be read: it must hold a dictionary of tensors")
@@ -100,6 +100,16 @@ class WeightFile:
         if not self.path.exists():
             raise FileError(self.path, "is in the index but not there (an unfinished download?)")
         check_readable(self.path)
+
+
+def _why_unread(error: Exception) -> str:
+    """Name the class of a pickled object; PyTorch's own message advises to run its code."""
+    if foreign := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+        return (
+            f"not a plain file of tensors: it holds a {foreign[1]}, and loading that would run code; store the tensors "
+            "alone, `torch.save(module.state_dict(), FILE)` or as safetensors"
+        )
+    return f"not a plain file of tensors, or damaged ({one_line(error)})"
 
 
 def main_files(folder: Path) -> list[WeightFile]:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from evqa.errors import CheckpointError
+from evqa.errors import CheckpointError, FileError
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
@@ -147,6 +147,25 @@ def test_a_pickled_state_dict_loads_like_the_others_for_every_model(kind, tmp_pa
     theirs = cls(setting(), **arguments).state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_pickled_module_is_refused_and_its_plain_state_dict_is_read(tmp_path):
+    """As `slowfast.pth` is published, and how it would have to be."""
+    module = nn.Sequential(nn.Conv3d(3, 2, 1), nn.BatchNorm3d(2))
+    torch.save(module, tmp_path / "slowfast.pth")
+    torch.save(module.state_dict(), tmp_path / "plain.pth")
+    with pytest.raises(FileError) as caught:
+        _ = WeightFile(tmp_path / "slowfast.pth").tensors
+    assert str(caught.value) == (
+        f"{tmp_path / 'slowfast.pth'} cannot be read: not a plain file of tensors: it holds a "
+        "torch.nn.modules.container.Sequential, and loading that would run code; store the tensors alone, "
+        "`torch.save(module.state_dict(), FILE)` or as safetensors"
+    )
+    read = {}
+    plain = WeightFile(tmp_path / "plain.pth")
+    plain.each(plain.tensors, lambda key, tensor: read.update({key: tensor.clone()}))
+    assert read.keys() == module.state_dict().keys()
+    assert all(torch.equal(tensor, module.state_dict()[key]) for key, tensor in read.items())
 
 
 def test_on_the_meta_device_everything_is_read_and_nothing_kept(kind, read_keys):

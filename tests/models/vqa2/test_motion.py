@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.flop_counter import FlopCounterMode
 
 from evqa.benchmarking.motion import HeldFrames
 from evqa.benchmarking.slowfast import SlowFast
 from evqa.errors import PromptError
-from evqa.models.vqa2.motion import MotionBranch, MotionDims, normalise
+from evqa.models.pixels import normalise
+from evqa.models.vqa2.motion import MotionBranch, MotionDims
+from tests.models.vqa2.reference import ACTIVATION
 
 SMALL = MotionDims(stem=2, inner=(2, 3, 4, 5), outer=(8, 12, 16, 20), depths=(3, 4, 6, 3), num_positions=100)
 EXTRACTOR = "model.slowfast."
@@ -161,9 +169,7 @@ def motion_frames(vqa2, video: str, case: dict, *, num_frames: int) -> HeldFrame
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
-    """Features reach some hundreds, where float32 has steps of 3e-5: the reference differs from float64 by 1e-4."""
-    tolerance = 1e-4 * max(1.0, float(expected.abs().max()) / 100)
-    assert torch.allclose(found, expected, rtol=0, atol=tolerance), float((found - expected).abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=ACTIVATION)
 
 
 def test_features_are_vqa2s_behind_every_block(vqa2, reference):
@@ -201,3 +207,64 @@ def test_both_pathways_have_the_published_weights(vqa2):
     with torch.device("meta"):
         state = SlowFast(MotionDims()).state_dict()
     assert {f"{EXTRACTOR}{key}": tuple(value.shape) for key, value in state.items()} == published
+
+
+def test_one_pathway_is_nine_and_a_half_times_less_work():
+    work = []
+    for make in (lambda: MotionBranch(MotionDims()).pathway, lambda: SlowFast(MotionDims())):
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            make()(torch.empty(4, 3, 384, 384))
+        work.append(counter.get_total_flops() / 4)
+    assert work[0] == pytest.approx(0.97e9, rel=0.01)
+    assert work[1] / work[0] == pytest.approx(9.5, abs=0.05)
+
+
+# ---- memory
+
+GROWTH = """
+import sys
+from pathlib import Path
+import torch
+from evqa.media.clip import ClipSpec, FrameStream, read_clip
+from evqa.media.resize import Resize
+from evqa.media.sampling import FrameSampling
+from evqa.models.vqa2.motion import FastPathway, MotionDims
+def resident_mb(name):
+    return int(Path("/proc/self/status").read_text().split(name)[1].split()[0]) / 1024
+pathway = FastPathway(MotionDims())
+sampling = FrameSampling(policy="all", multiple_of=4, at_most=10_000)
+spec = ClipSpec(motion=FrameStream(sampling=sampling, resize=Resize(size=int(sys.argv[2]))))
+before = resident_mb("VmRSS:")
+clip = read_clip(Path(sys.argv[1]), spec)
+with torch.no_grad():
+    features = pathway.read(clip.motion)
+print(len(features), resident_mb("VmHWM:") - before)
+"""
+
+
+def growth_mb(path: Path, *, num_frames: int, size: int) -> float:
+    """What a fresh process grows by, from reading a clip of 60 frames a second to its features."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=60, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        rows, columns = np.mgrid[:360, :640]
+        for number in range(num_frames):
+            moving = [(columns + 3 * number) % 256, (rows + 2 * number) % 256, (rows + columns) % 256]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.stack(moving, -1).astype("u1"), format="rgb24")))
+        container.mux(stream.encode())
+    command = [sys.executable, "-c", GROWTH, str(path), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=850)
+    found, grown = done.stdout.split()
+    assert int(found) == num_frames
+    return float(grown)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+def test_features_take_memory_that_does_not_grow_with_the_clip(tmp_path):
+    assert growth_mb(tmp_path / "clip.mp4", num_frames=300, size=112) < 220
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("EVQA_LONG_CLIPS" not in os.environ, reason="takes minutes (set EVQA_LONG_CLIPS)")
+def test_a_minute_at_60_frames_a_second_takes_less_than_a_gigabyte(tmp_path):
+    assert growth_mb(tmp_path / "clip.mp4", num_frames=3600, size=384) < 1000
