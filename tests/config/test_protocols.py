@@ -6,7 +6,9 @@ from evqa.config.composer import open_configuration
 from evqa.config.examine import examine
 from evqa.config.paths import conf_folder, group_options
 
-PROTOCOLS = sorted(name for name in group_options(conf_folder() / "prompt") if name.startswith("vqa2_"))
+PROTOCOLS = sorted(
+    name for name in group_options(conf_folder() / "prompt") if name.startswith("vqa2_") and "assistant" not in name
+)
 
 
 @pytest.fixture(scope="module")

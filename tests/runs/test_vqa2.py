@@ -17,7 +17,9 @@ from evqa.training.plan import read_data_plan
 from tests.runs.test_agreement import read
 
 pytestmark = pytest.mark.slow
-PROTOCOLS = [name for name in group_options(conf_folder() / "prompt") if name.startswith("vqa2_")]
+PROTOCOLS = [
+    name for name in group_options(conf_folder() / "prompt") if name.startswith("vqa2_") and "assistant" not in name
+]
 RECIPES = [name for name in group_options(conf_folder() / "experiment") if name.startswith("vqa2_ugc")]
 
 MADE = ["data=synthetic_quality", "data.num_train=16", "data.num_val=16"]
