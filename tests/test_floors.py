@@ -22,7 +22,20 @@ FLOORS = {
     5: ("training",),
     6: ("scoring",),
     7: ("runs", "benchmarking"),
-    8: ("train", "prepare", "eval", "predict", "ensemble", "report", "submit", "benchmark", "merge", "cli", "__main__"),
+    8: (
+        "train",
+        "prepare",
+        "eval",
+        "predict",
+        "ask",
+        "ensemble",
+        "report",
+        "submit",
+        "benchmark",
+        "merge",
+        "cli",
+        "__main__",
+    ),
     9: ("__init__",),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
