@@ -21,7 +21,8 @@ data   CPU time to read a clip, by stage and in total, decoded and from the cach
        reads what the published recipe reads; with overrides, what that configuration reads.
 train  time of a training step, wait for data, samples and tokens a second, memory, utilisation. The clips are read
        once before, so that the cache is warm; data.cache.folder=null measures decoding.
-score  the same for scoring the validation split.
+score  the same for scoring the validation split; for a model with a motion branch also what a clip's motion features
+       cost, beside both of SlowFast's pathways as the original of VQA² runs them.
 """
 EXAMPLES = """\
 examples:

@@ -85,17 +85,14 @@ def convolve(frames_TCHW: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> Tens
     2D convolutions would take a third less time on a CPU, and lose the last bits: features reach some hundreds, and
     this is the original's arithmetic bit for bit.
     """
-    reach = conv.kernel_size[0]
-    num_out, missing = max(len(frames_TCHW) - reach + 1, 0), max(reach - len(frames_TCHW), 0)
-    if missing:  # none comes out
-        frames_TCHW = functional.pad(frames_TCHW, (0, 0, 0, 0, 0, 0, 0, missing))
-    hidden_1CTHW = functional.conv3d(
-        frames_TCHW.transpose(0, 1)[None], conv.weight, None, conv.stride, (0, *conv.padding[1:])
-    )
+    stride, padding = conv.stride[1:], conv.padding[1:]
+    if len(frames_TCHW) < conv.kernel_size[0]:  # none comes out
+        return functional.conv2d(frames_TCHW[:0], conv.weight[:, :, 0], None, stride, padding)
+    hidden_1CTHW = functional.conv3d(frames_TCHW.transpose(0, 1)[None], conv.weight, None, (1, *stride), (0, *padding))
     hidden_1CTHW = functional.batch_norm(
         hidden_1CTHW, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
     )
-    return hidden_1CTHW[0].transpose(0, 1)[:num_out]
+    return hidden_1CTHW[0].transpose(0, 1)
 
 
 class Stem(nn.Module):
