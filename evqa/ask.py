@@ -50,10 +50,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, load, ask, print."""
     flags = vars(parser().parse_args(arguments))
     from evqa.prompts.decoding import Decoding
-    from evqa.scoring.conversations import Request, converse
+    from evqa.scoring.conversations import QuestionRequest, converse
 
     own = Decoding(**{name: flags.pop(name) for name in (*Decoding.__dataclass_fields__,)})
-    converse(Request(**flags, decoding=own))
+    converse(QuestionRequest(**flags, decoding=own))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SHORTER = {
     "benchmark": ["--clips", "1", "--rounds", "1", "--workers", "1"],
 }
 NEEDS_WEIGHTS = "model=videollama2"  # with dry_run=true in the README itself
-WEIGHTS_OF_OTHERS = {"lmm_evqa", "vqa2_ugc", "vqa2_image"}
+WEIGHTS_OF_OTHERS = {"lmm_evqa", "vqa2_ugc", "vqa2_image", "vqa2_assistant"}
 
 
 def commands():

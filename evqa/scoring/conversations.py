@@ -24,7 +24,7 @@ PROMPT = "> "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class QuestionRequest:
     """What the flags of `evqa.ask` say."""
 
     files: list[Path]
@@ -47,7 +47,7 @@ class Asked:
     questions: tuple[str, ...]
 
 
-def converse(request: Request) -> None:
+def converse(request: QuestionRequest) -> None:
     """Ask everything, one conversation after the other, and print.
 
     Raises:
@@ -67,7 +67,7 @@ def converse(request: Request) -> None:
         raise ConfigError([f"{len(failed)} of {len(asked)} could not be answered:", *failed])
 
 
-def _asked(request: Request) -> Iterator[Asked]:
+def _asked(request: QuestionRequest) -> Iterator[Asked]:
     """Read the questions; none of a chat, which come one by one."""
     if request.questions is None:
         _check_files(request.files, "")
@@ -111,7 +111,7 @@ def _name(files: Iterable[Path]) -> str:
     return " ".join(str(file) for file in files)
 
 
-def _answer_together(scorer: Scorer, asked: Sequence[Asked], request: Request) -> list[str]:
+def _answer_together(scorer: Scorer, asked: Sequence[Asked], request: QuestionRequest) -> list[str]:
     """Ask questions that stand alone, in batches; returns why some could not be answered."""
     records = [Record(id=one.id, paths=one.files, turns=(question_turn(one.questions[0]),)) for one in asked]
     reasons = list[str]()
@@ -122,7 +122,7 @@ def _answer_together(scorer: Scorer, asked: Sequence[Asked], request: Request) -
     return reasons
 
 
-def _answer_in_turns(scorer: Scorer, asked: Sequence[Asked], request: Request) -> list[str]:
+def _answer_in_turns(scorer: Scorer, asked: Sequence[Asked], request: QuestionRequest) -> list[str]:
     """Hold conversations, one after the other; returns why some could not be held to their end."""
     reasons = list[str]()
     for one in asked:
@@ -139,7 +139,7 @@ def _answer_in_turns(scorer: Scorer, asked: Sequence[Asked], request: Request) -
     return reasons
 
 
-def _show(name: str, question: str, answer: str | None, reason: str | None, request: Request) -> None:
+def _show(name: str, question: str, answer: str | None, reason: str | None, request: QuestionRequest) -> None:
     """Print a question with its answer; with --json also why there is none."""
     if request.json:
         outcome = {"error": reason} if answer is None else {"answer": answer}
@@ -148,7 +148,7 @@ def _show(name: str, question: str, answer: str | None, reason: str | None, requ
         say(f"{name}: {question}\n{answer}", sys.stdout)
 
 
-def _print(dialogue: Dialogue, question: str, request: Request) -> None:
+def _print(dialogue: Dialogue, question: str, request: QuestionRequest) -> None:
     """Ask, and write the answer as it comes; as one object with --json."""
     pieces = dialogue.ask(question)
     if request.json:
@@ -160,7 +160,7 @@ def _print(dialogue: Dialogue, question: str, request: Request) -> None:
     sys.stdout.write("\n")
 
 
-def _chat(scorer: Scorer, request: Request) -> None:
+def _chat(scorer: Scorer, request: QuestionRequest) -> None:
     """Take questions from the terminal until it ends; what cannot be answered is told, and the chat goes on."""
     dialogue = scorer.chat(Record(id=_name(request.files), paths=tuple(request.files)), decoding=request.decoding)
     for question in _typed():
