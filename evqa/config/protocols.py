@@ -32,7 +32,7 @@ class Protocol:
 
 def keys_set(option: DictConfig) -> dict[str, tuple[str, ...]]:
     """Read from an option's file which keys of other groups it sets; none where it is a prompt alone."""
-    if "_target_" in option:
+    if GROUP not in option:
         return {}
     nodes = {str(group): OmegaConf.select(option, str(group)) for group in option if group not in (GROUP, "defaults")}
     return {group: tuple(map(str, node)) for group, node in nodes.items() if isinstance(node, DictConfig)}

@@ -9,6 +9,7 @@ from evqa.config.paths import conf_folder, group_options
 PROTOCOLS = sorted(
     name for name in group_options(conf_folder() / "prompt") if name.startswith("vqa2_") and "assistant" not in name
 )
+OTHERS = ", ".join(sorted({*group_options(conf_folder() / "prompt")} - {*PROTOCOLS}))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def plain(name, composer):
     models = ", ".join(f"model={one}" for one in able) or "none in conf/model"
     return (
         f"prompt={name}: it sets model.motion, which Tiny does not take. Choose a model that does ({models}), or "
-        "another prompt (auto, engagement, quality, texts)."
+        f"another prompt ({OTHERS})."
     )
 
 
@@ -45,7 +46,7 @@ def test_a_protocol_and_a_head_without_its_words_are_named_in_one_sentence(compo
     found = problems(composer, "prompt=vqa2_image", "head=regression", "head.dropout=2")
     assert found[0] == (
         "prompt=vqa2_image: it sets head.prefix and head.words and head.weights, which RegressionHead does not take. "
-        "Choose a head that does (head=levels), or another prompt (auto, engagement, quality, texts)."
+        f"Choose a head that does (head=levels), or another prompt ({OTHERS})."
     )
     assert found[1] == plain("vqa2_image", composer)
     assert found[2].startswith("head.dropout: ")
