@@ -53,6 +53,7 @@ THIRD_PARTY = {
     "av": ("media", "benchmarking"),
     "decord": ("media", "benchmarking"),
     "soundfile": ("media",),
+    "openai": ("scoring",),
     "torchvision": (),
     "torchaudio": (),
     "timm": (),

@@ -24,20 +24,23 @@ SAID = {  # what another value of an identity's key means
     "modal": "another --modal",
     "overrides": "another --override",
     "fill": "another --fill",
+    "judge": "another --judge-model",
 }
 START = b'{"evqa predict": 1, '  # of the first line
 
 
-class ScoreJournal:
-    """The outcomes of a command so far, on the disk.
+class LineJournal:
+    """Lines of JSON objects on the disk, behind one that says what they belong to.
 
-    identity: what makes it the same command; the outcomes of another one are not continued. replace: forget those of
-    another one.
+    what: the lines, in words. identity: what makes it the same command; the lines of another one are not continued.
+    replace: forget those of another one.
 
     Raises:
         ConfigError: another command has begun this journal, or is writing it now.
         FileError: it cannot be written.
     """
+
+    what = "lines"
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, replace: bool = False) -> None:
         self.path = path
@@ -59,43 +62,51 @@ class ScoreJournal:
             head, first = there.readline(), there.readline()
         self._begin = len(head)
         if not START.startswith(head[: len(START)]):
-            raise FileError(self.path, "is no list of scores that evqa has begun; remove it, or give another --out")
+            raise FileError(self.path, f"is no {self.what} that evqa has begun; remove it, or give another --out")
         if first.endswith(b"\n"):
             begun = json.loads(head)
             if not replace:
                 check_identity(self.path, begun, identity)
             if not differing(begun, identity):
                 return False
-        self._file.truncate(0)  # of another command, or killed before the first outcome
+        self._file.truncate(0)  # of another command, or killed before the first line
         self._begin = self._file.write(START + json.dumps(identity).encode()[1:] + b"\n")
         self._file.flush()
         sync(self.path.parent)
         return True
 
-    def cut(self, *, batch_size: int, num_items: int) -> None:
-        """Keep whole batches only, unless all items are there: an item's last digits depend on its batch.
-
-        A line that a kill cut short goes too. `num_items` says afterwards how many outcomes there are.
-        """
-        end, kept, found, num_tried = self._begin, 0, 0, 0
-        for found, (outcome, after) in enumerate(self._lines(), 1):
-            num_tried += outcome.was_tried
-            if num_tried % batch_size == 0 or found == num_items:
-                end, kept = after, found
+    def keep(self, num_items: int, *, end: int) -> None:
+        """Keep the first lines, up to a byte; the next one is written behind them."""
         with placed(self.path):
             self._file.truncate(end)
-        self.num_items = kept
+        self.num_items = num_items
 
-    def outcomes(self) -> Iterator[ScoreOutcome]:
-        """Read what is there."""
-        self.flush()
-        return (outcome for outcome, _ in self._lines())
-
-    def append(self, outcome: ScoreOutcome) -> None:
-        """Add the outcome of the next item; it survives a kill of this process once it is flushed."""
+    def add(self, content: Mapping[str, Any]) -> None:
+        """Add a line; it survives a kill of this process once it is flushed."""
         with placed(self.path):
-            self._file.write(json.dumps(outcome.to_json()).encode() + b"\n")
+            self._file.write(json.dumps(content).encode() + b"\n")
         self.num_items += 1
+
+    def objects(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield (line, where it ends) up to the first line that is not whole."""
+        self.flush()
+        with self.path.open("rb") as file:
+            file.seek(self._begin)
+            at = self._begin
+            for line in file:
+                at += len(line)
+                try:
+                    content = json.loads(line) if line.endswith(b"\n") else None
+                except ValueError:
+                    return
+                if not isinstance(content, dict):
+                    return
+                yield content, at
+
+    @property
+    def begin(self) -> int:
+        """The byte behind the first line."""
+        return self._begin
 
     def flush(self) -> None:
         """Hand what was added to the system."""
@@ -107,26 +118,11 @@ class ScoreJournal:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; one without outcomes is removed."""
+        """Let go of the file; one without lines is removed."""
         if self.is_new and not self.num_items:
             self.remove()
         with placed(self.path):
             self._file.close()
-
-    def _lines(self) -> Iterator[tuple[ScoreOutcome, int]]:
-        """Yield (outcome, where its line ends) up to the first line that is not whole."""
-        with self.path.open("rb") as file:
-            file.seek(self._begin)
-            at = self._begin
-            for line in file:
-                at += len(line)
-                try:
-                    outcome = read_outcome(json.loads(line)) if line.endswith(b"\n") else None
-                except (ValueError, TypeError):
-                    return
-                if outcome is None:
-                    return
-                yield outcome, at
 
     def _lock(self) -> None:
         try:
@@ -134,6 +130,41 @@ class ScoreJournal:
         except OSError as error:
             mend = "wait, or give another name"
             raise ConfigError([f"--out: another process is writing {self.path} now; {mend}."]) from error
+
+
+class ScoreJournal(LineJournal):
+    """The outcomes of a command so far."""
+
+    what = "list of scores"
+
+    def cut(self, *, batch_size: int, num_items: int) -> None:
+        """Keep whole batches only, unless all items are there: an item's last digits depend on its batch.
+
+        A line that a kill cut short goes too. `num_items` says afterwards how many outcomes there are.
+        """
+        end, kept, found, num_tried = self.begin, 0, 0, 0
+        for found, (outcome, after) in enumerate(self._lines(), 1):
+            num_tried += outcome.was_tried
+            if num_tried % batch_size == 0 or found == num_items:
+                end, kept = after, found
+        self.keep(kept, end=end)
+
+    def outcomes(self) -> Iterator[ScoreOutcome]:
+        """Read what is there."""
+        return (outcome for outcome, _ in self._lines())
+
+    def append(self, outcome: ScoreOutcome) -> None:
+        """Add the outcome of the next item."""
+        self.add(outcome.to_json())
+
+    def _lines(self) -> Iterator[tuple[ScoreOutcome, int]]:
+        """Yield (outcome, where its line ends) up to the first line that is not whole."""
+        for content, end in self.objects():
+            try:
+                outcome = read_outcome(content)
+            except TypeError:
+                return
+            yield outcome, end
 
 
 def check_identity(path: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
