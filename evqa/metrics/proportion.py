@@ -18,4 +18,4 @@ def wilson_interval(mean: float, n: int) -> tuple[float, float]:
     square = Z_95**2 / n
     middle = (mean + square / 2) / (1 + square)
     half = Z_95 / (1 + square) * math.sqrt(mean * (1 - mean) / n + square / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))  # the mean is inside, rounded too

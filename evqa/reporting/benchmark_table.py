@@ -105,7 +105,8 @@ def show(rows: Sequence[GroupRow], console: Console) -> None:
     """Print the table in 80 columns."""
     systems = list(dict.fromkeys(system for row in rows for system in row.published))
     table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("questions", "n", "accuracy", "", *(f"published\n{system}" for system in systems)):
+    published = ["published\n" + system.replace("-", "-\n") for system in systems]  # columns of at most nine letters
+    for name in ("questions", "n", "accuracy", "", *published):
         table.add_column(name, justify="left" if name == "questions" else "right")
     for row in rows:
         ends = "" if not row.n else f"[{100 * row.low:.1f}, {100 * row.high:.1f}]"

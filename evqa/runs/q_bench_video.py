@@ -209,7 +209,8 @@ def _remarks(
         yield f"{len(given.rejects)} of {len(given.rows)} questions could not be asked; the first: {given.rejects[0]}."
     failed = [f"{item.id}: {r.failure}" for item, r in zip(given.items, results, strict=True) if r.failure]
     if failed:
-        yield f"{len(failed)} questions have no answer and count in no number; the first: {failed[0]}."
+        num_asked = len(given.items)
+        yield f"{len(failed)} of {num_asked} questions have no answer and count in no number; the first: {failed[0]}."
     if none := [item.id for item, result in zip(given.items, results, strict=True) if result.names_none]:
         yield f"{len(none)} answers name no option and count as wrong: {listed(none, shown=3)} (all in items.csv)."
     if lacking := sum(not item.concerns for item in given.items):

@@ -8,6 +8,8 @@ names none, one that is no JSON, and an error 400.
 
 import json
 import re
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -61,6 +63,34 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments):
         pass
+
+
+class Server:
+    """The endpoint as a process of its own, which can be killed and started again at the same place."""
+
+    def __init__(self, log):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log, self.url = log, f"http://127.0.0.1:{self.port}/v1"
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([sys.executable, __file__, str(self.port), str(self.log)])
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("the server does not listen")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def calls(self):
+        """What it was asked and answered."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """Answers before a real endpoint that answers wrongly, slowly and with errors, and is killed in the middle."""
 
 import json
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -15,37 +12,9 @@ from evqa.errors import ConfigError, MissingDependencyError, RunError
 from evqa.scoring import judge as judge_module
 from evqa.scoring.judge import Judge, Reply, read_mark
 from evqa.scoring.judging import JudgeTask, Judging, estimate, mean_mark
+from tests.scoring.judge_server import Server
 
 pytest.importorskip("openai")
-SERVER = Path(__file__).with_name("judge_server.py")
-
-
-class Server:
-    """The endpoint as a process of its own, which can be killed and started again at the same place."""
-
-    def __init__(self, log):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.log, self.url = log, f"http://127.0.0.1:{self.port}/v1"
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen([sys.executable, str(SERVER), str(self.port), str(self.log)])
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the server does not listen")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def calls(self):
-        """What it was asked and answered."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
 
 @pytest.fixture
