@@ -61,7 +61,7 @@ def _add_benchmark(flags: argparse.ArgumentParser) -> None:
     group.add_argument("--benchmark", choices=BENCHMARKS, help="questions to be answered: Q-Bench-Video")
     group.add_argument("--root", metavar="DIR", type=Path, help="folder of the benchmark as published")
     group.add_argument("--judge-url", metavar="URL", help="OpenAI-compatible endpoint that judges open-ended answers")
-    group.add_argument("--judge-model", metavar="NAME", help="its model; the published numbers are GPT-4o's judgement")
+    group.add_argument("--judge-model", metavar="NAME", help="its model; Q-Bench-Video's own is gpt-4o")
     group.add_argument(
         "--judge-price",
         metavar="IN,OUT",

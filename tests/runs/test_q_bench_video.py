@@ -276,6 +276,7 @@ def test_flags_of_a_benchmark_alone_are_refused(capsys):
     assert "--root: belongs to --benchmark (q_bench_video)." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_small_assistant_answers_singles_and_pairs_as_when_it_is_asked_directly(
     vqa2, benchmark, tmp_path, monkeypatch, capsys
 ):
