@@ -1,9 +1,9 @@
 """Draw one synthetic clip and impair it in four ways, each with a grade of its own.
 
 What carries the label: blur, block artefacts, noise and frame drops. What only distracts: colour, contrast and
-direction of a moving texture, and the discs in front of it. The texture never stands still and noise is drawn anew for
-every frame, so that two frames are equal only where the second was dropped. Frames at whole seconds are never dropped:
-key frames show nothing of it.
+direction of a moving texture, and the discs in front of it. The texture never stands still, so that two frames are
+equal only where the second was dropped. Frames at whole seconds are never dropped: key frames show nothing of it. Noise
+is a fixed pattern, as of a sensor: noise that changes would be motion, too.
 
 # F frames, H height, W width, C channels, G gratings
 """
@@ -23,7 +23,7 @@ from evqa.media.encode import write_clip
 SIDE, FPS, SECONDS = 56, 8, 3
 GRADES = 5  # 0, no impairment, to 4
 # What one grade is: standard deviation in pixels, share of the contrast, standard deviation in grey levels, share.
-IMPAIRMENTS = {"blur": 0.7, "blocks": 0.2, "noise": 8.0, "drops": 0.15}
+IMPAIRMENTS = {"blur": 0.7, "blocks": 0.2, "noise": 8.0, "drops": 0.2}
 _BLOCK = 8
 _GRATINGS = 16
 _CRF = 10  # the encoder adds less than the lowest grade does
@@ -75,7 +75,7 @@ def impair(frames_FHWC: Frames, scene: ImpairedScene) -> NDArray[np.uint8]:
     strength = {name: unit * scene.grades[name] for name, unit in IMPAIRMENTS.items()}
     frames_FHWC = blur(frames_FHWC, pixels=strength["blur"])
     frames_FHWC = flatten_blocks(frames_FHWC, share=strength["blocks"])
-    frames_FHWC = frames_FHWC + strength["noise"] * draw.normal(size=frames_FHWC.shape[:3])[..., None]
+    frames_FHWC = frames_FHWC + strength["noise"] * draw.normal(size=frames_FHWC.shape[1:3])[..., None]
     frames_FHWC = drop(frames_FHWC, draw, share=strength["drops"])
     return frames_FHWC.round().clip(0, 255).astype(np.uint8)
 
