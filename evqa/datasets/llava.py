@@ -19,7 +19,7 @@ from evqa.types import MEDIA, Failure, Record
 ID, FILES, IS_VIDEO, TURNS = "Id", "image", "frames per sec", "conversations"
 
 
-class _Part(NamedTuple):
+class _ListContent(NamedTuple):
     """What one list gave. ids: of all rows, also of rejected ones."""
 
     records: Records
@@ -74,7 +74,7 @@ class LlavaList(Dataset):
         notes = missing_videos(rejects, origin=self.origin) if self.origin else ()
         return Annotations(splits=splits, rejects=rejects, ids=ids, notes=notes)
 
-    def _read_list(self, path: Path, folder: MediaFolder, *, needs_label: bool) -> _Part:
+    def _read_list(self, path: Path, folder: MediaFolder, *, needs_label: bool) -> _ListContent:
         records, rejects, ids, names = list[Record](), list[Failure](), list[str](), dict[str, None]()
         read_label = scale_reader(self.label)
         for number, value in enumerate(read_list(path), 1):
@@ -96,7 +96,7 @@ class LlavaList(Dataset):
             table = FileTable(path, tuple(names), (), ())
             table.require(*([self.label.name] if needs_label else []), *self._further())
             self.text_columns(table, {})
-        return _Part(tuple(records), tuple(rejects), tuple(ids))
+        return _ListContent(tuple(records), tuple(rejects), tuple(ids))
 
     def _further(self) -> tuple[str, ...]:
         return (*filter(None, [self.turns_column, self.group_column]), *self.tag_columns)

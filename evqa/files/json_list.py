@@ -28,7 +28,7 @@ def read_list(path: Path) -> Iterator[Any]:
         raise AnnotationError(f"{path}: cannot be read as a table ({reason}).")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _Window(path, file).values()
+            yield from _Scanner(path, file).values()
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read as a table ({why(error, 'opened')}).") from error
     except UnicodeDecodeError:
@@ -38,7 +38,7 @@ def read_list(path: Path) -> Iterator[Any]:
         raise AnnotationError(f"{path}: is not JSON ({error}).") from None
 
 
-class _Window:
+class _Scanner:
     """The part of a file's text that is being read; `_at` is the place in it."""
 
     def __init__(self, path: Path, file: TextIO) -> None:
