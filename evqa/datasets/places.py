@@ -10,6 +10,11 @@ from evqa.errors import AnnotationError
 from evqa.types import Failure
 
 
+def listed(paths: str | list[str] | None) -> list[str]:
+    """Return a setting that names one file, several, or none as a list."""
+    return [paths] if isinstance(paths, str) else list(paths or ())
+
+
 def require_places(root: str, tables: Sequence[str], *, videos: Path, origin: str) -> None:
     """Name every table that is missing and the folder of the videos, in one sentence.
 

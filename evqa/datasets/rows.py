@@ -76,7 +76,7 @@ def read_records(
     for row in table.rows:
         name = row.values[columns.id]
         repeat = repeats.get(row.number)
-        record, faults = (None, [repeat]) if repeat else _read_row(row, columns, folder, read_label, needs_label)
+        record, faults = (None, [repeat]) if repeat else read_row(row, columns, folder, read_label, needs_label)
         if record:
             records.append(record)
         else:
@@ -101,9 +101,10 @@ def _repeats(table: FileTable, id_column: str) -> dict[int, str]:
     return reasons
 
 
-def _read_row(
+def read_row(
     row: FileRow, columns: Columns, folder: MediaFolder, read_label: ReadLabel, needs_label: bool
 ) -> tuple[Record | None, list[str]]:
+    """Turn one row into a record, or None and all its faults."""
     faults = list[str]()
     if not row.values[columns.id].strip():
         return None, [f"{columns.id} is empty"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,6 +110,19 @@ def join_groups(records: Records, contents: Mapping[Path, str]) -> Records:
     return tuple(
         replace(record, group=root(bonds[0])) if bonds else record for record, bonds in zip(records, names, strict=True)
     )
+
+
+def check_ids(split: str, records: Records) -> None:
+    """Refuse an id that stands in several tables of a split; those of one table were looked at row by row.
+
+    Raises:
+        AnnotationError: with the first such id.
+    """
+    twice = [name for name, count in Counter(record.id for record in records).items() if count > 1]
+    if twice:
+        raise AnnotationError(
+            f"{len(twice)} ids stand in more than one {split} table (the first: {twice[0]}); take them out of one."
+        )
 
 
 def find_leaks(splits: Mapping[str, Records], contents: Mapping[Path, str]) -> Iterator[tuple[str, Record, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Literal
 from evqa.datasets.base import FACTS, LABELLED, Annotations, Dataset
 from evqa.datasets.divided import divide
 from evqa.datasets.folder import STEM, MediaFolder
-from evqa.datasets.places import missing_videos, require_places
+from evqa.datasets.places import listed, missing_videos, require_places
 from evqa.datasets.rows import Columns, read_records, scale_reader
-from evqa.datasets.splits import Records
+from evqa.datasets.splits import Records, check_ids
 from evqa.datasets.tables import FileTable, format_of, read_table
-from evqa.errors import AnnotationError
 from evqa.types import Failure
 
 
@@ -60,14 +58,14 @@ class Table(Dataset):
 
     def sources(self) -> tuple[str, ...]:
         """All given tables and the media folder; what a table is divided by, where it is."""
-        train, val, test = map(_listed, (self.path, self.val_path, self.test_path))
+        train, val, test = map(listed, (self.path, self.val_path, self.test_path))
         parts = [f"{name}={value}" for name, value in self._values().items()]
         return (*(train or [""]), self.root, *(val or [""]), *(test or [""]), *parts)
 
     def read(self) -> Annotations:
         """Read the given tables; raises AnnotationError where one cannot be used."""
         given = {"train": self.path, "val": self.val_path, "test": self.test_path}
-        files = [(split, file) for split, one in given.items() for file in _listed(one)]
+        files = [(split, file) for split, one in given.items() for file in listed(one)]
         if self.origin:
             videos = Path(self.root, (self.path_pattern or "").rpartition("/")[0])
             require_places(self.root, [file for _, file in files], videos=videos, origin=self.origin)
@@ -82,7 +80,7 @@ class Table(Dataset):
                 rejects += failures
                 notes += table.notes
         for split, records in splits.items():
-            _check_ids(split, records)
+            check_ids(split, records)
         notes += missing_videos(rejects, origin=self.origin) if self.origin else ()
         return Annotations(splits=splits, rejects=tuple(rejects), ids=ids, notes=tuple(notes))
 
@@ -146,16 +144,3 @@ class Table(Dataset):
             tags=tuple(self.tag_columns),
         )
         return read_records(table, columns, folder, read_label=scale_reader(self.label), needs_label=needs_label)
-
-
-def _listed(paths: str | list[str] | None) -> list[str]:
-    return [paths] if isinstance(paths, str) else list(paths or ())
-
-
-def _check_ids(split: str, records: Records) -> None:
-    """Refuse an id that stands in several tables of a split; those of one table were looked at row by row."""
-    twice = [name for name, count in Counter(record.id for record in records).items() if count > 1]
-    if twice:
-        raise AnnotationError(
-            f"{len(twice)} ids stand in more than one {split} table (the first: {twice[0]}); take them out of one."
-        )

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from evqa.datasets.matlab import read_mat
 from evqa.errors import AnnotationError
 from evqa.files.grid import Quoting, read_grid, read_text
+from evqa.files.json_list import read_list
 from evqa.files.names import is_text, listed
 from evqa.types import Failure
 
@@ -114,7 +115,7 @@ def read_table(
     if format == "jsonl":
         return _read_jsonl(path, read_text(path), id_column=id_column, nested=nested)
     if format == "json":
-        return _read_list(path, read_text(path), nested=nested)
+        return _read_list(path, nested=nested)
     if format == "mat":
         return _read_columns(path)
     separator = "\t" if format == "tsv" else ","
@@ -154,15 +155,10 @@ def _read_jsonl(path: Path, text: str, *, id_column: str, nested: Collection[str
     return table
 
 
-def _read_list(path: Path, text: str, *, nested: Collection[str]) -> FileTable:
+def _read_list(path: Path, *, nested: Collection[str]) -> FileTable:
     """Read a list of objects, as VQA2 publishes its ratings."""
-    try:
-        values = _loads(text)
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: is not JSON ({error}).") from None
-    if not isinstance(values, list):
-        raise AnnotationError(f"{path}: holds no list of objects; give [{{...}}, {{...}}].")
-    return _of_objects(path, [(at, *_tried(partial(to_texts, one, nested))) for at, one in enumerate(values, 1)])
+    values = enumerate(read_list(path), 1)
+    return _of_objects(path, [(at, *_tried(partial(to_texts, one, nested))) for at, one in values])
 
 
 def _tried(read: Callable[[], dict[str, str]], where: str = "") -> tuple[dict[str, str] | None, str]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from typing import Any, Literal, Protocol
 
@@ -74,6 +74,9 @@ class Chat:
     after_media: text that stands behind every place of media. closes: whether the last turn is closed too; otherwise a
         conversation ends with the last token that something is read from. max_text_tokens: longest text, each media
         place counting as one token; the question is cut at its end. cuts_tail: cut everything at its end instead.
+    learns: which tokens are targets. answers: the words to learn, and the end of their turn. llava: as LLaVA-NeXT's
+        fine-tuning has it, all of a learned message from its `<|im_start|>` to the line break behind it, and every line
+        break, `<|im_start|>` and `<|im_end|>` of the whole conversation.
     is_stand_in: see `ChatFormat`.
     """
 
@@ -89,11 +92,13 @@ class Chat:
         closes: bool = False,
         max_text_tokens: int | None = None,
         cuts_tail: bool = False,
+        learns: Literal["answers", "llava"] = "answers",
         is_stand_in: bool = False,
     ) -> None:
         self.tokenizer, self.name, self.system = tokenizer, name, system
         self.special_text, self.after_media, self.closes = special_text, after_media, closes
         self.max_text_tokens, self.cuts_tail, self.is_stand_in = max_text_tokens, cuts_tail, is_stand_in
+        self.learns = learns
         self._make_encoders()
         self.start, self.end = self.token(START), self.token(END)
         self.pad = self.end if pad is None else pad
@@ -169,7 +174,7 @@ class Chat:
         pieces = list(self._pieces(turns, iter(media)))
         notes = () if self.cuts_tail else self._cut_question(pieces)
         ids = [token for piece in pieces for token in piece.ids]
-        learned = [piece.is_learned for piece in pieces for _ in piece.ids]
+        learned = self._learned(pieces)
         last_read = max(index for index, piece in enumerate(pieces) if piece.is_read)
         answer = sum(len(piece.ids) for piece in pieces[: last_read + 1]) - 1
         if self.cuts_tail and self.max_text_tokens is not None and len(ids) > self.max_text_tokens:
@@ -190,12 +195,21 @@ class Chat:
         if messages[-1][0].role != "assistant":
             messages.append([Turn(role="assistant", text="")])
         for message in messages:
-            yield from self._message(message, media)
-            is_last, is_learned = message is messages[-1], message[-1].learn
+            is_whole = self.learns == "llava" and any(turn.learn for turn in message)
+            for piece in self._message(message, media):
+                yield replace(piece, is_learned=(piece.is_learned or is_whole) and not piece.is_media)
+            is_last, is_learned = message is messages[-1], message[-1].learn or is_whole
             if is_learned or self.closes or not is_last:
                 yield _Piece(ids=[self.end], is_learned=is_learned)
-            if self.closes or not is_last:
-                yield _Piece(ids=list(self._line))
+            if is_whole or self.closes or not is_last:
+                yield _Piece(ids=list(self._line), is_learned=is_whole)
+
+    def _learned(self, pieces: Sequence[_Piece]) -> list[bool]:
+        """Say of every token whether it is a target; in LLaVA's way, the template's own tokens are, in every turn."""
+        template = {self.start, self.end, *self._line} if self.learns == "llava" else set[int]()
+        if not any(piece.is_learned for piece in pieces):
+            template = set()  # a question: nothing is learned
+        return [piece.is_learned or token in template for piece in pieces for token in piece.ids]
 
     def _message(self, message: Sequence[Turn], media: Iterator[Sequence[int]]) -> Iterator[_Piece]:
         """The role's name is tokenised with the words behind it, as the template's whole text would be."""

@@ -41,15 +41,21 @@ def digest(records: Records) -> Split:
     return {
         **_of_column("ids", [record.id for record in ordered]),
         **_of_column("labels", [repr(record.label) for record in ordered]),
-        **_of_column("texts", list(map(_words, ordered))),
+        **_of_column("texts", map(_words, ordered)),
         **_of_column("groups", _partition(ordered)),
         **_of_column("file sizes", [_size(path) for record in ordered for path in record.paths]),
         **_of_column(ORDER, [record.id for record in records]),
     }
 
 
-def _of_column(name: str, values: list[Any]) -> Split:
-    return {"n": len(values), name: hashlib.sha256(json.dumps(values).encode()).hexdigest()}
+def _of_column(name: str, values: Iterable[Any]) -> Split:
+    """Hash a list as JSON, value by value: the words of a data set may be most of what it holds in memory."""
+    count, hashed = 0, hashlib.sha256(b"[")
+    for value in values:
+        hashed.update(f"{', ' if count else ''}{json.dumps(value)}".encode())
+        count += 1
+    hashed.update(b"]")
+    return {"n": count, name: hashed.hexdigest()}
 
 
 def _words(record: Record) -> list[Any]:

@@ -1,17 +1,17 @@
-"""Samples, and loaders whose order depends on (seed, epoch) alone.
+"""Samples, and loaders of batches of them.
 
 Threads load: what the cache holds they read, what it does not hold is decoded in processes meanwhile.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,17 +24,12 @@ from evqa.machine.isolated import stop_calls
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
 from evqa.training.conversations import conversation
+from evqa.training.order import Order, Place, seed_of
+from evqa.training.read_once import ReadOnce
 from evqa.types import SAMPLE_RATE_HZ, Batch, Clip, Failure, Inputs, LabelScale, Prepared, Record
 
-Place = tuple[int, int]  # (epoch, index of the record)
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
-
-
-def seed_of(*words: object) -> int:
-    """Derive a 63-bit seed from what it shall depend on."""
-    text = "/".join(str(word) for word in words)
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "little") >> 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +49,8 @@ class Samples(Dataset[Sample]):
     """The one path from a record to a model's inputs, for training, evaluation and prediction.
 
     read: file -> Clip. learn: whether the answer's target is part of the input. modal_dropout: chance that picture
-    or sound is left out of a sample (never both), drawn from (seed, epoch, id).
+    or sound is left out of a sample (never both), drawn from (seed, epoch, id). once: keeps what was read for the
+    records that come next.
     """
 
     records: tuple[Record, ...]
@@ -66,6 +62,7 @@ class Samples(Dataset[Sample]):
     learn: bool = False
     modal_dropout: float = 0.0
     seed: int = 0
+    once: ReadOnce = field(default_factory=ReadOnce)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -76,7 +73,7 @@ class Samples(Dataset[Sample]):
         label = float("nan") if record.label is None else record.label
         unit = self.scale.to_unit(label)
         try:
-            clips = [self._read(path, record) for path in record.paths]
+            clips = self.once(record.paths, lambda: [self._read(path, record) for path in record.paths])
         except MediaError as error:
             return Sample(id=record.id, failure=Failure(id=record.id, reason=error.reason))
         if self.modal_dropout:
@@ -143,51 +140,6 @@ class Collate:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """Which records form which batch.
-
-    shuffle: a permutation from (seed, epoch); otherwise the records' own order. rank / world: every rank takes each
-    world-th record; in training the tail that does not fill all ranks is left out. costs: with them (one number a
-    record), batches are made of records of like cost inside windows of 50 batches, which saves padding.
-    """
-
-    num_records: int
-    batch_size: int
-    shuffle: bool
-    seed: int = 0
-    rank: int = 0
-    world: int = 1
-    costs: tuple[float, ...] | None = None
-
-    def __len__(self) -> int:
-        mine = self.num_records // self.world if self.shuffle else len(range(self.rank, self.num_records, self.world))
-        return -(-mine // self.batch_size)
-
-    def batches(self, epoch: int) -> list[list[Place]]:
-        """Return this rank's batches of one epoch."""
-        if not self.shuffle:
-            mine = list(range(self.rank, self.num_records, self.world))
-            return [[(epoch, index) for index in chunk] for chunk in self._chunks(mine)]
-        draw = random.Random(seed_of("order", self.seed, epoch))
-        order = draw.sample(range(self.num_records), self.num_records)
-        mine = order[self.rank :: self.world][: self.num_records // self.world]
-        chunks = self._chunks(mine) if self.costs is None else self._alike(mine, draw)
-        return [[(epoch, index) for index in chunk] for chunk in chunks]
-
-    def _chunks(self, indices: list[int]) -> list[list[int]]:
-        return [indices[at : at + self.batch_size] for at in range(0, len(indices), self.batch_size)]
-
-    def _alike(self, indices: list[int], draw: random.Random) -> list[list[int]]:
-        assert self.costs is not None
-        costs, window, chunks = self.costs, 50 * self.batch_size, list[list[int]]()
-        for at in range(0, len(indices), window):
-            chunks += self._chunks(sorted(indices[at : at + window], key=lambda index: (costs[index], index)))
-        last = [chunks.pop()] if len(chunks[-1]) < self.batch_size else []
-        draw.shuffle(chunks)
-        return chunks + last
-
-
 class BatchLoader:
     """An iterable of batches that Lightning can resume in the middle of an epoch.
 
@@ -233,10 +185,12 @@ class BatchLoader:
         self.start = state["done"]
 
     def _batches(self, places: list[list[Place]]) -> Iterator[Batch]:
-        return load_ahead(self._load, places, workers=self.workers)
+        records = self.samples.records
+        once = ReadOnce(records[index].paths for batch in places for _, index in batch)
+        return load_ahead(partial(self._load, replace(self.samples, once=once)), places, workers=self.workers)
 
-    def _load(self, places: list[Place]) -> Batch:
-        batch = self.collate([self.samples[place] for place in places])
+    def _load(self, samples: Samples, places: list[Place]) -> Batch:
+        batch = self.collate([samples[place] for place in places])
         return batch.pin_memory() if self.pin else batch
 
 

@@ -21,10 +21,10 @@ from evqa.media.cache import CachedReader
 from evqa.media.clip import ClipSpec, described
 from evqa.models.base import Model
 from evqa.prompts.prompt import Prompt
-from evqa.training.batches import seed_of
 from evqa.training.conversations import check_conversations
 from evqa.training.datamodule import Pipeline, ScoreDataModule
 from evqa.training.module import ScoreModule
+from evqa.training.order import seed_of
 from evqa.training.plan import RunPlan
 from evqa.training.tuning import apply_tuning
 from evqa.types import Failure, Record

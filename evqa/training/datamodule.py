@@ -16,7 +16,8 @@ from evqa.media.limits import Limits
 from evqa.media.store.settings import CacheSettings
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
-from evqa.training.batches import BatchLoader, Collate, Order, Samples
+from evqa.training.batches import BatchLoader, Collate, Samples
+from evqa.training.order import Order
 from evqa.types import Clip, Failure, LabelScale, Record
 
 
@@ -79,7 +80,7 @@ class ScoreDataModule(lightning.LightningDataModule):
         self.origin: dict[str, Any] = {}
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffle the training split; the last, smaller batch is kept."""
+        """Shuffle the training split, records of the same files together; the last, smaller batch is kept."""
         return self._loader("train", trains=True)
 
     def val_dataloader(self) -> BatchLoader:
@@ -111,6 +112,7 @@ class ScoreDataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
+            files=tuple(one.paths for one in records) if trains else None,
             costs=tuple(text_length(one, shared.prompt) for one in records) if trains and self.batches.bucket else None,
         )
         return BatchLoader(

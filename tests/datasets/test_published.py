@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import io
 
 from evqa.config.compose import compose
@@ -46,6 +47,17 @@ def streaming(*rows):
             {"from": "gpt", "value": f"The quality of this video is {level}."},
         ]}
         for image, score, flags, level in rows
+    ])  # fmt: skip
+
+
+def questions(*rows):
+    """Rows of (image, score), of which the videos have two places for media."""
+    return json.dumps([
+        {"image": image, "conversations": [
+            {"from": "human", "value": f"{'<image>' * (2 if image.endswith('.mp4') else 1)}How sharp is it?"},
+            {"from": "gpt", "value": "Very."},
+        ]} | ({"frames per sec": 1} if image.endswith(".mp4") else {}) | ({"gt_score": score} if score else {})
+        for image, score in rows
     ])  # fmt: skip
 
 
@@ -135,8 +147,13 @@ LAYOUTS = {
         ("videos/x.mp4",),
         {"test": {"waterloo_iv/x.mp4": 57.2}},
     ),
+    "vqa2_stage3": (
+        {"state3_mix.json": questions(("lsvq/a.mp4", "57.2"), ("lsvq/a.mp4", None), ("koniq/b.png", None))},
+        ("lsvq/a.mp4", "koniq/b.png"),
+        {"train": {"state3_mix/1": 57.2, "state3_mix/2": None, "state3_mix/3": None}},
+    ),
 }  # fmt: skip
-OWN = ("table", "snapugc", "synthetic", "synthetic_quality")  # of one's own tables and clips
+OWN = ("table", "llava", "snapugc", "synthetic", "synthetic_quality")  # of one's own tables and clips
 PRESETS = sorted(set(group_options(conf_folder() / "data")) - set(OWN))
 
 
@@ -154,7 +171,7 @@ def write(folder, preset, clip):
         content(folder / name) if callable(content) else (folder / name).write_text(content)
     for name in videos:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(clip, folder / name)
+        shutil.copy(clip, folder / name) if name.endswith(".mp4") else Image.new("RGB", (8, 8)).save(folder / name)
     return splits
 
 

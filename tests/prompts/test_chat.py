@@ -65,6 +65,24 @@ def test_several_turns_are_closed_and_every_learned_one_is_a_target(chat):
     assert encoded.targets[encoded.answer] == chat.plain("No")[0], "the last answer's first word"
 
 
+def test_llavas_way_learns_the_template_everywhere_and_whole_messages_only_where_they_are_learned(tokenizer):
+    chat = Chat(tokenizer, name="twin", system=None, learns="llava")
+    media = chat.token("<|AUDIO|>")
+    turns = [user(f"{MEDIA}A?"), assistant("Yes"), user("B?"), assistant("It is"), assistant("No", learn=True)]
+    targets = chat.encode(turns, [[media, media]]).targets
+    template = {chat.start, chat.end, *chat.plain("\n")}
+    whole = [
+        chat.start,
+        *chat.plain("assistant\n"),
+        *chat.plain("It is"),
+        *chat.plain("No"),
+        chat.end,
+        *chat.plain("\n"),
+    ]
+    assert list(targets[-len(whole) :]) == whole
+    assert {token for token in targets[: -len(whole)] if token >= 0} == template
+
+
 def test_a_question_without_an_answer_ends_where_the_answer_begins(chat):
     encoded = chat.encode([user("A?")], [])
     assert text_of(chat, encoded).endswith("A?<|im_end|>\n<|im_start|>assistant\n")

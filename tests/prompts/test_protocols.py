@@ -164,33 +164,45 @@ def test_both_sets_of_weights_give_the_originals_scores(vqa2):
             assert score == pytest.approx(row[f"score_{release}_weights"], **EXACT)
 
 
-def test_a_training_conversation_has_the_originals_ids_and_learns_every_answer(chat, prompts, cases):
-    known, compared = set(chat.tokenizer.get_vocab(with_added_tokens=True).values()) | {PLACE}, 0
+def training_examples(prompts, cases, known):
+    """Conversations with the original's ids and labels, of which the tokenizer at hand knows every word."""
     examples = [(one["conversation"], one["input_ids"], one["labels"]) for one in prompts["training_examples"]]
     examples += [
         (case["conversation"], case["real_qwen2_input_ids"], case["real_qwen2_labels"])
         for case in cases.values()
         if "conversation" in case
     ]
-    template = {chat.start, chat.end, *chat.plain("\n"), *chat.plain("assistant")}
-    for conversation, ids, labels in examples:
-        if not set(ids) <= known:
-            continue
-        turns = [
-            Turn(role="assistant", text=turn["value"], learn=True) if turn["from"] == "gpt" else user(turn["value"])
-            for turn in conversation
-        ]
-        encoded = encode(chat, turns)
-        targets = encoded.targets
-        assert [*encoded.ids, targets[-1]] == ids[:-1], "all but the last line break"
-        for target, label in zip(targets, labels[1:], strict=False):
-            # The original also learns the template's own tokens, of every turn.
-            assert target == label or (target < 0 and label in template)
+    found = [example for example in examples if set(example[1]) <= known | {PLACE}]
+    assert found
+    return found
+
+
+def turns_of(conversation):
+    return [
+        Turn(role="assistant", text=turn["value"], learn=True) if turn["from"] == "gpt" else user(turn["value"])
+        for turn in conversation
+    ]
+
+
+def test_a_training_conversation_has_the_originals_ids_and_learns_every_answer(chat, prompts, cases):
+    known = set(chat.tokenizer.get_vocab(with_added_tokens=True).values())
+    for conversation, ids, _ in training_examples(prompts, cases, known):
+        encoded = encode(chat, turns_of(conversation))
+        assert [*encoded.ids, encoded.targets[-1]] == ids[:-1], "all but the last line break"
         answers = [turn["value"] for turn in conversation if turn["from"] == "gpt"]
         learned = [token for text in answers for token in (*chat.plain(text), chat.end)]
-        assert [token for token in targets if token >= 0] == learned
-        compared += 1
-    assert compared
+        assert [token for token in encoded.targets if token >= 0] == learned
+
+
+def test_exact_labels_are_the_originals_and_a_question_stays_the_same(chat, prompts, cases):
+    exact = Chat(chat.tokenizer, name="Qwen2", system=chat.system, special_text="parsed", learns="llava")
+    known = set(chat.tokenizer.get_vocab(with_added_tokens=True).values())
+    for conversation, ids, labels in training_examples(prompts, cases, known):
+        encoded = encode(exact, turns_of(conversation))
+        assert [*encoded.ids, encoded.targets[-1]] == ids
+        assert list(encoded.targets) == labels[1:]
+        question = [turn for turn in turns_of(conversation) if not turn.learn]
+        assert encode(exact, question) == encode(chat, question), "where nothing is learned, nothing differs"
 
 
 class Motion:

@@ -21,6 +21,7 @@ from evqa.training.callbacks.records import read_rows
 from evqa.training.folder import RunFolder
 from tests.runs.comparing import differences
 from tests.runs.test_conversation import options_of
+from tests.runs.test_conversation_tables import llava_options
 
 CONF = Path(__file__).parents[2] / "conf"
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
@@ -35,6 +36,7 @@ EPOCH = ("trainer.epochs=1", "data.num_train=24", "trainer.log_every=1")  # thre
 RECIPES = {
     "epochs": (),
     "accumulation": ("trainer.accumulate=2", "trainer.validate_every=0.4", "data.batch_size=4"),
+    "motion": ("trainer.accumulate=3", "data.batch_size=2", "trainer.epochs=2"),
     "text head": ("head=text", "trainer.epochs=2"),
     **{f"callbacks={path.stem}": (f"callbacks={path.stem}",) for path in sorted((CONF / "callbacks").glob("*.yaml"))},
     "an early end": (
@@ -114,6 +116,10 @@ def interrupted(live, arguments, planned):
         ("callbacks=default", moments(3)[::4]),
         ("callbacks=early_stopping", moments(4)[::3]),
         ("callbacks=loss", [(*STEP, KILL, 2), (*WRITING, TERM, 40), (*STEP, TERM, 4), (*RESUMING, KILL, 1)]),
+        (
+            "motion",
+            [(*STEP, KILL, 4), (*STEP, TERM, 2), (*WRITING, KILL, 60), (*VALIDATION, KILL, 1), (*STEP, KILL, 3)],
+        ),
         ("an early end", [(*STEP, KILL, 7), (*EVALUATION, KILL, 1), (*EVALUATION, TERM, 2), (*RESUMING, KILL, 1)]),
     ],
 )
@@ -121,7 +127,8 @@ def test_interruptions_leave_no_trace_in_anything_that_is_written(
     live, small, data, workplace, tmp_path, undisturbed, recipe, planned
 ):
     options = ("data.batch_size=8", "trainer.epochs=3", "callbacks.checkpoints.every_steps=1", "trainer.log_every=1")
-    learned = options_of(tmp_path, data, workplace) if recipe == "callbacks=loss" else small
+    conversations = {"callbacks=loss": options_of, "motion": llava_options}.get(recipe)
+    learned = conversations(tmp_path, data, workplace) if conversations else small
     arguments = (*learned, *options, *RECIPES[recipe])
     whole = undisturbed(*arguments)
     interrupted(live, (*arguments, f"run.root={tmp_path}/runs"), planned)

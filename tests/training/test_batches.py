@@ -1,7 +1,9 @@
 import dataclasses
 import itertools
+import random
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from evqa.media.cache import CachedReader, CacheSettings
 from evqa.media.clip import ClipSpec
 from evqa.models.base import Preparer
 from evqa.prompts.prompt import Prompt
-from evqa.training.batches import BatchLoader, Collate, Order, Samples
+from evqa.training.batches import BatchLoader, Collate, Samples
+from evqa.training.order import Order
 from evqa.types import MEDIA, Clip, Inputs, LabelScale, Record
 from tests.media import deadly
 
@@ -210,3 +213,92 @@ def test_leaving_an_epoch_early_does_not_wait_for_a_file_that_hangs(tmp_path, mo
     started = time.monotonic()
     stream.close()
     assert time.monotonic() - started < 60  # the hanging file alone would take 90 s
+
+
+QUESTIONS = (3, 1, 4, 2, 5, 1, 3, 2)  # about each file; the last file cannot be read
+
+
+class Counting:
+    """Reads slowly, counts, and knows which clips still live."""
+
+    def __init__(self):
+        self.paths, self.clips, self.most = [], weakref.WeakSet(), 0
+
+    def __call__(self, path):
+        self.paths.append(path.stem)
+        time.sleep(0.002)
+        clip = Clip(frames_FHWC=torch.zeros(1, 2, 2, 3, dtype=torch.uint8), waveform_S=torch.zeros(2800))
+        if path.stem == "7":
+            raise MediaError(path, "is empty")
+        self.clips.add(clip)
+        self.most = max(self.most, len(self.clips))
+        return clip
+
+
+def asked(order=None, *, read=None):
+    """Samples of several questions about each file, mixed, with their files."""
+    numbers = order or random.Random(0).sample(
+        [file for file, count in enumerate(QUESTIONS) for _ in range(count)], sum(QUESTIONS)
+    )
+    records = tuple(
+        Record(id=str(i), paths=(Path(f"{file}.mp4"),), texts={"title": str(i)}, label=20.0)
+        for i, file in enumerate(numbers)
+    )
+    return dataclasses.replace(samples(), records=records, read=read or Counting())
+
+
+def serve(data, *, workers=0, batch_size=2, epoch=0, start=0, **more):
+    files = tuple(record.paths for record in data.records)
+    order = Order(num_records=len(data), batch_size=batch_size, **{"shuffle": True, "files": files} | more)
+    loader = BatchLoader(data, order, Collate(data.preparer), workers=workers)
+    loader.set_epoch(epoch)
+    loader.load_state_dict({"done": start})
+    return list(loader)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 5])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_file_is_read_once_an_epoch_however_many_questions_there_are(workers, batch_size):
+    data = asked()
+    batches = serve(data, workers=workers, batch_size=batch_size)
+    assert sorted(data.read.paths) == [str(file) for file in range(len(QUESTIONS))]
+    done = [*itertools.chain(*ids(batches)), *(failure.id for batch in batches for failure in batch.failures)]
+    assert sorted(done, key=int) == [record.id for record in data.records]
+    assert ids(batches) == ids(serve(asked(), batch_size=batch_size))
+    assert not data.read.clips, "nothing is kept"
+    assert data.read.most <= 2 * workers + 2
+
+
+def test_a_resumed_epoch_goes_on_in_the_middle_of_a_file_and_reads_it_once_again():
+    whole = serve(asked(), epoch=4)
+    for start in range(1, len(whole)):
+        data = asked()
+        assert ids(serve(data, epoch=4, start=start, workers=2)) == ids(whole)[start:]
+        assert len(set(data.read.paths)) == len(data.read.paths)
+
+
+def test_files_to_which_the_order_comes_back_are_read_anew_and_not_kept():
+    data = asked([0, 0, 1, 0, 2, 2])
+    serve(data, shuffle=False)
+    assert data.read.paths == ["0", "0", "1", "0", "2"]
+    assert not data.read.clips
+
+
+def test_questions_about_a_file_follow_one_another_in_an_order_that_differs_between_epochs_and_ranks():
+    files = tuple(record.paths for record in asked().records)
+    flat = []
+    orders = [
+        Order(num_records=len(files), batch_size=2, shuffle=True, files=files, rank=rank, world=2) for rank in (0, 1)
+    ]
+    for epoch in range(4):
+        parts = [[index for batch in order.batches(epoch) for _, index in batch] for order in orders]
+        assert [len(part) for part in parts] == [len(files) // 2] * 2
+        flat.append(parts[0] + parts[1])
+        stretches = [file for file, _ in itertools.groupby(files[index] for index in flat[-1])]
+        assert len(stretches) == len(set(stretches))
+        assert len(set(flat[-1])) == len(flat[-1])
+    assert len({tuple(order) for order in flat}) == 4
+    assert len({tuple(index for index in order if files[index] == files[flat[0][0]]) for order in flat}) > 1
+    own = tuple((Path(str(index)),) for index in range(20))
+    plain = [Order(num_records=20, batch_size=3, shuffle=True, rank=1, world=2, files=one) for one in (own, None)]
+    assert plain[0].batches(2) == plain[1].batches(2), "where every record has its own file, nothing changes"

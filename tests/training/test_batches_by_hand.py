@@ -14,7 +14,8 @@ import torch
 from evqa.errors import MediaError
 from evqa.heads.text import NumberWording
 from evqa.models.base import Preparer
-from evqa.training.batches import BatchLoader, Collate, Order, Sample, Samples, seed_of
+from evqa.training.batches import BatchLoader, Collate, Sample, Samples
+from evqa.training.order import Order, seed_of
 from evqa.types import Clip, Failure, Inputs, LabelScale, Record, Turn
 from tests.asking import PROMPT
 

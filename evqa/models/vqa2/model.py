@@ -50,7 +50,7 @@ class Vqa2(Model):
     checkpoint: folder in the published layout, or a hub id together with a pinned revision; null builds random
         weights of the given size (published: 7B; tiny: for tests and demonstrations).
     exact: the original's function, faults included (docs/vqa2.md): Pillow's resizing, the overview of a still image
-        dropped, `<|im_end|>` in a title read as a control token.
+        dropped, `<|im_end|>` in a title read as a control token, the template's own tokens learned beside the answers.
     motion: which frames the motion branch sees; null for none. Its positions are the numbers of these frames, and the
         table of positions is as long as the most frames that can be read.
     doubled_motion: where a file has two places, its motion stands behind the frames and in the second place again, as

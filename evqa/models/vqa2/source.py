@@ -21,5 +21,6 @@ def build_chat(source: Source[Vqa2Dims], *, exact: bool) -> Chat:
         pad=source.tokenizer.token_to_id(PAD),
         system=SYSTEM,
         special_text="parsed" if exact else "plain",
+        learns="llava" if exact else "answers",
         is_stand_in=source.bytes_per_token > 1,
     )

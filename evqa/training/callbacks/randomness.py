@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import torch
 
-from evqa.training.batches import seed_of
+from evqa.training.order import seed_of
 
 
 class StatelessRandomness(lightning.Callback):

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from evqa.errors import MissingDependencyError
-from evqa.training.batches import BatchLoader, seed_of
+from evqa.training.batches import BatchLoader
 from evqa.training.callbacks import speed
 from evqa.training.callbacks.pruning import Pruning, report
 from evqa.training.callbacks.randomness import StatelessRandomness
 from evqa.training.callbacks.speed import Speed
 from evqa.training.callbacks.stopping import EarlyStopping
+from evqa.training.order import seed_of
 
 
 def drawn(seed, *, epoch=0, batch=0, rank=0):
