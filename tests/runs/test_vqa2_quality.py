@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
     places = (f"data.folder={home}/made", f"data.prepared={home}/prepared", f"data.cache.folder={home}/clips")
     found = {}
     for name, more in {"motion": (), "still": ("model.motion=null",)}.items():
-        quiet = ("trainer.progress=false", "logger=csv", f"run.root={home}/runs", f"run.name={name}")
+        quiet = ("trainer.progress=false", "logger=csv", "data.workers=1", f"run.root={home}/runs", f"run.name={name}")
         config = compose(["experiment=vqa2_quality_tiny", *places, *quiet, *more])
         fit.run(config)
         found[name] = RunFolder(identity.folder(config))
