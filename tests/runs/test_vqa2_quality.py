@@ -22,11 +22,12 @@ def column(path, name):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Train by the recipe, with motion and without."""
+    """Train by the recipe, with motion, and without until nothing more is learned."""
     home = tmp_path_factory.mktemp("quality")
     places = (f"data.folder={home}/made", f"data.prepared={home}/prepared", f"data.cache.folder={home}/clips")
     found = {}
-    for name, more in {"motion": (), "still": ("model.motion=null",)}.items():
+    # Key frames alone take longer until something is learned at all; an epoch of them costs a quarter.
+    for name, more in {"motion": (), "still": ("model.motion=null", "trainer.epochs=12")}.items():
         quiet = ("trainer.progress=false", "logger=csv", "data.workers=1", f"run.root={home}/runs", f"run.name={name}")
         config = compose(["experiment=vqa2_quality_tiny", *places, *quiet, *more])
         fit.run(config)
@@ -39,6 +40,7 @@ def test_words_teach_quality_and_motion_is_what_sees_frame_drops(runs):
     targets = runs["motion"].prediction("val", "targets.csv")
     mos, drops = column(targets, "mos"), column(targets, "drops")
     assert srocc(moving, mos).value > 0.75
+    assert srocc(still, mos).value > 0.6
     assert abs(srocc(still, drops).value) < 0.15
     assert paired_difference(moving, still, mos, metric="srocc").low > 0
     assert paired_difference(moving, still, -drops, metric="srocc").low > 0
