@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("vqa2")
 FLOAT32 = ["model.dtype=float32", "trainer.precision=32", "trainer.accelerator=cpu"]
 # What each protocol of the original asks, and the frames of its motion stream.
 FIRST_RELEASE = (
-    f"The key frames of this video are:\n{MEDIA}. And the motion feature of the video is\n{MEDIA}. How would "
+    f"The key frames of this video are:\n{MEDIA}. And the motion feature of the video is\n{MEDIA}. "
+    "How would you rate the quality of this video?"
 )
 PROTOCOLS = {
     "vqa2_ugc_first_release": (FIRST_RELEASE, "The quality of the video is", 8),

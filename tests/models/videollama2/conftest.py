@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from evqa.models.videollama2 import encoders
+from evqa.models.videollama2 import model
 from tests.models.videollama2 import reference
 
 
@@ -28,4 +28,4 @@ def one_thread():
 @pytest.fixture
 def pixels_given(monkeypatch):
     """The reference inputs hold pixel values, not frames."""
-    monkeypatch.setattr(encoders, "normalise", lambda pixels: pixels)
+    monkeypatch.setattr(model, "normalise", lambda pixels: pixels)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evqa.media.clip import read_clip
-from evqa.models.videollama2.encoders import normalise
+from evqa.models.pixels import normalise
 from evqa.prompts.defaults import ENGAGEMENT
 from evqa.types import Clip
 from tests.asking import Answer, a_record, prepare
