@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
+ROUND_SECONDS = 0.1  # between two attempts to end what is in progress
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -17,7 +18,8 @@ def each_in_threads(
     """Yield (item, value) of every item, in the order in which the values are ready.
 
     At most twice as many items as threads are taken ahead. An exception of the function is raised here. stop: called
-    when an exception, or the end of the iteration, leaves calls in progress that nobody wants any more: it ends them.
+    when an exception, or the end of the iteration, leaves calls in progress that nobody wants any more: it ends them,
+    and may be called repeatedly.
     """
     num_threads = max(1, num_threads)
     todo, running = iter(items), dict[Future[Value], Item]()
@@ -30,7 +32,7 @@ def each_in_threads(
                 for item, future in done:
                     yield item, future.result()
         finally:
-            for future in running:
-                future.cancel()
-            if running:
+            left = {future for future in running if not future.cancel()}
+            while left:  # a call that had not begun yet when others were ended is ended in the next round
                 stop()
+                left = wait(left, timeout=ROUND_SECONDS).not_done

@@ -51,7 +51,7 @@ def stalled(train):
     train("modal=v", "prompt=vqa2_ugc_current")
     (home,) = train.home.glob("clips/v*")
     for name in ("train", "val"):
-        rows = list(csv.DictReader((home / f"{name}.csv").open()))
+        rows = list(csv.DictReader((home / f"{name}.csv").read_text().splitlines()))
         cells = ["none", "3+2", "", "00011"]
         with (train.home / f"{name}.csv").open("w", newline="") as file:
             table = csv.DictWriter(file, [*rows[0], "stalling"])
@@ -76,7 +76,9 @@ def test_a_protocol_is_trained_and_scored_alike(train, stalled, protocol):
 def test_a_recipe_learns_words_and_its_export_scores_as_it_did(train, recipe, tmp_path):
     run = train(f"experiment={recipe}", "optimizer.learning_rate=1e-2", "trainer.log_every=1", "trainer.accumulate=1")
     (first, *_, last) = [
-        row["train/loss"] for row in map(json.loads, (run.path / "metrics.jsonl").open()) if "train/loss" in row
+        row["train/loss"]
+        for row in map(json.loads, (run.path / "metrics.jsonl").read_text().splitlines())
+        if "train/loss" in row
     ]
     assert last < first
     export_run(run.path, out=tmp_path / "out")
