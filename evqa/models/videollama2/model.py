@@ -8,25 +8,22 @@ SigLIP -> STC connector, BEATs -> projector, both spliced into a Qwen2 chat. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
-from evqa.models.base import BuildOptions, Cost, Model
-from evqa.models.cached import prefill_spliced
-from evqa.models.decoding import stream
+from evqa.models.base import BuildOptions
 from evqa.models.license import License
-from evqa.models.padded import PaddedOutput
 from evqa.models.pixels import normalise
 from evqa.models.source import find_source
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
+from evqa.models.spliced import SplicedModel
 from evqa.models.videollama2 import build, encoders, export
 from evqa.models.videollama2.beats import Beats
 from evqa.models.videollama2.connector import Connector
@@ -35,10 +32,9 @@ from evqa.models.videollama2.preparer import Videollama2Preparer, check_pairs
 from evqa.models.videollama2.source import FAMILY, build_chat
 from evqa.models.videollama2.towers import AttentionName, VisionTower, make_rotary_buffers
 from evqa.models.weights import read_head
-from evqa.prompts.decoding import Decoding
 from evqa.prompts.defaults import ENGAGEMENT
 from evqa.prompts.templates import PLACE
-from evqa.types import MEDIA, Inputs, Output, Part, Turn
+from evqa.types import MEDIA, Inputs, Part, Turn
 
 if TYPE_CHECKING:
     from transformers import Qwen2Model
@@ -46,7 +42,7 @@ if TYPE_CHECKING:
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class Videollama2(Model):
+class Videollama2(SplicedModel):
     """SigLIP, STC connector, BEATs, audio projector and Qwen2; parts that the build options leave out are not built.
 
     checkpoint: folder in the published layout, or a hub id together with a pinned revision; null builds random
@@ -144,14 +140,6 @@ class Videollama2(Model):
         checkpoint = self.source.checkpoint
         return {} if checkpoint is None else read_head(checkpoint, self.key_adapter, width=self.width)
 
-    def base_name(self) -> str:
-        """Name the weights that the model was built from."""
-        return self.source.name
-
-    def is_published(self, name: str) -> bool:
-        """Every weight was read from the checkpoint, or none: `load_weights` refuses one that lacks some."""
-        return self.source.checkpoint is not None
-
     def export(self, folder: Path, *, head_state: Mapping[str, Tensor]) -> None:
         """Write the published layout, a regression head included (on its scale of 0-100)."""
         settings = export.run_settings(self.preparer.clip, self.chat)
@@ -198,36 +186,12 @@ class Videollama2(Model):
             counts["sound"] = preparer.longest_rows() // patch * (MEL_BINS // patch)
         return counts
 
-    def cost_per_sample(self) -> Cost:
-        """Estimate the cost of one sample; towers and connectors are not part of the estimate."""
-        language = self.dims.language
-        return Cost(
-            tokens=self.tokens_per_sample(),
-            num_layers=language.num_hidden_layers,
-            width=language.hidden_size,
-            mlp_width=language.intermediate_size,
-            checkpointed=self.gradient_checkpointing,
-        )
-
     # ---- running
 
-    def forward(self, inputs: Inputs) -> Output:
-        """Encode picture and sound, splice them into the text, run the language model."""
-        spliced = self.sequence(inputs)
-        return PaddedOutput(
-            hidden_BTD=self.read(spliced),
-            mask_BT=spliced.mask_BT,
-            answer_B=spliced.answer_B,
-            target_BT=spliced.target_BT,
-            to_logits=self._logits,
-            to_id=self.chat.word_id,
-        )
-
-    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
-        """Continue every conversation with a key-value cache."""
-        with torch.no_grad():
-            prefilled = prefill_spliced(self.language, self.sequence(inputs), to_logits=self._logits)
-        return stream(prefilled, decoding, ends={self.chat.end, self.chat.pad}, to_text=self.chat.decode)
+    @property
+    def trunk(self) -> Any:
+        """The language model without its LM head."""
+        return self.language
 
     def sequence(self, inputs: Inputs) -> Spliced:
         """Embed whole samples: text, with the picture tokens and then the sound tokens of a file in its place."""
@@ -238,13 +202,6 @@ class Videollama2(Model):
 
     def _joined(self, *tokens: Tensor | None) -> Tensor:
         return torch.cat([one for one in tokens if one is not None] or [self._no_tokens()])
-
-    def read(self, spliced: Spliced) -> Tensor:
-        """Run the language model over spliced sequences; padding is on the right, positions count from 0."""
-        hidden_BTD: Tensor = self.language(
-            inputs_embeds=spliced.embeds_BTD, attention_mask=spliced.mask_BT, use_cache=False
-        ).last_hidden_state
-        return hidden_BTD
 
     def encode_frames(self, pixels_NCHW: Tensor, num_frames: list[int]) -> list[Tensor]:
         """Map normalised frames of all samples in a row to the tokens of each; see `encoders.encode_frames`."""
@@ -284,12 +241,3 @@ class Videollama2(Model):
         if not (self.training and torch.distributed.is_available() and torch.distributed.is_initialized()):
             return None
         return encode(torch.zeros(shape, device=self._no_tokens().device), [count])[0][:0]
-
-    def _no_tokens(self) -> Tensor:
-        return self.language.embed_tokens.weight[:0]
-
-    def _logits(self, hidden_ND: Tensor) -> Tensor:
-        if self.lm_head is None:
-            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
-        logits_NV: Tensor = self.lm_head(hidden_ND.to(self.lm_head.weight.dtype))
-        return logits_NV

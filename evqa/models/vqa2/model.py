@@ -8,7 +8,7 @@ projector -> one motion token a frame; both spliced into a Qwen2 chat.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,30 +21,27 @@ from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.image import Tiling
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
-from evqa.models.base import PARTS, BuildOptions, Cost, Model
-from evqa.models.cached import prefill_spliced
-from evqa.models.decoding import stream
+from evqa.models.base import PARTS, BuildOptions
 from evqa.models.license import License
-from evqa.models.padded import PaddedOutput
 from evqa.models.pixels import normalise
 from evqa.models.source import find_source
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
+from evqa.models.spliced import SplicedModel
 from evqa.models.vqa2 import build, export
 from evqa.models.vqa2.layout import ADAPTER, BLOCKS
 from evqa.models.vqa2.motion import MotionBranch
 from evqa.models.vqa2.preparer import TokenCounts, Vqa2Preparer
 from evqa.models.vqa2.source import FAMILY, build_chat
-from evqa.prompts.decoding import Decoding
 from evqa.prompts.defaults import QUALITY
 from evqa.prompts.templates import PLACE
-from evqa.types import MEDIA, FrameChunks, Inputs, Output, Part, Turn
+from evqa.types import MEDIA, FrameChunks, Inputs, Part, Turn
 
 EVERY_FRAME = FrameSampling(policy="all", multiple_of=4)
 CONNECTOR = (*(f"body.multi_modal_projector.linear_{i}" for i in (1, 2)), "body.image_newline")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class Vqa2(Model):
+class Vqa2(SplicedModel):
     """LLaVA-OneVision and the motion branch; without `motion` the branch is not built.
 
     checkpoint: folder in the published layout, or a hub id together with a pinned revision; null builds random
@@ -121,14 +118,6 @@ class Vqa2(Model):
         """Read the regression head that `evqa.merge` writes beside the weights."""
         return export.head_state(self.source, width=self.width)
 
-    def base_name(self) -> str:
-        """Name the weights that the model was built from."""
-        return self.source.name
-
-    def is_published(self, name: str) -> bool:
-        """Every weight was read from the checkpoint, or none: `load_weights` refuses one that lacks some."""
-        return self.source.checkpoint is not None
-
     def export(self, folder: Path, *, head_state: Mapping[str, Tensor]) -> None:
         """Write the published layout, weights that were not built and dead ones taken over from the base."""
         del head_state  # the layout has no place for them
@@ -167,39 +156,12 @@ class Vqa2(Model):
             counts["motion"] = clip.motion.sampling.usual_count
         return counts
 
-    def cost_per_sample(self) -> Cost:
-        """Estimate the cost of one sample; towers and projectors are not part of the estimate."""
-        language = self.dims.language
-        return Cost(
-            tokens=self.tokens_per_sample(),
-            num_layers=language.num_hidden_layers,
-            width=language.hidden_size,
-            mlp_width=language.intermediate_size,
-            checkpointed=self.gradient_checkpointing,
-        )
-
     # ---- running
 
-    def forward(self, inputs: Inputs) -> Output:
-        """Encode frames and motion, splice them into the text, run the language model."""
-        spliced = self.sequence(inputs)
-        hidden_BTD = self.body.language_model(
-            inputs_embeds=spliced.embeds_BTD, attention_mask=spliced.mask_BT, use_cache=False
-        ).last_hidden_state
-        return PaddedOutput(
-            hidden_BTD=hidden_BTD,
-            mask_BT=spliced.mask_BT,
-            answer_B=spliced.answer_B,
-            target_BT=spliced.target_BT,
-            to_logits=self._logits,
-            to_id=self.chat.word_id,
-        )
-
-    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
-        """Continue every conversation with a key-value cache."""
-        with torch.no_grad():
-            prefilled = prefill_spliced(self.body.language_model, self.sequence(inputs), to_logits=self._logits)
-        return stream(prefilled, decoding, ends={self.chat.end, self.chat.pad}, to_text=self.chat.decode)
+    @property
+    def trunk(self) -> Any:
+        """The language model without its LM head."""
+        return self.body.language_model
 
     def sequence(self, inputs: Inputs) -> Spliced:
         """Embed whole samples: text, with the tokens of frames and motion in their places."""
@@ -259,16 +221,6 @@ class Vqa2(Model):
     def _black(self) -> Tensor:
         size = self.dims.vision.image_size
         return torch.zeros(1, self.dims.vision.num_channels, size, size, device=self._no_tokens().device)
-
-    def _no_tokens(self) -> Tensor:
-        none_0D: Tensor = self.body.language_model.embed_tokens.weight[:0]
-        return none_0D
-
-    def _logits(self, hidden_ND: Tensor) -> Tensor:
-        if self.lm_head is None:
-            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
-        logits_NV: Tensor = self.lm_head(hidden_ND.to(self.lm_head.weight.dtype))
-        return logits_NV
 
 
 def _check_positions(motion: FrameSampling | None, num_positions: int | None) -> None:

@@ -1,0 +1,100 @@
+"""Models that put encoded media between the words of a Qwen2 chat: running, logits, generation.
+
+# B batch, T tokens, D width, N positions, V vocabulary
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evqa.errors import ConfigError
+from evqa.models.base import Cost, Model
+from evqa.models.cached import prefill_spliced
+from evqa.models.decoding import stream
+from evqa.models.padded import PaddedOutput
+from evqa.models.source import Source
+from evqa.models.splice import Spliced
+from evqa.prompts.chat import Chat
+from evqa.prompts.decoding import Decoding
+from evqa.types import Inputs, Output
+
+
+class SplicedModel(Model):
+    """A model whose conversations are embedded whole (`sequence`), then read by transformers' Qwen2 (`trunk`)."""
+
+    source: Source[Any]
+    chat: Chat
+    gradient_checkpointing: bool
+    lm_head: nn.Linear | None
+
+    @property
+    @abstractmethod
+    def trunk(self) -> Any:
+        """The language model without its LM head."""
+
+    @abstractmethod
+    def sequence(self, inputs: Inputs) -> Spliced:
+        """Embed whole samples: text, with the tokens of media in their places."""
+
+    @abstractmethod
+    def tokens_per_sample(self) -> dict[str, int]:
+        """Count the tokens of a sample of usual length, by kind."""
+
+    def base_name(self) -> str:
+        """Name the weights that the model was built from."""
+        return self.source.name
+
+    def is_published(self, name: str) -> bool:
+        """Every weight was read from the checkpoint, or none: `load_weights` refuses one that lacks some."""
+        return self.source.checkpoint is not None
+
+    def cost_per_sample(self) -> Cost:
+        """Estimate the cost of one sample; towers and connectors are not part of the estimate."""
+        language = self.source.dims.language
+        return Cost(
+            tokens=self.tokens_per_sample(),
+            num_layers=language.num_hidden_layers,
+            width=language.hidden_size,
+            mlp_width=language.intermediate_size,
+            checkpointed=self.gradient_checkpointing,
+        )
+
+    def forward(self, inputs: Inputs) -> Output:
+        """Encode the media, splice them into the text, run the language model."""
+        spliced = self.sequence(inputs)
+        return PaddedOutput(
+            hidden_BTD=self.read(spliced),
+            mask_BT=spliced.mask_BT,
+            answer_B=spliced.answer_B,
+            target_BT=spliced.target_BT,
+            to_logits=self._logits,
+            to_id=self.chat.word_id,
+        )
+
+    def read(self, spliced: Spliced) -> Tensor:
+        """Run the language model over spliced sequences; padding is on the right, positions count from 0."""
+        hidden_BTD: Tensor = self.trunk(
+            inputs_embeds=spliced.embeds_BTD, attention_mask=spliced.mask_BT, use_cache=False
+        ).last_hidden_state
+        return hidden_BTD
+
+    def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
+        """Continue every conversation with a key-value cache."""
+        with torch.no_grad():
+            prefilled = prefill_spliced(self.trunk, self.sequence(inputs), to_logits=self._logits)
+        return stream(prefilled, decoding, ends={self.chat.end, self.chat.pad}, to_text=self.chat.decode)
+
+    def _no_tokens(self) -> Tensor:
+        none_0D: Tensor = self.trunk.embed_tokens.weight[:0]
+        return none_0D
+
+    def _logits(self, hidden_ND: Tensor) -> Tensor:
+        if self.lm_head is None:
+            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
+        logits_NV: Tensor = self.lm_head(hidden_ND.to(self.lm_head.weight.dtype))
+        return logits_NV
