@@ -257,6 +257,10 @@ class Output(ABC):
         """Count of `learned`'s positions, without gathering them."""
 
     @abstractmethod
+    def learned_of(self) -> Tensor:
+        """The sample [N] that each of `learned`'s positions belongs to."""
+
+    @abstractmethod
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Map hidden states to logits [N, V]. Raises ConfigError where the model was built without an LM head."""
 

@@ -76,7 +76,7 @@ def impair(frames_FHWC: Frames, scene: ImpairedScene) -> NDArray[np.uint8]:
     frames_FHWC = blur(frames_FHWC, pixels=strength["blur"])
     frames_FHWC = flatten_blocks(frames_FHWC, share=strength["blocks"])
     frames_FHWC = frames_FHWC + strength["noise"] * draw.normal(size=frames_FHWC.shape[1:3])[..., None]
-    frames_FHWC = drop(frames_FHWC, draw, share=strength["drops"])
+    frames_FHWC = frames_FHWC[dropping(len(frames_FHWC), draw, share=strength["drops"])]
     return frames_FHWC.round().clip(0, 255).astype(np.uint8)
 
 
@@ -96,10 +96,10 @@ def flatten_blocks(frames_FHWC: Frames, *, share: float) -> Frames:
     return flattened.reshape(frames_FHWC.shape)
 
 
-def drop(frames_FHWC: Frames, draw: np.random.Generator, *, share: float) -> Frames:
-    """Drop this share of the frames between whole seconds; the frame before stays on display in their place."""
-    number_F = np.arange(len(frames_FHWC))
+def dropping(num_frames: int, draw: np.random.Generator, *, share: float) -> NDArray[np.int64]:
+    """Drop this share of the frames, never one of every eighth; which frame is on display at the place of each."""
+    number_F = np.arange(num_frames)
     between = number_F[number_F % FPS > 0]
     dropped = draw.choice(between, round(share * len(between)), replace=False)
-    shown_F = np.maximum.accumulate(np.where(np.isin(number_F, dropped), 0, number_F))
-    return frames_FHWC[shown_F]
+    shown_F: NDArray[np.int64] = np.maximum.accumulate(np.where(np.isin(number_F, dropped), 0, number_F))
+    return shown_F

@@ -8,7 +8,8 @@ from typing import Literal
 # validated by, a smaller value is better; of all others a larger one.
 Monitored = Literal["val/challenge", "val/srocc", "val/plcc", "val/krocc", "val/loss"]
 LOSS = "val/loss"
+ACCURACY = "val/accuracy"
 
 # As tables, plots and model cards print them, in this order.
 PRINTED = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "rmse": "RMSE", "challenge": "0.6 SROCC + 0.4 PLCC"}
-PRINTED_LOSS = "loss a learned token"
+PRINTED_OF_WORDS = {"loss": "loss a learned token", "accuracy": "right, word for word"}

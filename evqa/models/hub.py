@@ -24,7 +24,7 @@ from evqa.models.safety import (
     read_foreign,
     without_code,
 )
-from evqa.models.weight_files import WeightFile, main_files
+from evqa.models.weight_files import MERGED, WeightFile, is_run, main_files
 
 SHORT_COMMIT = re.compile("[0-9a-f]{7,39}")
 TEXTS = ["*.json", "*.txt", "*.jinja"]
@@ -88,6 +88,8 @@ def find_checkpoint(
 ) -> Checkpoint:
     """Find a checkpoint folder; a hub name is looked up in the local cache first and downloaded where it is missing.
 
+    A run's folder stands for its best weights, which a training that starts from them has merged.
+
     `revision` pins a hub name (a commit's first seven digits are enough) and has no meaning for a folder. Without
     `weights` only the small files are needed, and for a published checkpoint that is not in the cache (or any, where
     `sizes_known`) not even those. also: patterns of weight files to be fetched beside *.safetensors.
@@ -96,6 +98,11 @@ def find_checkpoint(
         CheckpointError: there is no such folder or hub repository, or it cannot be reached.
     """
     folder = Path(name).expanduser()
+    if is_run(folder):
+        if not (folder / MERGED).is_dir():
+            merge = f"python -m evqa.merge {name} --out {name}/{MERGED}"
+            raise CheckpointError(f"model.checkpoint={name}: the weights of this run are not merged: {merge}")
+        return Checkpoint(name=name, folder=folder / MERGED)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             is_adapter = (folder / ADAPTER_FILE).exists()

@@ -53,6 +53,10 @@ class PaddedOutput(Output):
         """Count the positions with a target, on their device."""
         return self.answer_B.new_zeros(()) if self.target_BT is None else (self.target_BT >= 0).sum()
 
+    def learned_of(self) -> Tensor:
+        """Row of every position with a target."""
+        return self.answer_B[:0] if self.target_BT is None else (self.target_BT >= 0).nonzero()[:, 0]
+
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Apply the LM head."""
         return self.to_logits(hidden_ND)

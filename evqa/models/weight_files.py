@@ -21,8 +21,14 @@ from evqa.files.regular import check_readable
 from evqa.models.safety import file_of, indexed_files, one_line
 
 HEAD_FILE = "head.safetensors"  # of a merged run, beside the model's own weights
+MERGED = "merged"  # in a run's folder: its best weights, for trainings that start from them
 MAIN_FILES = ("model.safetensors", "pytorch_model.bin")  # each also as shards with <name>.index.json
 KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a training, and not of weights."""
+    return (folder / "config.yaml").is_file() and not (folder / "config.json").exists()
 
 
 @dataclass(frozen=True)

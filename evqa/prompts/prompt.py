@@ -88,9 +88,8 @@ class Prompt:
         return (*(f"no {name}; the question says {self.missing!r} there" for name in lacking), *odd)
 
     def given(self, record: Record, clips: Sequence[Clip]) -> tuple[Turn, ...]:
-        """Return the record's own conversation; empty where the question is asked."""
-        del clips
-        return record.turns
+        """Return the record's own conversation, with places for its files; empty where the question is asked."""
+        return self.framed(record.turns, clips, num_files=len(record.paths))
 
     def framed(self, turns: Sequence[Turn], clips: Sequence[Clip], *, num_files: int) -> tuple[Turn, ...]:
         """Give a conversation that keeps no place for its files the places that questions have, in its first question.

@@ -27,6 +27,7 @@ from evqa.runs.example import example_of
 from evqa.runs.losses import evaluate_losses, with_turns_to_learn
 from evqa.runs.origin import check_checkpoint, check_finished, digest, origin_of, write_origin
 from evqa.runs.preparation import check_files, known_facts
+from evqa.runs.previous import merge_previous
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
@@ -61,6 +62,7 @@ def run(config: DictConfig) -> float | None:
     Running the same configuration again continues it, or reports that it is done.
     """
     plan = read_plan(config)
+    merge_previous(plan)
     if config.dry_run:
         _dry_run(plan)
         return None

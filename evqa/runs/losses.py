@@ -1,4 +1,4 @@
-"""What a run without scores leaves of every split: the loss of its words, and no prediction file."""
+"""What a run without scores leaves of every split: how well its words are predicted, and no prediction file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from evqa.config.environment import hidden
 from evqa.files.plain import write_json
 from evqa.metrics.evaluation import plain_failures
+from evqa.metrics.proportion import wilson_interval
 from evqa.runs.wandb_log import WandbLog
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
@@ -53,14 +54,21 @@ def with_turns_to_learn(records: Sequence[Record]) -> tuple[tuple[Record, ...], 
 
 
 def loss_record(seen: TokenLoss, rejects: Iterable[Failure]) -> dict[str, Any]:
-    """State the loss of a split, what it is the mean of, and the items that gave none."""
+    """State the loss of a split and the share of items that are right, what of, and the items that gave none."""
     failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*seen.failures, *rejects)]
-    value = seen.mean if math.isfinite(seen.mean) else None
-    reason = "no interval: a mean over tokens" if seen.num_tokens else "no token to learn"
+    lacks = {} if seen.num_tokens else {"value": None, "low": None, "high": None, "reason": "no token to learn"}
+    low, high = wilson_interval(seen.accuracy, seen.num_items)
+    loss = {
+        "value": seen.mean if math.isfinite(seen.mean) else None,
+        "low": None,
+        "high": None,
+        "reason": "no interval: a mean over tokens",
+    }
+    accuracy = {"value": seen.accuracy, "low": low, "high": high, "reason": ""}
     return {
         "n": seen.num_items,
         "num_failed": len(failures),
         "failures": plain_failures(failures),
         "num_tokens": seen.num_tokens,
-        "metrics": {"loss": {"value": value, "low": None, "high": None, "reason": reason}},
+        "metrics": {"loss": loss | lacks, "accuracy": accuracy | lacks},
     }

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from evqa.heads.base import Head
-from evqa.metrics.names import PRINTED, PRINTED_LOSS
+from evqa.metrics.names import PRINTED, PRINTED_OF_WORDS
 from evqa.runs.example import Example
 from evqa.scoring.files import read_record
 from evqa.training.folder import RunFolder
@@ -101,7 +101,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
 def metrics_table(record: dict[str, Any], *, title: str) -> Table:
     """Lay out metrics with their 95 % intervals; a metric without a value says why."""
     table = Table("metric", "value", "95 % interval", title=title, title_justify="left")
-    for name, label in (PRINTED | {"loss": PRINTED_LOSS}).items():
+    for name, label in (PRINTED | PRINTED_OF_WORDS).items():
         metric = record["metrics"].get(name)
         if metric is None:
             continue

@@ -33,10 +33,6 @@ class Asking(Prompt):
         """Say what the prompt's own question lacks; other words name nothing of a record."""
         return super().notes(record, clips) if self.words is None else ()
 
-    def given(self, record: Record, clips: Sequence[Clip]) -> tuple[Turn, ...]:
-        """Return the record's own conversation, with places for its files."""
-        return self.framed(record.turns, clips, num_files=len(record.paths))
-
     def turns(self, record: Record, clips: Sequence[Clip]) -> tuple[Turn, ...]:
         """Write the user's side."""
         if self.words is None:

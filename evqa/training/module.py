@@ -189,7 +189,7 @@ class ScoreModule(lightning.LightningModule):
         else:
             self.token_loss = over_ranks(self.token_loss)
             logged = self.token_loss.logged() if self.trainer.state.fn == "fit" else {}  # else: of any split
-        bar = {"val/srocc", "val/challenge", "val/loss"}
+        bar = {"val/srocc", "val/challenge", "val/loss", "val/accuracy"}
         for name, value in logged.items():
             self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
 
