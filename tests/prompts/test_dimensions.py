@@ -26,7 +26,9 @@ def test_a_second_is_asked_about_in_the_originals_words():
 
 
 def test_dimensions_and_questions_can_be_replaced():
-    changed = compose([OPTION, "prompt.dimensions.questions.noise='Is it grainy?'", "~prompt.dimensions.questions.light"])
+    changed = compose(
+        [OPTION, "prompt.dimensions.questions.noise='Is it grainy?'", "~prompt.dimensions.questions.light"]
+    )
     questions = instantiate(changed.prompt).dimensions.questions
     assert questions["noise"] == "Is it grainy?"
     assert list(questions) == [name for name in EIGHT if name != "light"]
@@ -37,10 +39,10 @@ def test_dimensions_and_questions_can_be_replaced():
     [
         ({"questions": {}}, r"questions: there is none; write a name and a question"),
         ({"questions": {"noise": " "}}, r"questions: 'noise' asks nothing"),
-        ({"questions": {"noise": "Is it?"}, "prefix": "The {noise} is"}, r"prefix: there is no \{noise\}; only \{quantity\}"),
-        ({"questions": {"noise": "Is it?"}, "prefix": "The { is"}, r"prefix='The \{ is': a brace that belongs to no name"),
+        ({"questions": {"x": "Is it?"}, "prefix": "The {x} is"}, r"prefix: there is no \{x\}; only \{quantity\}"),
+        ({"questions": {"x": "Is it?"}, "prefix": "The { is"}, r"prefix='The \{ is': a brace that belongs to no name"),
     ],
-)  # fmt: skip
+)
 def test_dimensions_that_cannot_be_asked_are_refused(values, message):
     with pytest.raises(ConfigError, match=rf"^prompt.dimensions.{message}"):
         Dimensions(**values)
