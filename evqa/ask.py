@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--each-second",
         action="store_true",
-        help="eight dimensions of quality of every second of each video (also folders of them): levels and answers",
+        help="eight dimensions of quality of every second of each video, also of folders of them: levels and answers",
     )
     flags.add_argument("--json", action="store_true", help="print one JSON object an answer, with --each-second a file")
     flags.add_argument("--pictures", type=Path, metavar="FOLDER", help="with --each-second: a heat map of every file")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def draw_levels(levels: Mapping[str, Sequence[float | None]], path: Path, *, tit
         figure.colorbar(colours, ax=panels, fraction=0.04, pad=0.02, label="level (0 worst, 1 best)")
         if np.isnan(levels_RS).any():
             figure.legend([Patch(color=NEUTRAL)], ["not asked"], loc="outside lower left")
-        save(figure, path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title's scripts are not all in one font
+            save(figure, path)
 
 
 def _band(panel: Axes, levels_RS: Vector, rows: Sequence[str], *, begin: int, longest: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -106,7 +107,7 @@ class Annotation:
         if not reason and len(video.not_asked) == len(video.seconds):
             reason = f"none of its seconds ({len(video.seconds)}) could be asked about: {video.not_asked[0]}"
         if picture is not None and not reason:
-            draw_levels(video.levels, picture, title=video.id)
+            draw_levels(video.levels, picture, title=shown(video.id))
         if self._as_json:
             content = {"id": video.id, "error": reason} if reason else video.to_json()
             say(json.dumps(content | ({"picture": str(picture)} if picture and not reason else {})), sys.stdout)
@@ -152,7 +153,7 @@ def _table(video: AnnotatedVideo, *, width: int) -> str:
             lines.append(_cut(f"{name:<{margin}}  lowest {level:.2f} at {number} s: {answer}", width))
     for reason in dict.fromkeys(video.not_asked.values()):
         numbers = [str(number) for number, other in video.not_asked.items() if other == reason]
-        lines.append(f"not asked about: second {listed(numbers)}: {reason}")
+        lines += textwrap.wrap(f"not asked about: second {listed(numbers)}: {reason}", width, subsequent_indent="  ")
     return "\n".join([*lines, "All answers: in a pipe, or with --json.", ""])
 
 

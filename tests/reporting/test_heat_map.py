@@ -8,9 +8,9 @@ from PIL import Image
 from evqa.reporting.heat_map import draw_levels, levels_as_text
 
 
-def shares(path, levels, row):
-    """Draw, and measure the picture's columns that have the worst level's colour, and those of an unknown one."""
-    draw_levels(levels, path, title="clip.mp4")
+def widths(path, levels):
+    """Draw; return how wide the worst level's colour and that of an unknown one are, and the picture's size."""
+    draw_levels(levels, path, title="视频.mp4")
     pixels_HWC = np.asarray(Image.open(path).convert("RGB"))
     worst, unknown = (np.array(colour) for colour in (rgb(0.0), (0x9A, 0xA0, 0xAA)))
     # The colour bar begins right of the panel: its share of the width is less than a sixth.
@@ -27,13 +27,13 @@ def test_a_single_bad_second_can_be_seen(tmp_path, num_seconds):
     bad = [0.9] * num_seconds
     bad[num_seconds // 3] = 0.0
     bad[num_seconds // 2] = None
-    (worst, unknown), (_, width, _) = shares(tmp_path / "a.png", {"sharpness": bad, "noise": [0.9] * num_seconds}, 0)
+    (worst, unknown), (_, width, _) = widths(tmp_path / "a.png", {"sharpness": bad, "noise": [0.9] * num_seconds})
     expected = 0.8 * width / min(num_seconds, 600)
     assert worst >= max(2, 0.7 * expected)
     assert unknown >= max(2, 0.7 * expected)
 
 
-def test_text_wraps_to_the_width(tmp_path):
+def test_text_wraps_to_the_width():
     levels = {"a": [0.0, 0.251, 1.0, None], "long name": [0.5] * 4}
     assert levels_as_text(levels, width=22).splitlines() == [
         "second        0    1",
