@@ -14,7 +14,8 @@ def widths(path, levels):
     pixels_HWC = np.asarray(Image.open(path).convert("RGB"))
     worst, unknown = (np.array(colour) for colour in (rgb(0.0), (0x9A, 0xA0, 0xAA)))
     # The colour bar begins right of the panel: its share of the width is less than a sixth.
-    panel = pixels_HWC[:, : pixels_HWC.shape[1] * 5 // 6]
+    height, width, _ = pixels_HWC.shape
+    panel = pixels_HWC[: height * 2 // 3, : width * 5 // 6]  # without the legend below
     return [int((panel == colour).all(-1).sum(1).max()) for colour in (worst, unknown)], panel.shape
 
 
