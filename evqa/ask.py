@@ -1,4 +1,4 @@
-"""`python -m evqa.ask FILE [FILE] --scorer PLACE`: ask a model about a video, a pair, an image."""
+"""`python -m evqa.ask FILE [FILE] --scorer PLACE`: ask a model about a video, a pair, an image, or every second."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from evqa.cli import Flags, command
+from evqa.errors import ConfigError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +30,13 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument("--question", metavar="TEXT", help="<media> in it is the place of a file; else files come first")
     asked.add_argument("--questions", type=Path, metavar="FILE", help="JSON lines, each with a question")
     asked.add_argument("--chat", action="store_true", help="several turns in a terminal, or a line each; Ctrl-D ends")
-    flags.add_argument("--json", action="store_true", help="print one JSON object an answer")
+    asked.add_argument(
+        "--each-second",
+        action="store_true",
+        help="eight dimensions of quality of every second of each video, also of folders of them: levels and answers",
+    )
+    flags.add_argument("--json", action="store_true", help="print one JSON object an answer, with --each-second a file")
+    flags.add_argument("--pictures", type=Path, metavar="FOLDER", help="with --each-second: a heat map of every file")
     words = flags.add_argument_group("how answers are written (default: the likeliest word, always the same)")
     words.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)")
     words.add_argument("--temperature", type=float, default=0.0, metavar="T", help="above 0: words are drawn")
@@ -50,9 +57,18 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, load, ask, print."""
     flags = vars(parser().parse_args(arguments))
     from evqa.prompts.decoding import Decoding
-    from evqa.scoring.conversations import QuestionRequest, converse
 
     own = Decoding(**{name: flags.pop(name) for name in (*Decoding.__dataclass_fields__,)})
+    if flags.pop("each_second"):
+        from evqa.scoring.each_second import SecondsRequest, annotate_files
+
+        others = {name: flags[name] for name in ("files", "scorer", "pictures", "json", "ckpt", "override")}
+        annotate_files(SecondsRequest(**others, decoding=own))
+        return
+    if (folder := flags.pop("pictures")) is not None:
+        raise ConfigError([f"--pictures {folder}: pictures are drawn of seconds; give --each-second, or leave it out."])
+    from evqa.scoring.conversations import QuestionRequest, converse
+
     converse(QuestionRequest(**flags, decoding=own))
 
 

@@ -55,7 +55,7 @@ def take_pictures(reader: FrameReader, spec: ClipSpec, budget: Budget, *, spool:
         shots = _take(reader, spec, numbers, writer)
     except UnfitVideoError as error:
         budget.refuse(str(error))
-    if (numbers and not shots) or (writer and not writer.has_any):
+    if (numbers and not shots) or (writer and writer.numbers and not writer.has_any):
         budget.refuse("has a video track of which no picture can be decoded; it is damaged")
     frames = [shots[number][0] for number in numbers]
     seconds = [shots[number][1] for number in numbers]

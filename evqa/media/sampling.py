@@ -17,7 +17,7 @@ import torch
 from evqa.errors import ConfigError
 from evqa.media.reader import UnfitVideoError
 
-_SAME_INSTANT = 1e-6  # seconds; time stamps are rounded to the container's ticks
+SAME_INSTANT = 1e-6  # seconds; time stamps are rounded to the container's ticks
 _QWEN_FRAME_FACTOR = 2  # Qwen2.5-VL merges frames in pairs
 _QWEN_MIN_FRAMES = 4
 _USUAL_FPS = 30
@@ -118,7 +118,7 @@ class FrameSampling:
         if self.policy == "each_second":
             return second_by_second(seconds_N, end_seconds=end_seconds, whole=self.whole_seconds)
         instants = _instants(self, seconds_N[-1], end_seconds)
-        return [max(bisect_right(seconds_N, instant + _SAME_INSTANT) - 1, 0) for instant in instants]
+        return [max(bisect_right(seconds_N, instant + SAME_INSTANT) - 1, 0) for instant in instants]
 
     def _checked(self, numbers: list[int], *, num_frames: int) -> list[int]:
         """Refuse too many frames, and none."""
@@ -143,8 +143,8 @@ class FrameSampling:
 
 def second_by_second(seconds_N: Sequence[float], *, end_seconds: float, whole: bool) -> list[int]:
     """Return the frames on display at 0 s, 1 s, 2 s, ... before the end; one that stays comes repeatedly."""
-    num_seconds = math.floor(end_seconds + _SAME_INSTANT) if whole else max(math.ceil(end_seconds - _SAME_INSTANT), 1)
-    return [max(bisect_right(seconds_N, second + _SAME_INSTANT) - 1, 0) for second in range(num_seconds)]
+    num_seconds = math.floor(end_seconds + SAME_INSTANT) if whole else max(math.ceil(end_seconds - SAME_INSTANT), 1)
+    return [max(bisect_right(seconds_N, second + SAME_INSTANT) - 1, 0) for second in range(num_seconds)]
 
 
 def every_frame(sampling: FrameSampling, num_frames: int) -> list[int]:

@@ -62,11 +62,11 @@ class Spool:
 class SpooledFrames:
     """The frames of a motion stream in order. It belongs to the process that read it; threads may share it.
 
-    num_frames, height, width: of the stream. seconds_N: float64 display times.
+    num_frames, height, width: of the stream. seconds_N: float64 display times. first: its first frame in the file.
     """
 
-    def __init__(self, spool: Spool, *, seconds_N: Tensor, height: int, width: int) -> None:
-        self._spool = spool
+    def __init__(self, spool: Spool, *, seconds_N: Tensor, height: int, width: int, first: int = 0) -> None:
+        self._spool, self._first = spool, first
         self.seconds_N, self.height, self.width = seconds_N, height, width
         self.num_frames = len(seconds_N)
 
@@ -81,15 +81,22 @@ class SpooledFrames:
         for start in range(0, max(self.num_frames - overlap, 1), size - overlap):
             yield self._read(start, min(start + size, self.num_frames))
 
+    def part(self, begin: int, end: int) -> SpooledFrames:
+        """Return the frames from one number up to another as a stream of the same file, whose times count from 0."""
+        seconds_N = self.seconds_N[begin:end] - self.seconds_N[begin]
+        return SpooledFrames(
+            self._spool, seconds_N=seconds_N, height=self.height, width=self.width, first=self._first + begin
+        )
+
     def close(self) -> None:
-        """Free the file; it is freed as well when this object is no longer used."""
+        """Free the file; it is freed as well when this object and its parts are no longer used."""
         self._spool.close()
 
     def _read(self, start: int, end: int) -> Tensor:
         if not self._spool.close.alive:
             raise ValueError("this motion stream has been closed; read the clip again")
         chunk = np.empty((end - start, self.height, self.width, 3), dtype=np.uint8)
-        left, at = chunk.reshape(-1).data, start * self.height * self.width * 3
+        left, at = chunk.reshape(-1).data, (self._first + start) * self.height * self.width * 3
         while left.nbytes:
             count = os.preadv(self._spool.descriptor, [left], at)
             if not count:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from evqa.errors import ConfigError
 from evqa.prompts.defaults import default_prompt
+from evqa.prompts.dimensions import Dimensions
 from evqa.prompts.framing import Framing, of_clip
 from evqa.prompts.stalling import STALLING, length_notes, read_stalling
 from evqa.prompts.templates import PLACE, filled, names_in, problems_of
@@ -33,6 +34,7 @@ class Prompt:
         events in frames (`120+45;300+10`): `frames` as one flag a frame, `sums` as durations and counts; null: as any
         other text.
     framing: what stands around a question of one's own; null: nothing but the media before it.
+    dimensions: what is asked of every second of a video (`evqa ask --each-second`).
     """
 
     question: str | None = None
@@ -41,6 +43,7 @@ class Prompt:
     quantity: str | None = None
     stalling: Literal["frames", "sums"] | None = None
     framing: Framing | None = None
+    dimensions: Dimensions | None = None
 
     def __post_init__(self) -> None:
         problems = [*_problems("prompt.question", self.question), *_problems("prompt.answer", self.answer)]

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from evqa.config.environment import hidden
+from evqa.files.names import shown
 from evqa.files.terminal import Terminal, terminal
 from evqa.scoring.outcome import ScoreOutcome, notes_on
 from evqa.scoring.score import Meaning
@@ -89,15 +90,19 @@ class Tally:
 
 
 @contextlib.contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """Show on the standard error stream, where that is a terminal, how many items are done; yields what moves it."""
+def progress_bar(total: int | None, *, what: str = "scoring") -> Iterator[Callable[..., None]]:
+    """Show on the standard error stream, where that is a terminal, how many items are done.
+
+    Yields what moves it: it takes the number of items that are done, and that of all where it was not known.
+    """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda *_: None
         return
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(shown(what), total=total)
+        yield lambda done, total=total: bar.update(task, completed=done, total=total)
 
 
 def print_summary(tally: Tally, meaning: Meaning, *, console: Terminal, with_scores: bool) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from evqa.errors import ConfigError
 from evqa.files.regular import why_unreadable
+from evqa.heads.base import Head
 from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
 from evqa.scoring.asking import asking
@@ -73,6 +74,11 @@ class Scorer:
         """What it asks about every item that has no turns of its own."""
         return self._pipeline.prompt
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """How a record becomes a sample."""
+        return self._pipeline
+
     def score(self, items: Iterable[Item]) -> Generator[Score, None, None]:
         """Yield the score of every item, in order; what cannot be scored yields the failure that says why.
 
@@ -109,7 +115,7 @@ class Scorer:
         Raises:
             ConfigError: the question is empty, or the scorer's model was built without an LM head.
         """
-        self._check_that_it_answers()
+        self.check_answers()
         return self._stream(items, partial(self._answers, decoding=decoding), asking(self._recalling, question))
 
     def chat(self, item: Item, *, decoding: Decoding = LONG_ANSWER) -> Dialogue:
@@ -118,16 +124,26 @@ class Scorer:
         Raises:
             TypeError, ConfigError: as in `ask`.
         """
-        self._check_that_it_answers()
+        self.check_answers()
         pipeline = asking(self._recalling, None)
         return Dialogue(as_record(item), answer=partial(self._continued, pipeline=pipeline, decoding=decoding))
+
+    def continued(self, samples: Sequence[Sample], *, decoding: Decoding) -> list[str]:
+        """Return the model's answers to prepared samples, which are one batch."""
+        return self._compute(self._collate(samples), partial(self._generated, decoding=decoding))
+
+    def scored_by(self, head: Head, samples: Sequence[Sample]) -> list[float]:
+        """Return the scores (0-1) that another head than the scorer's own reads of prepared samples, one batch."""
+        scores = self._compute(self._collate(samples), lambda batch: head.score(self.module.model, batch.inputs))
+        return list(scores.score_B.tolist())
 
     @cached_property
     def _recalling(self) -> Pipeline:
         """The pipeline of questions: a file that is asked about repeatedly is read once."""
         return replace(self._pipeline, read=Recall(self._pipeline.read))
 
-    def _check_that_it_answers(self) -> None:
+    def check_answers(self) -> None:
+        """Raise ConfigError where the scorer's model has no LM head to answer with."""
         if not self.module.head.needs_logits:
             name = type(self.module.head).__name__
             raise ConfigError(

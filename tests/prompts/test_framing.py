@@ -13,7 +13,7 @@ from evqa.prompts.framing import Framing
 from evqa.types import MEDIA, Clip, ImageGrid, Turn
 from tests.models.samples import Frames
 
-ASSISTANTS = ["vqa2_assistant", "vqa2_assistant_demo", "vqa2_assistant_trained"]
+ASSISTANTS = ["vqa2_assistant", "vqa2_assistant_demo", "vqa2_assistant_trained", "vqa2_assistant_seconds"]
 
 
 def video(num_frames, num_motion, seconds=8.0):

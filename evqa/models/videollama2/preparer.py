@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from evqa.errors import ConfigError
+from evqa.errors import ConfigError, PromptError
 from evqa.media.clip import ClipSpec
 from evqa.media.fbank import MEL_BINS, SHIFT, SILENCE, WINDOW, sound_fbank
 from evqa.media.sampling import FrameSampling
@@ -60,7 +60,11 @@ class Videollama2Preparer(Preparer):
         self.row_step, self.needs_pairs, self.exact = row_step, needs_pairs, exact
 
     def prepare(self, turns: Sequence[Turn], clips: Sequence[Clip]) -> Prepared:
-        """Prepare one sample. A missing picture or sound yields no tokens (exact: missing sound is 30 s of zeros)."""
+        """Prepare one sample. A missing picture or sound yields no tokens (exact: missing sound is 30 s of zeros).
+
+        Raises:
+            PromptError: as `Chat.encode`; nothing is left of a single frame.
+        """
         return prepare_text(self.chat.encode(turns, [[PLACEHOLDER]] * len(clips))) | {
             "frames": [self._frames(clip) for clip in clips],
             "fbanks": [self._fbank(clip) if self.clip.audio else None for clip in clips],
@@ -82,6 +86,11 @@ class Videollama2Preparer(Preparer):
         frames_FHWC = clip.frames_FHWC
         if frames_FHWC is None or not self.clip.frames or not len(frames_FHWC):
             return None
+        if len(frames_FHWC) == 1 and self.needs_pairs and self.exact:
+            raise PromptError(
+                "it has a single frame, which the connector drops (model.exact=true, as the original); with "
+                "model.exact=false the frame is repeated"
+            )
         missing = self.num_frames(len(frames_FHWC)) - len(frames_FHWC)
         return torch.cat([frames_FHWC, frames_FHWC[-1:]]) if missing else frames_FHWC
 
