@@ -3,6 +3,7 @@ import json
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -209,16 +210,17 @@ def test_a_list_without_a_header_says_so_and_its_columns_can_be_named(tmp_path: 
     for clip in ("1", "2"):
         (tmp_path / f"v/a/{clip}.mp4").write_text(clip)
     (tmp_path / name).write_text(lines)
-    settings = {"root": str(tmp_path / "v"), "label": LabelScale(name="mos", range=(1, 5)), "val_fraction": 0}
+    label = LabelScale(name="mos", range=(1, 5))
+    table = partial(Table, path=str(tmp_path / name), root=str(tmp_path / "v"), label=label, val_fraction=0)
     with pytest.raises(
         AnnotationError,
         match=r"its first line is data \(a/1.mp4, -1, -1, 2.5\).* in front. Or .*'data.columns=\[id,_,_,mos\]'",
     ):
-        Table(path=str(tmp_path / name), **settings).read()
-    found = Table(path=str(tmp_path / name), columns=["id", "_", "_", "mos"], **settings).read()
+        table().read()
+    found = table(columns=["id", "_", "_", "mos"]).read()
     assert [(record.id, record.label) for record in found.records] == [("a/1.mp4", 2.5), ("a/2.mp4", 3)]
     with pytest.raises(AnnotationError, match=r"has 4 cells .*, and data.columns names 2"):
-        Table(path=str(tmp_path / name), columns=["id", "mos"], **settings).read()
+        table(columns=["id", "mos"]).read()
 
 
 def test_a_header_of_years_is_a_header(tmp_path: Path) -> None:
