@@ -133,12 +133,13 @@ class GridFile:
     def __iter__(self) -> Iterator[Cells]:
         names, places, separator = self._names, self._places, self._separator
         num_names, is_plain = len(names), len(places) == len(names)
+        end = num_names if self._given else max(places, default=-1) + 1  # behind it, a cell has no place
         for number, (line, fields, fault) in enumerate(self._rows(), 1):
             if is_plain and len(fields) == num_names:
                 yield Cells(number, line, tuple(fields), fault)
                 continue
             values = tuple(fields[place] for place in places if place < len(fields))
-            yield Cells(number, line, values, fault or _surplus(fields, names, places[-1] + 1, separator))
+            yield Cells(number, line, values, fault or _surplus(fields, names, end, separator))
 
     def _names_of(self, header: SplitRow) -> tuple[str, ...]:
         if not self._given:

@@ -205,7 +205,7 @@ def test_three_decimals_are_no_thousands_where_the_scale_ends_below_them(tmp_pat
 
 @pytest.mark.parametrize("name", ["t.txt", "t.csv"])
 def test_a_list_without_a_header_says_so_and_its_columns_can_be_named(tmp_path: Path, name: str) -> None:
-    lines = "a/1.mp4, -1, -1, 2.5\na/2.mp4, -1, -1, 3\n"
+    lines = "a/1.mp4, -1, -1, 2.5\na/2.mp4, -1, -1, 3\n"  # as DOVER's
     (tmp_path / "v/a").mkdir(parents=True)
     for clip in ("1", "2"):
         (tmp_path / f"v/a/{clip}.mp4").write_text(clip)
