@@ -96,6 +96,8 @@ class SnapUGC(Dataset):
         has_tabs = is_old or path.suffix.lower() == ".tsv"
         quoting: Quoting = "none" if is_old else "rfc4180"
         table = read_table(path, format="tsv" if has_tabs else "csv", id_column="Id", quoting=quoting)
+        if split == "val":
+            table.require_labels(self._label_column, key="data.val_csv", instead="data.test_csv")
         needed = [self._label_column] if split in LABELLED else []
         table.require("Id", "Title", "Description", *needed, *filter(None, [self.group_column]))
         return table.with_decimal_points(self.label.name, high=self.label.high)

@@ -161,6 +161,8 @@ class Table(Dataset):
     ) -> tuple[Records, tuple[Failure, ...]]:
         has_label = self.label.name in table.columns
         needs_label = split in LABELLED and (has_label or self.turns_column is None)
+        if self.val_path and split == "val" and needs_label:
+            table.require_labels(self.label.name, key="data.val_path", instead="data.test_path")
         paths = [self.path_column] if isinstance(self.path_column, str) else self.path_column or []
         others = (*paths, *filter(None, [getattr(self, key) for key in ONE_COLUMN]), *self.tag_columns)
         table.require(

@@ -77,6 +77,20 @@ class FileTable:
         )
         return replace(self, rows=tuple(rows), notes=(*self.notes, note))
 
+    def require_labels(self, column: str, *, key: str, instead: str) -> None:
+        """Raise AnnotationError where a validation table has no label at all, as the challenge's has none.
+
+        key: the setting that names the table. instead: that of a table which may lack them.
+        """
+        if self.rows and not any(row.values.get(column, "").strip() for row in self.rows):
+            what = "no labels in column" if column in self.columns else "no column"
+            near = "" if column in self.columns else nearest_of(column, self.columns)
+            raise AnnotationError(
+                f"{self.path}: {what} {column!r}{near}, and {key} needs labels to choose a checkpoint by. A table "
+                f"without them is {instead}={self.path}: it is scored when the run ends, and data.val_fraction of the "
+                "training table is held out to choose by."
+            )
+
     def require(self, *names: str, keys: Mapping[str, str] | None = None) -> None:
         """Raise AnnotationError, with the nearest names, unless all columns exist.
 
