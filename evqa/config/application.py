@@ -89,6 +89,8 @@ class Application:
         plan = examine(composer, flags.overrides, multirun=flags.multirun)
         if plan.problems:
             raise ConfigError(plan.problems)
+        for note in plan.notes:
+            say(f"Note: {note}", sys.stderr)
         single = plan.mode == RunMode.RUN
         job = Job(run=self.job, command=_command(arguments, flags), raises=single)
         lines = [*plan.lines, f"hydra.mode={plan.mode.name}"]

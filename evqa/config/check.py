@@ -18,6 +18,7 @@ from evqa.config.nearest import suggestion
 from evqa.config.places import Place, place_at, places_of
 from evqa.config.root import COMPANIONS, PLAIN_NODES
 from evqa.config.signature import Parameter, Schema, UnknownTargetError, read_schema
+from evqa.config.words import EXAMPLES
 
 HYDRA = "hydra"
 TARGET = "_target_"
@@ -110,7 +111,8 @@ class _Checker:
             unknown = [key for key in keys if key not in parameters and key not in allowed]
             self.problems += [self.unknown_key(path, schema, key, {*parameters, *allowed}) for key in unknown]
         for key, text in _value_problems(node, keys, parameters):
-            self.problems.append(f"{_join(path, key)}: {text}")
+            example = EXAMPLES.get(_join(path, key)) if OmegaConf.is_missing(node, key) else None
+            self.problems.append(f"{_join(path, key)}: {text}{f' For instance {example}.' if example else ''}")
         self.problems += [
             f"{_join(path, key)}: {schema.name} needs it and it is not set (expected {bare(parameter.kind)})."
             for key, parameter in parameters.items()

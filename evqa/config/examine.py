@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.composer import GLOBAL_GROUPS, Composer, CompositionError
-from evqa.config.keys import choice_problem, is_choice, key_problem, must_be_added
+from evqa.config.keys import choice_problem, is_choice, key_problem, must_be_added, renamed
 from evqa.config.overrides import explain_sweep, read_overrides, swept_lines
 
 
@@ -18,12 +18,13 @@ from evqa.config.overrides import explain_sweep, read_overrides, swept_lines
 class Plan:
     """What to do with a command line.
 
-    lines: overrides for Hydra. problems: sentences, empty where all is well. cfg: the configuration (of a sweep, its
-    first one) with Hydra's own node; None where it cannot be composed.
+    lines: overrides for Hydra. problems: sentences, empty where all is well. notes: worth telling. cfg: the
+    configuration (of a sweep, its first one) with Hydra's own node; None where it cannot be composed.
     """
 
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     mode: RunMode = RunMode.RUN
     cfg: DictConfig | None = None
 
@@ -37,6 +38,7 @@ class _Examination:
     def __init__(self, composer: Composer, *, multirun: bool) -> None:
         self.composer, self.multirun = composer, multirun
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.blind: set[str] = set()  # groups whose choice is wrong: their keys cannot be judged
 
     def run(self, arguments: Sequence[str]) -> Plan:
@@ -54,10 +56,12 @@ class _Examination:
                 base = self.compose_choices([*axes, *given]) if swept else base
         except CompositionError as error:
             return Plan(problems=[*self.problems, explain_failure(error)])
+        given, axes = self.rename(base, given), self.rename(base, axes)
         kept = self.judge(base, given, sweeps=self.multirun)
         cfg = self.try_out(base, [*self.judge(base, axes, sweeps=True), *kept])
         lines = [override.input_line or "" for override in kept]
-        return Plan(lines=lines, problems=list(dict.fromkeys(self.problems)), mode=mode, cfg=cfg)
+        problems = list(dict.fromkeys(self.problems))
+        return Plan(lines=lines, problems=problems, notes=self.notes, mode=mode, cfg=cfg)
 
     def choose(self, arguments: Sequence[str]) -> list[Override]:
         """Read overrides and drop those that choose what does not exist."""
@@ -84,6 +88,22 @@ class _Examination:
         axes = self.choose([f"{key}={value}" for key, value in params.items()])
         taken = {override.key_or_group for override in given}
         return [axis for axis in axes if axis.key_or_group not in taken]
+
+    def rename(self, base: DictConfig, overrides: Sequence[Override]) -> list[Override]:
+        """Write keys that another data set calls differently as the chosen one does, and say so."""
+        given, kept = {override.key_or_group for override in overrides}, list[Override]()
+        for override in overrides:
+            key = override.key_or_group
+            other = renamed(base, key)
+            if other is None:
+                kept.append(override)
+            elif other in given:
+                self.problems.append(f"{key}: this is {other}, which is given too; leave one away.")
+            else:
+                line = (override.input_line or "").replace(key, other, 1)
+                kept += read_overrides([line], self.composer.loader).overrides
+                self.notes.append(f"{key} is read as {other}, its name in the data set that is chosen.")
+        return kept
 
     def judge(self, base: DictConfig, overrides: Sequence[Override], *, sweeps: bool) -> list[Override]:
         """Drop overrides that cannot work, and mark with '+' the arguments that the YAML does not mention."""

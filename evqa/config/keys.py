@@ -14,6 +14,8 @@ from evqa.config.nearest import nearest, suggestion
 from evqa.config.overrides import swept_values
 from evqa.config.root import COMPANIONS, PLAIN_NODES
 from evqa.config.signature import Parameter, UnknownTargetError, read_schema
+from evqa.config.words import keys_like, keys_meant, other_name
+from evqa.files.names import listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,15 @@ def key_problem(composer: Composer, base: DictConfig, override: Override) -> str
         return None
     if override.is_delete():
         return f"~{key}: there is nothing to take away. {suggestion(spot.rest[0], names_at(spot))}"
-    return _choice_by_a_dot(composer, override) or _unknown_key(composer, spot, key)
+    return _choice_by_a_dot(composer, override) or _unknown_key(composer, base, spot, key)
+
+
+def renamed(base: DictConfig, key: str) -> str | None:
+    """The key that is meant by another data set's name for it; None where `key` is known, or no other one is."""
+    other = other_name(key)
+    if other is None or not locate(base, key).rest or _is_argument(base, key) or not _is_argument(base, other):
+        return None
+    return other
 
 
 def must_be_added(base: DictConfig, override: Override) -> bool:
@@ -73,6 +83,19 @@ def must_be_added(base: DictConfig, override: Override) -> bool:
     if not isinstance(spot.node, DictConfig):
         return False
     return spot.rest[0] in parameters_at(spot.node, spot.path) or _is_free(base, spot.path)
+
+
+def every_key(base: DictConfig, path: str = "") -> list[str]:
+    """All keys below a node that can be set, those that the YAML does not mention too."""
+    names = names_at(Spot(path=path, rest=(), node=base))
+    keys = [f"{path}.{name}" if path else name for name in sorted(names)]
+    below = {key: base._get_node(key.rpartition(".")[2], validate_access=False) for key in keys}
+    return keys + [one for key, node in below.items() if isinstance(node, DictConfig) for one in every_key(node, key)]
+
+
+def _is_argument(base: DictConfig, key: str) -> bool:
+    spot = locate(base, key)
+    return not spot.rest or (len(spot.rest) == 1 and spot.rest[0] in names_at(spot))
 
 
 def locate(base: DictConfig, key: str) -> Spot:
@@ -147,7 +170,9 @@ def _replaced_component(composer: Composer, spot: Spot, override: Override) -> s
         return (
             f"{key}={value} would replace a component by a string; to choose another {group} write '{group}={value}'."
         )
-    return f"{key}={value} would replace a component by a string; set one of its keys, '{key}.NAME=VALUE'."
+    known = "name" in parameters_at(spot.node, spot.path)
+    mend = f"to name it write '{key}.name={value}'" if known else f"set one of its keys, '{key}.NAME=VALUE'"
+    return f"{key}={value} would replace a component by a string; {mend}."
 
 
 def _choice_by_a_dot(composer: Composer, override: Override) -> str | None:
@@ -160,16 +185,34 @@ def _choice_by_a_dot(composer: Composer, override: Override) -> str | None:
     return None
 
 
-def _unknown_key(composer: Composer, spot: Spot, key: str) -> str:
-    name, known = spot.rest[0], names_at(spot)
-    if spot.path == "":
-        groups = composer.groups
-        if name in groups:
-            return f"{key}: nothing with settings is chosen for {name}. Options: {', '.join(composer.options(name))}."
-        return f"{key}: the configuration has no such key. {suggestion(name, {*known, *groups})}"
+def _unknown_key(composer: Composer, base: DictConfig, spot: Spot, key: str) -> str:
+    name, groups = spot.rest[0], composer.groups
+    if spot.path == "" and name in groups:
+        return f"{key}: nothing with settings is chosen for {name}. Options: {', '.join(composer.options(name))}."
     if not isinstance(spot.node, DictConfig) or spot.node._is_none():
         return f"{key}: '{spot.path}' is a single value and has no keys."
+    known = {*names_at(spot), *(groups if spot.path == "" else ())}
+    meant = keys_meant(key, {*every_key(base), *groups})
+    if spot.path == "":
+        meant = meant or ([] if nearest(name, known) else keys_like(name, every_key(base)))
+        return f"{key}: the configuration has no such key. {_either(meant) or suggestion(name, known)}"
+    hint = _either(meant) or _other_options(composer, key) or suggestion(name, known)
     owner = f"'{spot.path}'"
     if "_target_" in spot.node:
         owner = str(spot.node._get_node("_target_", validate_access=False)).rpartition(".")[2]
-    return f"{key}: {owner} takes no argument '{name}'. {suggestion(name, known)}"
+    return f"{key}: {owner} takes no argument '{name}'. {hint}"
+
+
+def _either(keys: list[str]) -> str:
+    """Ask for one of a few keys; empty where there are none."""
+    return f"Did you mean {' or '.join(map(repr, keys[:3]))}?" if keys else ""
+
+
+def _other_options(composer: Composer, key: str) -> str:
+    """Name the options of the key's group that take it, under this name or another; empty where none does."""
+    group, _, name = key.partition(".")
+    names = {name, (other_name(key) or "").partition(".")[2]}
+    options = composer.alternatives(group).items() if group in composer.groups else ()
+    able = {option: schema for option, schema in options if names & set(schema.parameters)}
+    able = {option: schema for option, schema in able.items() if f".{option}." in schema.paths[0]} or able
+    return f"It belongs to {listed([f'{group}={option}' for option in able], shown=4)}." if able else ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from evqa.datasets.duplicates import same_content
 from evqa.datasets.splits import Records, find_leaks, hold_out, join_groups, limit_splits, split_folds
 from evqa.datasets.tables import FileTable
 from evqa.errors import AnnotationError, ConfigError
+from evqa.files.names import listed
 from evqa.types import Failure, LabelScale
 
 LABELLED = ("train", "val")  # splits whose every row needs a label
@@ -155,7 +158,8 @@ class Dataset(ABC):
         splits = self._divide(self._with_test(kept | {"train": join_groups(kept["train"], contents)}))
         if self.limit is not None:
             splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
-        notes = (*given.notes, *_doubts(kept["train"], self.label))
+        groups = {record.id: record.group for record in given.records if record.group}
+        notes = (*given.notes, *_group_notes(splits, groups), *_doubts(kept["train"], self.label))
         return Annotations(splits=splits, rejects=given.rejects, dropped=dropped, notes=notes)
 
     def _near_copies(self, records: Records) -> dict[Path, str]:
@@ -203,6 +207,20 @@ class Dataset(ABC):
             return {"val": (), **given}
         rest, held = hold_out(given["train"], fraction=self.val_fraction, seed=self.split_seed)
         return given | {"train": rest, "val": held}
+
+
+def _group_notes(splits: Mapping[str, Records], groups: Mapping[str, str]) -> Iterable[str]:
+    """Say how many groups each split has. groups: of records, by id, as the table has them."""
+    found = {name: sorted({groups[one.id] for one in records if one.id in groups}) for name, records in splits.items()}
+    if not groups:
+        return
+    in_order = sorted(found.items(), key=lambda split: split[0] != "train")
+    counts = [f"{len(names)} in {split} ({listed(names, shown=3)})" for split, names in in_order if names]
+    twice = [name for name, count in Counter(itertools.chain(*found.values())).items() if count > 1]
+    both = f"; {len(twice)} on more than one side: {listed(twice, shown=3)}" if twice else ""
+    num_without = sum(one.id not in groups for records in splits.values() for one in records)
+    without = f"; rows without one: {num_without}" if num_without else ""
+    yield f"Groups of data.group_column: {', '.join(counts)}{both}{without}."
 
 
 def _doubts(records: Records, scale: LabelScale) -> Iterable[str]:

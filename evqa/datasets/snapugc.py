@@ -16,7 +16,7 @@ from evqa.datasets.rows import Columns, ReadLabel, number_in, read_records, scal
 from evqa.datasets.splits import Records
 from evqa.datasets.tables import FileTable, read_table
 from evqa.errors import AnnotationError
-from evqa.files.grid import Quoting
+from evqa.files.separated import Quoting
 from evqa.types import Failure
 
 
@@ -96,9 +96,11 @@ class SnapUGC(Dataset):
         has_tabs = is_old or path.suffix.lower() == ".tsv"
         quoting: Quoting = "none" if is_old else "rfc4180"
         table = read_table(path, format="tsv" if has_tabs else "csv", id_column="Id", quoting=quoting)
+        if split == "val":
+            table.require_labels(self._label_column, key="data.val_csv", instead="data.test_csv")
         needed = [self._label_column] if split in LABELLED else []
         table.require("Id", "Title", "Description", *needed, *filter(None, [self.group_column]))
-        return table.with_decimal_points(self.label.name)
+        return table.with_decimal_points(self.label.name, high=self.label.high)
 
     def _read_records(
         self, table: FileTable, folder: MediaFolder, read_label: ReadLabel, *, split: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,8 +43,11 @@ class TableStream(ABC):
         """Read some columns of every row, in order. Raises AnnotationError where the file cannot be read on."""
 
 
-def open_table(path: Path, *, id_column: str) -> TableStream:
-    """Open a table by its suffix; id_column: a name by which the header of a CSV with odd separators is recognised.
+def open_table(path: Path, *, id_column: str, names: Sequence[str] = ()) -> TableStream:
+    """Open a table by its suffix.
+
+    id_column: a name by which the header of a CSV with odd separators is recognised. names: those of the columns of a
+    CSV or TSV without a header, see `GridFile`.
 
     Raises:
         AnnotationError: the file cannot be used, or its suffix is none of a table.
@@ -57,14 +60,14 @@ def open_table(path: Path, *, id_column: str) -> TableStream:
         raise AnnotationError(f"{path}: unknown kind of table; name it one of *{', *'.join(SUFFIXES)}.")
     if kind == "jsonl":
         return ObjectStream(path)
-    return GridStream(path, separator="\t" if kind == "tsv" else ",", id_column=id_column)
+    return GridStream(path, separator="\t" if kind == "tsv" else ",", id_column=id_column, names=names)
 
 
 class GridStream(TableStream):
     """CSV and TSV."""
 
-    def __init__(self, path: Path, *, separator: str, id_column: str) -> None:
-        self._grid = GridFile(path, separator=separator, id_column=id_column)
+    def __init__(self, path: Path, *, separator: str, id_column: str, names: Sequence[str] = ()) -> None:
+        self._grid = GridFile(path, separator=separator, id_column=id_column, names=names)
         self.columns, self.notes = self._grid.columns, self._grid.notes
         if not self.columns:
             raise AnnotationError(f"{path} is empty.")

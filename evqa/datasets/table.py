@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,11 @@ from evqa.datasets.places import listed, missing_videos, require_places
 from evqa.datasets.rows import Columns, read_records, scale_reader
 from evqa.datasets.splits import Records, check_ids
 from evqa.datasets.tables import FileTable, format_of, read_table
+from evqa.errors import AnnotationError
+from evqa.files.grid import UNREAD, NoHeaderError
 from evqa.types import Failure
+
+ONE_COLUMN = ("title_column", "description_column", "turns_column", "group_column")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +29,8 @@ class Table(Dataset):
     `label.name` is the column of the score, `label.range` its scale.
 
     path: the training table, or a list of several; val_path, test_path: further ones, likewise. root: the folder of the
-    media files. id_column: names the item. path_column: names its file below `root` (with or without extension), a list
+    media files. columns: names of the columns of CSV or TSV files without a header, in order, `_` for one that is not
+    read. id_column: names the item. path_column: names its file below `root` (with or without extension), a list
     of columns one file each, in order (`[first,second]` for pairs); null looks for `<id>.mp4`. path_pattern: where
     below `root` that file lies, as in `videos/{stem}_h264.mp4`; `{stem}` is the name without extension; null: at the
     name itself. split_column: divides the table at `path`: train_value, val_value and test_value are its cells in the
@@ -40,6 +46,7 @@ class Table(Dataset):
     root: str
     val_path: str | list[str] | None = None
     test_path: str | list[str] | None = None
+    columns: list[str] = field(default_factory=list)
     id_column: str = "id"
     path_column: str | list[str] | None = None
     path_pattern: str | None = None
@@ -101,6 +108,8 @@ class Table(Dataset):
             yield "data.path: give the training table, or data.test_path where there is only a test table."
         if isinstance(self.path_column, list) and len(set(self.path_column)) != len(self.path_column or ["one"]):
             yield f"data.path_column={self.path_column}: name each column once, one at least; null looks for <id>.mp4."
+        if twice := [name for name, count in Counter(self.columns).items() if count > 1 and name != UNREAD]:
+            yield f"data.columns={self.columns}: names {twice[0]} twice; give each column a name of its own."
         if self.path_pattern is not None and self.path_pattern.count(STEM) != 1:
             yield f"data.path_pattern={self.path_pattern}: write {STEM} once, where the name of the file goes."
         if own := [name for name in self.tag_columns if name in (*FACTS, "Id", self.label.name)]:
@@ -120,20 +129,45 @@ class Table(Dataset):
 
     def _read_table(self, path: Path) -> FileTable:
         nested = filter(None, [self.turns_column])
-        table = read_table(
-            path, format=format_of(path), id_column=self.id_column, quoting=self.quoting, nested=tuple(nested)
-        )
-        return table.with_decimal_points(self.label.name)
+        if self.columns and format_of(path) not in ("csv", "tsv"):
+            raise AnnotationError(f"{path} names its own columns; take data.columns={self.columns} away.")
+        try:
+            table = read_table(
+                path,
+                format=format_of(path),
+                id_column=self.id_column,
+                quoting=self.quoting,
+                names=self.columns,
+                nested=tuple(nested),
+            )
+        except NoHeaderError as error:
+            unread = [UNREAD] * (len(error.cells) - 2)
+            names = ",".join([self.id_column, *unread, self.label.name])
+            raise AnnotationError(
+                f"{error} Or name them in order, {UNREAD} where one is not read: 'data.columns=[{names}]'."
+            ) from None
+        return table.with_decimal_points(self.label.name, high=self.label.high)
+
+    def _keys_of_columns(self) -> dict[str, str]:
+        """The setting that names a column, by the column."""
+        found = {self.label.name: "data.label.name"}
+        for key in ("tag_columns", *ONE_COLUMN, "path_column", "id_column"):
+            value = getattr(self, key)
+            found |= dict.fromkeys([value] if isinstance(value, str) else value or [], f"data.{key}")
+        return found
 
     def _read_records(
         self, table: FileTable, folder: MediaFolder, *, split: str
     ) -> tuple[Records, tuple[Failure, ...]]:
         has_label = self.label.name in table.columns
         needs_label = split in LABELLED and (has_label or self.turns_column is None)
+        if self.val_path and split == "val" and needs_label:
+            table.require_labels(self.label.name, key="data.val_path", instead="data.test_path")
         paths = [self.path_column] if isinstance(self.path_column, str) else self.path_column or []
-        named = (self.title_column, self.description_column, self.turns_column, self.group_column)
-        others = (*paths, *filter(None, named), *self.tag_columns)
-        table.require(self.id_column, *others, *([self.label.name] if needs_label else []))
+        others = (*paths, *filter(None, [getattr(self, key) for key in ONE_COLUMN]), *self.tag_columns)
+        table.require(
+            self.id_column, *others, *([self.label.name] if needs_label else []), keys=self._keys_of_columns()
+        )
         columns = Columns(
             id=self.id_column,
             label=self.label.name if has_label else None,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,16 @@ from typing import Any, Literal
 
 from evqa.datasets.matlab import read_mat
 from evqa.errors import AnnotationError
-from evqa.files.grid import Quoting, read_grid, read_text
+from evqa.files.grid import read_grid, read_text
 from evqa.files.json_list import read_list
 from evqa.files.names import is_text, listed
+from evqa.files.separated import SEPARATORS, Quoting
 from evqa.types import Failure
 
 Format = Literal["csv", "tsv", "jsonl", "json", "mat"]
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)\s*", re.ASCII)
+CONVERSATIONS = "conversations"  # a column of the lists that LLaVA and VQA² publish
+_LLAVA = f"lists as LLaVA and VQA² publish them are read by data=llava, or with data.turns_column={CONVERSATIONS}"
 MOST_EMPTY = 100  # empty cells for each filled one that a JSONL table may have; they need memory
 NUM_COMPARED = 1000  # names among which the nearest is searched for
 FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -57,11 +61,15 @@ class FileTable:
         named += [(reject.row or 0, reject.id) for reject in self.rejects]
         return tuple(dict.fromkeys(name for _, name in sorted(named) if name.strip()))
 
-    def with_decimal_points(self, column: str) -> FileTable:
-        """Read `0,5` as 0.5 where the whole column leaves no doubt: no points, and not all could be thousands."""
+    def with_decimal_points(self, column: str, *, high: float = math.inf) -> FileTable:
+        """Read `0,5` as 0.5 where the whole column leaves no doubt: no points, and not all could be thousands.
+
+        high: upper end of the column's scale; `1,234` is no thousand above it.
+        """
         cells = [row.values.get(column, "") for row in self.rows]
         found = [match for match in map(_DECIMAL_COMMA.fullmatch, cells) if match]
-        if any("." in cell for cell in cells) or all(len(match[2]) == 3 and match[1] != "0" for match in found):
+        may_be_thousands = all(_is_thousand(match[1], match[2], high) for match in found)
+        if any("." in cell for cell in cells) or may_be_thousands:
             return self
         note = f"{self.path.name}: {column} is written with decimal commas ({found[0][0].strip()}); read as points."
         rows = (
@@ -69,17 +77,39 @@ class FileTable:
         )
         return replace(self, rows=tuple(rows), notes=(*self.notes, note))
 
-    def require(self, *names: str) -> None:
-        """Raise AnnotationError, with the nearest names, unless all columns exist."""
-        if lacks := self.lacks(names):
+    def require_labels(self, column: str, *, key: str, instead: str) -> None:
+        """Raise AnnotationError where a validation table has no label at all, as the challenge's has none.
+
+        key: the setting that names the table. instead: that of a table which may lack them.
+        """
+        if self.rows and not any(row.values.get(column, "").strip() for row in self.rows):
+            what = "no labels in column" if column in self.columns else "no column"
+            near = "" if column in self.columns else nearest_of(column, self.columns)
+            raise AnnotationError(
+                f"{self.path}: {what} {column!r}{near}, and {key} needs labels to choose a checkpoint by. A table "
+                f"without them is {instead}={self.path}: it is scored when the run ends, and data.val_fraction of the "
+                "training table is held out to choose by."
+            )
+
+    def require(self, *names: str, keys: Mapping[str, str] | None = None) -> None:
+        """Raise AnnotationError, with the nearest names, unless all columns exist.
+
+        keys: the setting that says the name of a column, by the name.
+        """
+        if lacks := self.lacks(names, keys=keys):
             raise AnnotationError(lacks)
 
-    def lacks(self, names: Iterable[str]) -> str | None:
+    def lacks(self, names: Iterable[str], *, keys: Mapping[str, str] | None = None) -> str | None:
         """Say which of these columns do not exist, with the nearest names; None where all do."""
-        missing = [name for name in names if name not in self.columns]
-        sentences = [f"no column {name!r}{nearest_of(name, self.columns)}" for name in missing]
+        missing = [name for name in dict.fromkeys(names) if name not in self.columns]
+        if not missing:
+            return None
+        by = {name: f" for {keys[name]}" for name in missing if keys and name in keys}
+        sentences = [f"no column {name!r}{by.get(name, '')}{nearest_of(name, self.columns)}" for name in missing]
         has = listed(self.columns, shown=20)
-        return f"{self.path}: {'; '.join(sentences)}. Its columns are: {has}." if missing else None
+        single = "" if len(self.columns) > 1 else f" Only {', '.join(SEPARATORS.values())} separate cells."
+        mend = f" Say which one it is: {keys[missing[0]]}=COLUMN." if by and keys and not single else ""
+        return f"{self.path}: {'; '.join(sentences)}. Its columns are: {has}.{mend}{single}"
 
 
 def format_of(path: Path) -> Format:
@@ -101,12 +131,14 @@ def read_table(
     format: Format,  # noqa: A002
     id_column: str,
     quoting: Quoting = "rfc4180",
+    names: Sequence[str] = (),
     nested: Collection[str] = (),
 ) -> FileTable:
     """Read a table with a header line (or JSON objects, one a line or in one list; or the columns of a MATLAB file).
 
     id_column: names rejected rows, where they reach that far. quoting: rfc4180, or none where a quote is a character
-    like any other. nested: columns that may hold lists and objects in JSON; their cells are JSON texts.
+    like any other. names: see `GridFile`. nested: columns that may hold lists and objects in JSON; their cells are JSON
+    texts.
 
     Raises:
         AnnotationError: the file as a whole cannot be used.
@@ -119,7 +151,7 @@ def read_table(
     if format == "mat":
         return _read_columns(path)
     separator = "\t" if format == "tsv" else ","
-    grid = read_grid(path, separator=separator, id_column=id_column, quoting=quoting)
+    grid = read_grid(path, separator=separator, id_column=id_column, quoting=quoting, names=names)
     if not grid.columns:
         raise AnnotationError(f"{path} is empty.")
     at = grid.columns.index(id_column) if id_column in grid.columns else len(grid.columns)
@@ -132,6 +164,10 @@ def read_table(
         else:
             rows.append(FileRow(cells.number, cells.line, dict(zip(grid.columns, cells.values, strict=True))))
     return FileTable(path, grid.columns, tuple(rows), tuple(rejects), grid.notes)
+
+
+def _is_thousand(before: str, behind: str, high: float) -> bool:
+    return len(behind) == 3 and before != "0" and int(before + behind) <= high
 
 
 def _with_point(cell: str) -> str:
@@ -151,14 +187,17 @@ def _read_jsonl(path: Path, text: str, *, id_column: str, nested: Collection[str
     ]
     table = _of_objects(path, objects)
     if id_column not in table.columns and not table.rows:
-        raise AnnotationError(f"{path}: no line is a JSON object; the first fault: {table.rejects[0].reason}.")
+        raise AnnotationError(f"{path}: no line can be read; the first fault: {table.rejects[0].reason}.")
     return table
 
 
 def _read_list(path: Path, *, nested: Collection[str]) -> FileTable:
     """Read a list of objects, as VQA2 publishes its ratings."""
     values = enumerate(read_list(path), 1)
-    return _of_objects(path, [(at, *_tried(partial(to_texts, one, nested))) for at, one in values])
+    table = _of_objects(path, [(at, *_tried(partial(to_texts, one, nested))) for at, one in values])
+    if not table.rows:
+        raise AnnotationError(f"{path}: no item of its list can be read; the first fault: {table.rejects[0].reason}.")
+    return table
 
 
 def _tried(read: Callable[[], dict[str, str]], where: str = "") -> tuple[dict[str, str] | None, str]:
@@ -213,7 +252,10 @@ def to_texts(value: Any, nested: Collection[str] = ()) -> dict[str, str]:
         raise ValueError("is not a JSON object")
     deep = {name: cell for name, cell in value.items() if isinstance(cell, dict | list)}
     if wrong := [name for name in deep if name not in nested]:
-        raise ValueError(f"holds a list or an object in {', '.join(map(repr, wrong))}; cells are texts or numbers")
+        told = "" if CONVERSATIONS not in wrong else f" ({_LLAVA})"
+        raise ValueError(
+            f"holds a list or an object in {', '.join(map(repr, wrong))}; cells are texts or numbers{told}"
+        )
     value |= {name: json.dumps(cell) for name, cell in deep.items()}
     if not all(is_text(str(text), or_bytes=True) for pair in value.items() for text in pair):
         raise ValueError("holds one half of a character (a lone surrogate)")

@@ -7,25 +7,38 @@ in a .csv, lines that end in commas. What can be read in one way only is read; t
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import itertools
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from evqa.errors import AnnotationError
 from evqa.files.names import is_text, listed
 from evqa.files.regular import why, why_unreadable
+from evqa.files.separated import SEPARATORS, Lines, Quoting, SplitRow, separator_of, split_records
 
-Quoting = Literal["rfc4180", "none"]
 MAX_BYTES = 4_000_000_000
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t]*')
+UNREAD = "_"  # stands for the name of a column that is not read, where names are given
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+
+
+class NoHeaderError(AnnotationError):
+    """A table's first line is data. cells: those of that line."""
+
+    def __init__(self, path: Path, cells: Sequence[str]) -> None:
+        super().__init__(
+            f"{path}: its first line is data ({listed(cells)}), not the names of its columns. Write a line with the "
+            "names in front."
+        )
+        self.path, self.cells = path, tuple(cells)
+
+    def __reduce__(self) -> tuple[type, tuple[Path, tuple[str, ...]]]:
+        return type(self), (self.path, self.cells)
 
 
 class Cells(NamedTuple):
@@ -50,28 +63,40 @@ class Grid:
 
 
 def read_grid(
-    path: Path, *, separator: str, id_column: str, quoting: Quoting = "rfc4180", any_bytes: bool = False
+    path: Path,
+    *,
+    separator: str,
+    id_column: str,
+    quoting: Quoting = "rfc4180",
+    names: Sequence[str] = (),
+    any_bytes: bool = False,
 ) -> Grid:
-    """Read a table with a header as a whole.
+    """Read a table as a whole.
 
-    separator, id_column, quoting: see `GridFile`. any_bytes: see `read_text`.
+    separator, id_column, quoting, names: see `GridFile`. any_bytes: see `read_text`.
 
     Raises:
         AnnotationError: the file as a whole cannot be used.
     """
     text = read_text(path, any_bytes=any_bytes)
     file = GridFile(
-        path, separator=separator, id_column=id_column, quoting=quoting, opened=lambda: io.StringIO(text, newline="")
+        path,
+        separator=separator,
+        id_column=id_column,
+        quoting=quoting,
+        names=names,
+        opened=lambda: io.StringIO(text, newline=""),
     )
     return Grid(file.columns, tuple(file), file.notes)
 
 
 class GridFile:
-    """A table with a header whose rows are read from the file each time they are iterated over, in little memory.
+    """A table whose rows are read from the file each time they are iterated over, in little memory.
 
     separator: what is expected between cells; another one is accepted where the header leaves no doubt, for which the
-    name of one column (`id_column`) is asked. quoting: none where a quote is a character like any other. opened: gives
-    the text, with its line ends, where it is not read from the path.
+    name of one column (`id_column`) is asked. quoting: none where a quote is a character like any other. names: of the
+    columns of a file without a header, in order, `_` for one that is not read. opened: gives the text, with its line
+    ends, where it is not read from the path.
 
     Raises:
         AnnotationError: the file as a whole cannot be used; while iterating, where a later line is not UTF-8.
@@ -84,43 +109,58 @@ class GridFile:
         separator: str,
         id_column: str,
         quoting: Quoting = "rfc4180",
+        names: Sequence[str] = (),
         opened: Callable[[], TextIO] | None = None,
     ) -> None:
         self.path = path
         self.notes: tuple[str, ...] = ()
-        self._expected, self._id_column, self._quoting = separator, id_column, quoting
+        self._expected, self._id_column, self._quoting, self._given = separator, id_column, quoting, tuple(names)
         self._opened = opened or self._open
         records = self._records()
         header, first = next(records, None), next(records, None)
         records.close()
-        self._names = _names(path, header) if header else ()
+        if not names and header and first and id_column not in header.fields and _is_data(header.fields, first.fields):
+            raise NoHeaderError(path, [field.strip() for field in header.fields])
+        self._names = self._names_of(header) if header else ()
         if first and _is_longer(first, self._names) and all(_is_longer(one, self._names) for one in self._rows()):
             self._names += ("",)  # every row ends in a comma, the header does not
         self._places = [place for place, name in enumerate(self._names) if name]
         self.columns = tuple(self._names[place] for place in self._places)
         if self._separator != separator:
             self.notes += (f"{path.name}: its cells are separated by {SEPARATORS[self._separator]}.",)
-        self.notes += tuple(self._unread())
+        self.notes += () if names else tuple(self._unread())
 
     def __iter__(self) -> Iterator[Cells]:
         names, places, separator = self._names, self._places, self._separator
         num_names, is_plain = len(names), len(places) == len(names)
+        end = num_names if self._given else max(places, default=-1) + 1  # behind it, a cell has no place
         for number, (line, fields, fault) in enumerate(self._rows(), 1):
             if is_plain and len(fields) == num_names:
                 yield Cells(number, line, tuple(fields), fault)
                 continue
             values = tuple(fields[place] for place in places if place < len(fields))
-            yield Cells(number, line, values, fault or _surplus(fields, names, places[-1] + 1, separator))
+            yield Cells(number, line, values, fault or _surplus(fields, names, end, separator))
 
-    def _rows(self) -> Iterator[_SplitRow]:
-        return itertools.islice(self._records(), 1, None)
+    def _names_of(self, header: SplitRow) -> tuple[str, ...]:
+        if not self._given:
+            return _names(self.path, header)
+        if len(header.fields) != len(self._given):
+            cells = listed([field.strip() for field in header.fields])
+            raise AnnotationError(
+                f"{self.path}: its first line has {len(header.fields)} cells ({cells}), and data.columns names "
+                f"{len(self._given)}; name every column, '{UNREAD}' for one that is not read."
+            )
+        return tuple("" if name == UNREAD else name for name in self._given)
 
-    def _records(self) -> Generator[_SplitRow, None, None]:
+    def _rows(self) -> Iterator[SplitRow]:
+        return itertools.islice(self._records(), 0 if self._given else 1, None)
+
+    def _records(self) -> Generator[SplitRow, None, None]:
         with self._opened() as file:
             try:
-                lines = _Lines(file)
-                self._separator = _separator(lines, self._expected, self._id_column, self._quoting)
-                yield from _split_records(lines, self._separator, self._quoting)
+                lines = Lines(file)
+                self._separator = separator_of(lines, self._expected, self._given or (self._id_column,), self._quoting)
+                yield from split_records(lines, self._separator, self._quoting)
             except UnicodeDecodeError:
                 read_text(self.path)  # says where
                 raise
@@ -139,7 +179,7 @@ class GridFile:
                 yield f"{self.path.name}: column {place + 1} has no name in the header and is not read."
 
 
-def _is_longer(record: _SplitRow, names: tuple[str, ...]) -> bool:
+def _is_longer(record: SplitRow, names: tuple[str, ...]) -> bool:
     return len(record.fields) > len(names) and not any(record.fields[len(names) :])
 
 
@@ -169,7 +209,13 @@ def read_text(path: Path, *, any_bytes: bool = False) -> str:
         raise AnnotationError(f"{path}: line {line} is not UTF-8 (byte 0x{byte:02x}){kind}; {mend}.") from None
 
 
-def _names(path: Path, header: _SplitRow) -> tuple[str, ...]:
+def _is_data(header: Sequence[str], first: Sequence[str]) -> bool:
+    """Whether a first line is like the second: it holds a number, and numbers in the same places."""
+    kinds = [[_NUMBER.fullmatch(cell.strip()) is not None for cell in cells] for cells in (header, first)]
+    return any(kinds[0]) and kinds[0] == kinds[1]
+
+
+def _names(path: Path, header: SplitRow) -> tuple[str, ...]:
     if header.fault:
         raise AnnotationError(f"{path}: bad header: {header.fault}.")
     names = tuple(name.strip() for name in header.fields)
@@ -195,90 +241,8 @@ def _surplus(fields: list[str], names: tuple[str, ...], end: int, separator: str
     mend = (
         "a tab may not stand in a text" if separator == "\t" else f"{what} inside a text needs quotes around the text"
     )
+    if separator == "," and len(fields) > 1 and all(cell.strip().isdecimal() for cell in fields[-2:]):
+        mend = "a number with a decimal comma needs quotes around it, or semicolons between the cells"
     if not is_short:
         return f"has {len(fields)} fields where the header has {len(names)}; {mend}"
     return f"holds {fields[filled - 1][:40]!r} in column {filled}, which has no name in the header; name it, or {mend}"
-
-
-class _SplitRow(NamedTuple):
-    line: int
-    fields: list[str]
-    fault: str = ""
-
-
-class _Lines:
-    """Lines of a text (ended by LF, CR LF or CR), of which those since a mark can be read again."""
-
-    def __init__(self, text: TextIO) -> None:
-        self._text, self._again = text, deque[str]()
-        self.number = 0  # of lines that were read
-        self.since = list[str]()
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self._again.popleft() if self._again else self._text.readline():
-            self.number += 1
-            self.since.append(line)
-            yield line
-
-    def mark(self) -> int:
-        """Forget the lines before; returns their number."""
-        self.since.clear()
-        return self.number
-
-    def go_back(self, *, kept: int) -> None:
-        """Read the lines since the mark again, but for the first few."""
-        self._again.extendleft(reversed(self.since[kept:]))
-        self.number -= len(self.since) - kept
-        self.since.clear()
-
-
-def _separator(lines: _Lines, expected: str, id_column: str, quoting: Quoting) -> str:
-    """Return what separates the cells, and skip a first line `sep=;` that says so."""
-    first = next((line for line in lines if line.strip()), "")
-    found = _SEPARATOR_LINE.fullmatch(first.strip("\r\n"))
-    if found:
-        return found[1]
-    lines.go_back(kept=0)
-
-    def names(separator: str) -> list[str]:
-        record = next(_split_records(_Lines(io.StringIO(first, newline="")), separator, quoting), None)
-        return [name.strip() for name in record.fields] if record else []
-
-    if len(list(filter(None, names(expected)))) != 1 or names(expected) == [id_column]:
-        return expected
-    others = [other for other in SEPARATORS if other != expected and len(names(other)) > 1]
-    telling = [other for other in others if id_column in names(other)] or others
-    return telling[0] if len(telling) == 1 else expected
-
-
-def _split_records(lines: _Lines, separator: str, quoting: Quoting) -> Iterator[_SplitRow]:
-    """Split into records; a quote that never closes costs its own line only, not all lines up to the next quote."""
-
-    def parse() -> Iterator[list[str]]:
-        return csv.reader(
-            iter(lines),
-            delimiter=separator,
-            quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL,
-            strict=True,
-        )
-
-    reader = parse()
-    while True:
-        begin = lines.mark()
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            yield _SplitRow(begin + 1, lines.since[0].rstrip("\r\n").split(separator), _fault(error))
-            lines.go_back(kept=1)
-            reader = parse()
-            continue
-        if fields is None:
-            return
-        if any(map(str.strip, fields)):  # blank lines are no rows
-            yield _SplitRow(begin + 1, fields)
-
-
-def _fault(error: csv.Error) -> str:
-    if "field limit" in str(error):
-        return f"a cell has more than {csv.field_size_limit()} characters; perhaps a quote is never closed"
-    return f"its quotes do not follow RFC 4180: {error}"

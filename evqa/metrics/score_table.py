@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evqa.errors import AnnotationError
-from evqa.files.grid import Grid, Quoting, read_grid
+from evqa.files.grid import Grid, read_grid
 from evqa.files.names import listed
+from evqa.files.separated import Quoting
 from evqa.files.whole import write_table
 
 ID = "Id"

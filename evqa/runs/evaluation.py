@@ -55,8 +55,7 @@ def evaluate_split(
         facts=known_facts(run.plan.data),
     )
     console = terminal()
-    title = f"{name}: n={record['n']}, {record['num_failed']} failed"
-    console.print(show.metrics_table(record, title=title))
+    console.print(show.metrics_of(record, name=name))
     if run.note:
         console.print(f"Note: {run.note}.")
     console.print(f"Predictions: {run.folder.prediction(name)}")

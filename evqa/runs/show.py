@@ -85,7 +85,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
     objective = None
     for path in sorted((folder.path / "predictions").glob("*.json")):
         record = read_record(path)
-        console.print(metrics_table(record, title=f"{path.stem}: n={record['n']}, {record['num_failed']} failed"))
+        console.print(metrics_of(record, name=path.stem))
         if path.stem == "val":
             metrics = record["metrics"]
             objective = metrics["challenge" if "challenge" in metrics else "loss"]["value"]
@@ -98,8 +98,12 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
     return objective
 
 
-def metrics_table(record: dict[str, Any], *, title: str) -> Table:
-    """Lay out metrics with their 95 % intervals; a metric without a value says why."""
+def metrics_of(record: dict[str, Any], *, name: str) -> Table | str:
+    """Lay out metrics with their 95 % intervals, one without a value says why; a line where nothing has a label."""
+    failed = f"{record['num_failed']} failed"
+    if not record["n"] and (num_unlabelled := record.get("num_unlabelled", 0)):
+        return f"{name}: {num_unlabelled} scored, {failed}; without labels there is nothing to compare the scores with."
+    title = f"{name}: n={record['n']}, {failed}"
     table = Table("metric", "value", "95 % interval", title=title, title_justify="left")
     for name, label in (PRINTED | PRINTED_OF_WORDS).items():
         metric = record["metrics"].get(name)

@@ -92,6 +92,7 @@ def find_inputs(
     *,
     videos: Path | None = None,
     columns: NamedColumns | None = None,
+    own_columns: NamedColumns | None = None,
     title: str | None = None,
     description: str | None = None,
     with_sound: bool = False,
@@ -99,7 +100,8 @@ def find_inputs(
 ) -> FoundInputs:
     """Find what is to be scored in files, folders and tables; the ids of files are told by `distinct_ids`.
 
-    videos: folder of the tables' files; by default that of each table. with_sound, with_images: folders are searched
+    videos: folder of the tables' files; by default that of each table. columns: as the user names them; own_columns: as
+    the run's own table has them. with_sound, with_images: folders are searched
     for sound files and for still images too.
 
     Raises:
@@ -118,7 +120,7 @@ def find_inputs(
         tuple(
             files[path]
             if path in files
-            else TableSource(path, videos=videos or path.parent, asked=columns or NamedColumns())
+            else TableSource(path, videos=videos or path.parent, asked=columns or NamedColumns(), own=own_columns)
             for path in given
         )
     )

@@ -23,7 +23,7 @@ from evqa.scoring.journal import ScoreJournal, check_identity
 from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
 from evqa.scoring.progress import Tally, print_failures, print_summary, progress_bar
 from evqa.scoring.score import Meaning
-from evqa.scoring.settings import further_texts, reads_images, reads_sound_alone
+from evqa.scoring.settings import further_texts, own_columns, reads_images, reads_sound_alone
 from evqa.scoring.sources import NamedColumns
 from evqa.types import LabelScale
 
@@ -94,6 +94,7 @@ def _find(request: Request) -> FoundInputs:
         request.inputs,
         videos=request.videos,
         columns=request.columns,
+        own_columns=own_columns(request.scorer, request.override),
         title=request.title,
         description=request.description,
         with_sound=reads_sound_alone(request.scorer, request.modal, request.override),

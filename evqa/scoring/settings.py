@@ -17,6 +17,7 @@ from evqa.config.signature import UnknownTargetError, read_schema
 from evqa.errors import CheckpointError, ConfigError
 from evqa.files.stored import read_object
 from evqa.prompts.prompt import Prompt
+from evqa.scoring.sources import NamedColumns
 from evqa.training.folder import EXPORT_FILE, RunFolder
 
 
@@ -42,6 +43,22 @@ def further_texts(place: str | Path, overrides: Sequence[str]) -> tuple[str, ...
     except ConfigError:
         return ()  # told of where the scorer is loaded
     return tuple(name for name in names if name not in ("title", "description"))
+
+
+def own_columns(place: str | Path, overrides: Sequence[str]) -> NamedColumns:
+    """What the columns of a run's own table are called."""
+    id_, title, text = (
+        next(iter(_texts(_setting_of(place, overrides, "data", f"{kind}_column"))), None)
+        for kind in ("id", "title", "description")
+    )
+    paths, header = (_texts(_setting_of(place, overrides, "data", key)) for key in ("path_column", "columns"))
+    path = next(iter(paths), None)
+    return NamedColumns(id=id_, path=path, title=title, description=text, files=paths[1:], header=header)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(one for one in values if isinstance(one, str))
 
 
 def _setting_of(place: str | Path, overrides: Sequence[str], group: str, key: str) -> object:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from evqa.datasets.streaming import StreamedRow, TableStream, open_table
 from evqa.datasets.tables import nearest_of
 from evqa.errors import AnnotationError
 from evqa.files.content import content_hash
+from evqa.files.grid import NoHeaderError
 from evqa.files.names import is_text, listed
 from evqa.files.regular import why_unreadable
 from evqa.media.suffixes import AUDIO, IMAGE
@@ -69,7 +70,8 @@ class InputSource(ABC):
 class NamedColumns:
     """Which column of a table holds what; None where it has none. id or path is given.
 
-    files: columns of further files of a record, behind `path`. texts: columns that the question names.
+    files: columns of further files of a record, behind `path`. texts: columns that the question names. header: names of
+    all columns of a table without a header, `_` for one that is not read.
     """
 
     id: str | None = None
@@ -78,6 +80,14 @@ class NamedColumns:
     description: str | None = None
     files: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    header: tuple[str, ...] = field(default=(), repr=False)
+
+    def of(self, columns: Sequence[str]) -> NamedColumns:
+        """Those that are among the columns of a table; of several files all or none."""
+        has_files = {self.path, *self.files} <= set(columns)
+        id_, title, text = (name if name in columns else None for name in (self.id, self.title, self.description))
+        path, files = (self.path, self.files) if has_files else (None, ())
+        return replace(self, id=id_, path=path, title=title, description=text, files=files)
 
     def sentence(self) -> str:
         """Say what was taken from where."""
@@ -88,8 +98,10 @@ class NamedColumns:
         return ", ".join(parts) + (f"; no {' and no '.join(lacking)}" if lacking else "")
 
 
-def choose_columns(path: Path, columns: Sequence[str], asked: NamedColumns) -> NamedColumns:
-    """Take the columns that the user names, else those with a usual name.
+def choose_columns(
+    path: Path, columns: Sequence[str], asked: NamedColumns, own: NamedColumns | None = None
+) -> NamedColumns:
+    """Take the columns that the user names, else those of the run's own table (`own`), else those with a usual name.
 
     Raises:
         AnnotationError: a column does not exist, or none says which file is meant.
@@ -98,13 +110,14 @@ def choose_columns(path: Path, columns: Sequence[str], asked: NamedColumns) -> N
         if name not in columns:
             why = "" if name in asked.files else f" (the question that the scorer asks names {{{name}}})"
             raise AnnotationError(f"{path}: {_no_column(name, columns)}{why}.")
+    own = (own or NamedColumns()).of(columns)
     lowered = {name.lower(): name for name in reversed(columns)}
     chosen = dict[str, str | None]()
     for kind, usual in NAMES.items():
         name = getattr(asked, kind)
         if name is not None and name not in columns:
             raise AnnotationError(f"{path}: {_no_column(name, columns)}.")
-        chosen[kind] = name or next((lowered[one] for one in usual if one in lowered), None)
+        chosen[kind] = name or getattr(own, kind) or next((lowered[one] for one in usual if one in lowered), None)
     if chosen["id"] is None and chosen["path"] is None:
         usual = (*NAMES["id"], *NAMES["path"])
         raise AnnotationError(
@@ -112,7 +125,8 @@ def choose_columns(path: Path, columns: Sequence[str], asked: NamedColumns) -> N
             f"or --path-column. Its columns are: {listed(columns, shown=20)}."
         )
     path_column, title, description = (chosen[kind] for kind in ("path", "title", "description"))
-    return replace(asked, id=chosen["id"], path=path_column, title=title, description=description)
+    files = asked.files if asked.path or asked.files else own.files
+    return replace(asked, id=chosen["id"], path=path_column, title=title, description=description, files=files)
 
 
 def _no_column(name: str, columns: Sequence[str]) -> str:
@@ -122,10 +136,11 @@ def _no_column(name: str, columns: Sequence[str]) -> str:
 class TableSource(InputSource):
     """Rows of a table; an id, or the path where there is a column for it, names a file below the folder `videos`."""
 
-    def __init__(self, path: Path, *, videos: Path, asked: NamedColumns) -> None:
+    def __init__(self, path: Path, *, videos: Path, asked: NamedColumns, own: NamedColumns | None = None) -> None:
         self.path, self._name = path, path.name
-        self._stream: TableStream = open_table(path, id_column=asked.id or "Id")
-        self._columns = choose_columns(path, self._stream.columns, asked)
+        own = own or NamedColumns()
+        self._stream = _opened(path, id_column=asked.id or own.id or "Id", header=own.header)
+        self._columns = choose_columns(path, self._stream.columns, asked, own)
         self._folder = MediaFolder(videos, check_sizes=False)
         self._state = self._stamp()
         files = "" if self._columns.path else f", files are <{self._columns.id}>.* in {videos}"
@@ -179,6 +194,16 @@ class TableSource(InputSource):
     def _stamp(self) -> tuple[int, int]:
         state = self.path.stat()
         return state.st_size, state.st_mtime_ns
+
+
+def _opened(path: Path, *, id_column: str, header: Sequence[str]) -> TableStream:
+    """Open a table; header: what its columns are called where it has no header."""
+    try:
+        return open_table(path, id_column=id_column)
+    except NoHeaderError:
+        if not header:
+            raise
+        return open_table(path, id_column=id_column, names=header)
 
 
 class FileSource(InputSource):

@@ -8,7 +8,9 @@ import pytest
 from evqa.config.compose import compose
 from evqa.config.composer import open_configuration
 from evqa.config.examine import examine
+from evqa.config.keys import every_key
 from evqa.config.overrides import quote
+from evqa.config.words import CALLED, keys_meant
 from evqa.errors import ConfigError
 
 
@@ -24,11 +26,25 @@ def composer():
         ("model=tny", r"model=tny: model has no option 'tny'\. Did you mean 'tiny'\? Options: .*tiny"),
         ("frames=8", r"frames=8: frames has no option '8'\. Options: .*first8.*uniform8"),
         ("model=null", r"model=null: to choose nothing write '~model'\. Options: .*tiny"),
+        ("epochs=10", "epochs: the configuration has no such key. Did you mean 'trainer.epochs'?"),
+        ("lr=1e-4", "lr: the configuration has no such key. Did you mean 'optimizer.learning_rate'?"),
+        ("batch_size=4", "batch_size: the configuration has no such key. Did you mean 'data.batch_size'?"),
+        ("num_frames=8", "num_frames: the configuration has no such key. Did you mean 'frames.count'?"),
+        ("frames.num=8", "frames.num: FrameSampling takes no argument 'num'. Did you mean 'frames.count'?"),
+        ("data.batch=4", "data.batch: Synthetic takes no argument 'batch'. Did you mean 'data.batch_size'?"),
+        ("model.lr=1", "model.lr: Tiny takes no argument 'lr'. Did you mean 'optimizer.learning_rate'?"),
+        ("learning_rat=1", "learning_rat: the configuration has no such key. Did you mean 'optimizer.learning_rate'?"),
+        ("seconds=4", "seconds: the configuration has no such key. Did you mean 'audio.seconds' or 'frames.seconds'?"),
+        (
+            "model.checkpoint=x",
+            "model.checkpoint: Tiny takes no argument 'checkpoint'. It belongs to model=qwen2_5_omni, ",
+        ),
+        ("data.csv=x", r"data\.csv: Synthetic takes no argument 'csv'\. It belongs to .*, data=snapugc, data=table\.$"),
         ("~model", r"model: nothing is chosen\. Options: .*tiny"),
         ("model.name=tiny", "model.name=tiny: model has no key 'name'; to choose another model write 'model=tiny'."),
         (
             "data.label=ECR",
-            "data.label=ECR would replace a component by a string; set one of its keys, 'data.label.NAME=VALUE'.",
+            "data.label=ECR would replace a component by a string; to name it write 'data.label.name=ECR'.",
         ),
         ("frames/count=3", "frames/count: there is no such group. For a key inside a group write dots: frames.count=3"),
         ("modell/lora=r16", "modell/lora: there is no such group. Did you mean 'model'?"),
@@ -86,6 +102,27 @@ def test_all_mistakes_are_told_at_once(composer):
         "seed",
         "optimizer.eps",
         "modal.dropout=0.5",
+    ]
+
+
+def test_a_word_of_elsewhere_is_that_of_one_key_that_exists(composer):
+    choices = [f"data={name}" for name in ("table", "snapugc")] + ["lora=r16", "model=videollama2"]
+    known = {key for choice in choices for key in every_key(composer.compose([choice]))} | {*composer.groups}
+    assert CALLED.keys() <= known
+    for key, words in CALLED.items():
+        assert all(key in keys_meant(word, known) for word in words.split()), key
+
+
+def test_a_data_set_s_key_is_understood_by_its_name_in_another(composer):
+    plan = examine(composer, ["data=table", "data.csv=a.csv", "data.videos=v", "data.label.range=[1,5]"])
+    assert (plan.problems, plan.lines[1:3]) == ([], ["data.path=a.csv", "data.root=v"])
+    assert plan.notes[0] == "data.csv is read as data.path, its name in the data set that is chosen."
+    back = examine(composer, ["data=snapugc", "data.path=a.csv,b.csv", "data.root=v"], multirun=True)
+    assert (back.problems, back.lines[1:]) == ([], ["data.csv=a.csv,b.csv", "data.videos=v"])
+    assert examine(composer, ["data=table", "data.csv=a", "data.path=b", "data.root=v"]).problems == [
+        "data.csv: this is data.path, which is given too; leave one away.",
+        "data.label.range: needs a value (expected list of 2 values (float, float)). For instance [1,5], the ends of "
+        "the label's scale.",
     ]
 
 

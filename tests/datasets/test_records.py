@@ -86,6 +86,19 @@ def test_several_path_columns_give_a_record_its_files_in_their_order(folder):
         table(folder, text, path_column=["first", "first"])
 
 
+def test_how_many_groups_went_where_is_told(folder):
+    rows = "id,mos,genre\na,1,news\nb,2,news\nc,4,sport\nd,5,\n"
+    given = table(folder, rows, group_column="genre")
+    found = replace(given, val_fraction=0.3).load()
+    assert {one.id for one in found.splits["val"]} == {"a", "b"}
+    assert found.notes == ("Groups of data.group_column: 1 in train (sport), 1 in val (news); rows without one: 1.",)
+    (folder / "val.csv").write_text("id,mos,genre\nd,1,news\n")
+    both = table(folder, rows.replace("d,5,\n", ""), group_column="genre", val_path=str(folder / "val.csv")).load()
+    assert both.notes == (
+        "Groups of data.group_column: 2 in train (news, sport), 1 in val (news); 1 on more than one side: news.",
+    )
+
+
 def test_pairs_that_share_a_file_stay_on_one_side(folder):
     text = "id,mos,first,second\np,3,a,b\nq,3,b,c\nr,3,d,d\n"
     data = table(folder, text, path_column=["first", "second"]).load()

@@ -183,6 +183,17 @@ def test_a_test_table_may_lack_labels_but_not_have_wrong_ones(tmp_path: Path, vi
     assert reasons(annotations) == {3: "ECR is 'bad', not a number"}
 
 
+@pytest.mark.parametrize("text", ["Id,Title,Description,Download_link\ng,,,\n", HEADER + "g,,,,\nh,,,,\n"])
+def test_a_validation_table_without_labels_is_told_to_be_a_test_table(tmp_path: Path, videos: Path, text: str) -> None:
+    train, val = write(tmp_path / "train.csv", rows_of("abcdef")), write(tmp_path / "val_data.csv", text)
+    with pytest.raises(AnnotationError, match=rf"data.val_csv needs labels .* is data.test_csv={val}: it is scored"):
+        SnapUGC(csv=train, val_csv=val, videos=str(videos)).load()
+    assert len(SnapUGC(csv=train, test_csv=val, videos=str(videos)).load().splits["test"]) > 0
+    table = {"path": train, "val_path": val, "root": str(videos), "id_column": "Id"}
+    with pytest.raises(AnnotationError, match=r"data.val_path needs labels .* is data.test_path="):
+        Table(**table).load()  # type: ignore[arg-type]
+
+
 def test_impossible_settings_are_reported_together() -> None:
     with pytest.raises(ConfigError) as error:
         SnapUGC(videos="x", val_fraction=1.0, folds=1, limit=0)

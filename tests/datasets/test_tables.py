@@ -3,6 +3,7 @@ import json
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from scipy import io
 
 from evqa.datasets import matlab
-from evqa.datasets.tables import FileTable, Quoting, format_of, read_table
+from evqa.datasets.table import Table
+from evqa.datasets.tables import FileTable, format_of, read_table
 from evqa.errors import AnnotationError
+from evqa.files.separated import Quoting
+from evqa.types import LabelScale
 from tests.media import deadly
 
 
@@ -194,6 +198,54 @@ def test_another_way_of_writing_is_said(tmp_path: Path, content: str, note: str)
     assert note in read(tmp_path, content).with_decimal_points("ECR").notes
 
 
+def test_three_decimals_are_no_thousands_where_the_scale_ends_below_them(tmp_path: Path) -> None:
+    table = read(tmp_path, "Id;ECR\na;1,234\nb;4,000\n").with_decimal_points("ECR", high=5)
+    assert [row.values["ECR"] for row in table.rows] == ["1.234", "4.000"]
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.csv"])
+def test_a_list_without_a_header_says_so_and_its_columns_can_be_named(tmp_path: Path, name: str) -> None:
+    lines = "a/1.mp4, -1, -1, 2.5\na/2.mp4, -1, -1, 3\n"  # as DOVER's
+    (tmp_path / "v/a").mkdir(parents=True)
+    for clip in ("1", "2"):
+        (tmp_path / f"v/a/{clip}.mp4").write_text(clip)
+    (tmp_path / name).write_text(lines)
+    label = LabelScale(name="mos", range=(1, 5))
+    table = partial(Table, path=str(tmp_path / name), root=str(tmp_path / "v"), label=label, val_fraction=0)
+    with pytest.raises(
+        AnnotationError,
+        match=r"its first line is data \(a/1.mp4, -1, -1, 2.5\).* in front. Or .*'data.columns=\[id,_,_,mos\]'",
+    ):
+        table().read()
+    found = table(columns=["id", "_", "_", "mos"]).read()
+    assert [(record.id, record.label) for record in found.records] == [("a/1.mp4", 2.5), ("a/2.mp4", 3)]
+    with pytest.raises(AnnotationError, match=r"has 4 cells .*, and data.columns names 2"):
+        table(columns=["id", "mos"]).read()
+
+
+def test_a_header_of_years_is_a_header(tmp_path: Path) -> None:
+    assert read(tmp_path, "name,2024,mos\na,1,2.5\n").columns == ("name", "2024", "mos")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("t.csv", "Id,MOS\na,3\n", "no column 'id' for data.id_column (did you mean 'Id'?); no column 'mos' for data."),
+        ("t.csv", "Id,MOS\na,3\n", "Its columns are: Id, MOS. Say which one it is: data.id_column=COLUMN."),
+        ("t.txt", "id mos\na 3\n", "are: id mos. Only commas, semicolons, tabs, vertical bars separate cells."),
+        ("t.json", '[{"image": "a", "conversations": []}]', "LLaVA and VQA² publish them are read by data=llava, or"),
+        ("t.json", '[["a", 3]]', "no item of its list can be read; the first fault: is not a JSON object."),
+    ],
+)
+def test_a_published_table_of_another_form_is_told_with_what_to_do(
+    tmp_path: Path, name: str, content: str, sentence: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(AnnotationError) as error:
+        Table(path=str(tmp_path / name), root=str(tmp_path), label=LabelScale(name="mos", range=(1, 5))).read()
+    assert sentence in str(error.value)
+
+
 @pytest.mark.parametrize("cells", [["1,234", "2,345"], ["0,5", "0.5"], ["5", "6"], [""]])
 def test_commas_in_numbers_are_left_alone_where_they_may_mean_something_else(tmp_path: Path, cells: list[str]) -> None:
     table = read(tmp_path, "Id;ECR\n" + "".join(f"{n};{cell}\n" for n, cell in enumerate(cells)))
@@ -204,6 +256,7 @@ def test_commas_in_numbers_are_left_alone_where_they_may_mean_something_else(tmp
     ("line", "reason"),
     [
         ("a,hello, world,", "holds ' world' in column 3, which has no name in the header; name it, or a comma inside"),
+        ("a,b,c,3,54", "has 5 fields where the header has 4; a number with a decimal comma needs quotes around it, or"),
         ("a,b,,,x", "has 5 fields where the header has 4; a comma inside a text needs quotes around the text"),
         ('a,"' + "x" * 200_000, "a cell has more than 131072 characters; perhaps a quote is never closed"),
     ],

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import shutil
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from evqa.config.compose import compose
 from evqa.errors import RunError
-from evqa.runs import fit
+from evqa.metrics import evaluate
+from evqa.runs import fit, show
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.callbacks.checkpoints import newest_whole
 from evqa.training.callbacks.records import read_rows
@@ -45,6 +47,15 @@ def test_metrics_are_logged_with_n_rates_and_speed(finished):
     expected = {"train/loss", "train/grad_norm", "val/srocc", "val/plcc", "val/krocc", "val/rmse", "val/challenge"}
     assert expected | {"val/n", "val/failed", "speed/samples_per_second", "speed/data_wait"} <= logged
     assert any(name.startswith("lr/") for name in logged)
+
+
+def test_scores_without_labels_are_a_line_and_no_table_of_reasons():
+    record = evaluate([0.2, 0.3], [math.nan, math.nan]).to_json()
+    assert show.metrics_of(record, name="test") == (
+        "test: 2 scored, 0 failed; without labels there is nothing to compare the scores with."
+    )
+    labelled = show.metrics_of(evaluate([0.2, 0.3], [0.1, math.nan]).to_json(), name="test")
+    assert (labelled.title, labelled.row_count) == ("test: n=1, 0 failed", 5)
 
 
 def test_two_runs_of_one_seed_give_identical_files_and_another_seed_does_not(finished, train, tmp_path):
