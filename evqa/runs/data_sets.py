@@ -40,8 +40,8 @@ from evqa.scoring.outcome import ScoreOutcome, outcome_of
 from evqa.scoring.outputs import part_of
 from evqa.scoring.score import Score
 from evqa.scoring.scorer import Scorer
+from evqa.training.batch_settings import BatchSettings
 from evqa.training.conversations import check_conversations
-from evqa.training.datamodule import BatchSettings
 from evqa.training.folder import RunFolder
 from evqa.training.plan import DataPlan
 from evqa.types import LabelScale, Record

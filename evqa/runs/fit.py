@@ -29,6 +29,7 @@ from evqa.runs.origin import check_checkpoint, check_finished, digest, origin_of
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
+from evqa.runs.trainer import make_trainer
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.scoring.assembly import assemble
 from evqa.scoring.files import read_record, score_all, write_predictions
@@ -183,10 +184,9 @@ def _trainer(plan: RunPlan, folder: RunFolder, metrics: MetricsFile, stops: Stop
         Speed(every=settings.log_every),
         *(make() for make in plan.make_callbacks),
     ]
-    trainer: lightning.Trainer = settings.build(
-        callbacks=[*callbacks, checkpoints, *show.progress(settings.progress)], loggers=[metrics]
+    return make_trainer(
+        settings, callbacks=[*callbacks, checkpoints, *show.progress(settings.progress)], loggers=[metrics]
     )
-    return trainer
 
 
 def evaluate_run(

@@ -19,11 +19,11 @@ from evqa.scoring.assembly import assemble, restricted
 from evqa.scoring.computation import find_device
 from evqa.scoring.scorer import Scorer
 from evqa.scoring.training_labels import read_training_labels
-from evqa.training.build import BuiltModel, build_model, build_module, build_pipeline
+from evqa.training.build import BuiltModel, build_model, build_pipeline, build_scoring
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import Weights, check_origin, weights_to_score
-from evqa.training.module import METADATA, ScoreModule
+from evqa.training.model_with_head import METADATA, ModelWithHead
 from evqa.training.plan import RunPlan, read_plan
 
 MOVABLE = ("data.", "trainer.accelerator", "trainer.precision", "model.checkpoint")  # what another machine may change
@@ -40,7 +40,7 @@ class LoadedRun:
     folder: RunFolder
     plan: RunPlan
     built: BuiltModel
-    module: ScoreModule
+    module: ModelWithHead
     checkpoint: Path
     note: str | None = None  # why it is not the best one, where that was asked for
     named: tuple[str, ...] = ()  # keys that the user has set for this command
@@ -94,7 +94,7 @@ def load_run(
     check_origin(weights.path, weights.state, folder.read_config())
     built = build_model(plan, device=place)
     check_preprocessing(weights.path, weights.state[METADATA]["clip"], built)
-    module = build_module(plan, built)
+    module = build_scoring(plan, built)
     try:
         module.load_trained(weights.state)
     except CheckpointError as error:

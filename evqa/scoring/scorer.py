@@ -24,9 +24,8 @@ from evqa.scoring.computation import Computation
 from evqa.scoring.dialogue import Dialogue
 from evqa.scoring.recall import Recall
 from evqa.scoring.score import Answer, Embedding, Meaning, Score
-from evqa.training.batches import Collate, Sample, Samples, load_ahead
-from evqa.training.datamodule import Pipeline
-from evqa.training.module import ScoreModule
+from evqa.training.batches import Collate, Pipeline, Sample, Samples, load_ahead
+from evqa.training.model_with_head import ModelWithHead
 from evqa.types import Batch, Failure, Record
 
 Item = Path | str | Record  # the path of a file, or a record with an id and texts of its own
@@ -53,7 +52,7 @@ class Scorer:
 
     def __init__(
         self,
-        module: ScoreModule,
+        module: ModelWithHead,
         *,
         pipeline: Pipeline,
         computation: Computation,

@@ -19,14 +19,14 @@ from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions, Model
 from evqa.prompts.prompt import Prompt
-from evqa.training.datamodule import BatchSettings
+from evqa.training.batch_settings import BatchSettings
 from evqa.training.losses import Loss
 from evqa.training.optimizer import AdamW, WarmupCosine
 from evqa.training.tuning import Tuning
 from evqa.types import LabelScale
 
 BUILT_AT_ONCE = ("frames", "audio", "prompt", "loss", "optimizer", "schedule", "trainer", "logger")
-COMPANION = "evqa.training.datamodule.BatchSettings"  # its arguments stand in the node `data` too
+COMPANION = "evqa.training.batch_settings.BatchSettings"  # its arguments stand in the node `data` too
 
 
 @dataclass(frozen=True, kw_only=True)

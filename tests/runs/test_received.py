@@ -16,7 +16,7 @@ from evqa.runs.merging import export_run
 from evqa.runs.settings import TrainerSettings
 from evqa.scoring.prediction import Request, predict
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
-from evqa.training.module import METADATA
+from evqa.training.model_with_head import METADATA
 
 
 @pytest.fixture
