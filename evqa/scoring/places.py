@@ -114,13 +114,18 @@ def _weights(folder: RunFolder, checkpoint: str) -> Weights:
 
 
 def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:
-    """Whether a place was set by the user for this command, or is relative and lies below the working directory.
+    """Whether the user has set a place for this command, or it is relative and a folder below the working directory.
 
-    Links are followed: a run folder that came from elsewhere may hold some.
+    Links are followed: a run folder that came from elsewhere may hold some. A folder that is not there is not made: the
+    caller's directory is not the training's.
     """
     if any(key == one or key.startswith(f"{one}.") for one in named):
         return True
     place = OmegaConf.select(config, key)
+    return _is_below_here(place) and Path(str(place)).is_dir()
+
+
+def _is_below_here(place: object) -> bool:
     if place is None or Path(str(place)).is_absolute():
         return False
     return Path(str(place)).resolve().is_relative_to(Path.cwd().resolve())
@@ -128,16 +133,21 @@ def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:
 
 def _only_read_elsewhere(config: DictConfig, named: Sequence[str]) -> None:
     key = "data.cache.folder"
-    if OmegaConf.select(config, key) and not may_write(config, key, named):
-        tell_only_read(config, key)
-        OmegaConf.update(config, "data.cache.fill", "never", force_add=True)
+    if not OmegaConf.select(config, key) or may_write(config, key, named):
+        return
+    if _is_below_here(OmegaConf.select(config, key)):
+        OmegaConf.update(config, key, None)
+        return
+    tell_only_read(config, key)
+    OmegaConf.update(config, "data.cache.fill", "never", force_add=True)
 
 
 def tell_only_read(config: DictConfig, key: str) -> bool:
-    """Say that scoring does not write to a place; returns False."""
+    """Say that scoring does not write to a place, where there is something to read; returns False."""
     place = OmegaConf.select(config, key)
-    note = f"Note: {key}={place} is the choice of the run's file and only read."
-    terminal(stderr=True).print(hidden(f"{note} To let scoring write there: --override {key}={place}"))
+    if not _is_below_here(place):
+        note = f"Note: {key}={place} is the choice of the run's file and only read."
+        terminal(stderr=True).print(hidden(f"{note} To let scoring write there: --override {key}={place}"))
     return False
 
 

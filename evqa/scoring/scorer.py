@@ -17,6 +17,7 @@ import torch
 
 from evqa.errors import ConfigError
 from evqa.files.regular import why_unreadable
+from evqa.media.cache import CachedReader
 from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
 from evqa.scoring.asking import asking
@@ -71,6 +72,13 @@ class Scorer:
     def prompt(self) -> Prompt:
         """What it asks about every item that has no turns of its own."""
         return self._pipeline.prompt
+
+    def read_here(self) -> None:
+        """Read files in this process from here on: sooner for a few, but one that crashes the decoder ends it."""
+        reader = self._pipeline.read
+        if isinstance(reader, CachedReader):
+            here = CachedReader(reader.settings, reader.spec, isolated=False)
+            self._pipeline = replace(self._pipeline, read=here)
 
     def score(self, items: Iterable[Item]) -> Generator[Score, None, None]:
         """Yield the score of every item, in order; what cannot be scored yields the failure that says why.
