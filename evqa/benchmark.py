@@ -103,6 +103,7 @@ def _measure_steps(flags: argparse.Namespace) -> StepReport:
     from evqa.benchmarking.steps import measure_scoring, measure_training
     from evqa.config.compose import compose
     from evqa.runs.fit import load_data
+    from evqa.runs.trainer import make_trainer
     from evqa.training.build import build_model, build_module
     from evqa.training.plan import read_plan
 
@@ -113,7 +114,7 @@ def _measure_steps(flags: argparse.Namespace) -> StepReport:
     settings = plan.trainer
     measure, scoring = (measure_scoring, True) if flags.mode == "score" else (measure_training, False)
     return measure(
-        lambda callbacks: settings.build(callbacks=callbacks, loggers=[], scoring=scoring),
+        lambda callbacks: make_trainer(settings, callbacks=callbacks, loggers=[], scoring=scoring),
         module,
         datamodule,
         warmup=flags.warmup,

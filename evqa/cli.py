@@ -45,7 +45,7 @@ def command(function: Callable[[list[str] | None], object]) -> Callable[..., Non
 
 
 def exit_code(run: Callable[[], object]) -> int:
-    """Run a command and return its exit code: 2 after a sentence, 130 after Ctrl-C, 141 where nobody reads on.
+    """Run a command and return its exit code: an error's after its sentence, 130 after Ctrl-C, 141 after a closed pipe.
 
     A fault of the program is let out.
     """
@@ -64,7 +64,7 @@ def exit_code(run: Callable[[], object]) -> int:
         from evqa.config.environment import hidden
 
         say(hidden(known), sys.stderr)
-        return 2
+        return known.exit_status
     return 0
 
 

@@ -1,7 +1,7 @@
 """Mistakes that a user can make and mend.
 
 A message says which file or key, which value, which rule, and what to do.
-The commands print it without a traceback and exit with status 2.
+The commands print it without a traceback and exit with its status.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,9 @@ from pathlib import Path
 
 
 class EvqaError(ValueError):
-    """Base of every error whose message is meant for the user."""
+    """Base of every error whose message is meant for the user. exit_status: of a command that ends with it."""
+
+    exit_status = 2
 
 
 class ConfigError(EvqaError):
@@ -58,6 +60,12 @@ class CheckpointError(EvqaError):
 
 class RunError(EvqaError):
     """A run folder that is missing, unfinished, or belongs to other settings."""
+
+
+class IncompleteError(EvqaError):
+    """A part of the work could not be done, and a complete result was asked for; what could be done was."""
+
+    exit_status = 3
 
 
 class MissingDependencyError(EvqaError):

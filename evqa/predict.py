@@ -14,7 +14,8 @@ def parser() -> argparse.ArgumentParser:
         prog="evqa predict",
         description="Score new videos, one or a million. A terminal shows the first and the lowest scores; a pipe gets "
         "one line a video: id<TAB>score<TAB>notes.",
-        epilog="A killed command with --out continues where it stood when it is given again.",
+        epilog="A killed command with --out continues where it stood when it is given again. Exit status: 0 where "
+        "something was scored, with --strict 3 where not all was; 2 where nothing was, or the command cannot be used.",
     )
     flags.add_argument(
         "inputs",
@@ -50,7 +51,10 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--out", type=Path, help="write the scores here: .csv and .tsv (Id,<label>), .jsonl or .parquet")
     flags.add_argument("--overwrite", action="store_true", help="replace what another command has written there")
     flags.add_argument("--fill", type=float, help="score for videos that cannot be read, in --out only")
-    flags.add_argument("--json", action="store_true", help="print one JSON object a video")
+    flags.add_argument(
+        "--json", action="store_true", help="print one JSON object a video, in the order of the inputs: docs/scoring.md"
+    )
+    flags.add_argument("--strict", action="store_true", help="exit with 3 where an input has no score")
     flags.add_argument(
         "--override", action="append", default=[], metavar="KEY=VALUE", help="trainer.accelerator=cpu ..."
     )
@@ -61,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Parse, score, print."""
     flags = parser().parse_args(arguments)
-    from evqa.scoring.prediction import Request, predict
+    from evqa.scoring.prediction import predict
+    from evqa.scoring.request import Request
 
     predict(Request(**vars(flags)))
 

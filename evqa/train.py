@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def fit(cfg: DictConfig) -> Any:
-    """Fit one checked configuration; imports what is heavy only now."""
+    """Fit one checked configuration; what is heavy is imported only now, and not for a run that is finished already."""
+    from evqa.runs.finished import is_finished, repeat_finished
+
+    if is_finished(cfg):
+        return repeat_finished(cfg)
     from evqa.runs.fit import run
 
     return run(cfg)

@@ -94,7 +94,8 @@ class Application:
         single = plan.mode == RunMode.RUN
         job = Job(run=self.job, command=_command(arguments, flags), raises=single)
         lines = [*plan.lines, f"hydra.mode={plan.mode.name}"]
-        gc.enable()
+        if not single:  # else it stays off until the job begins
+            gc.enable()
         try:
             if single:
                 hydra.run(composer.config_name, job, lines)
@@ -125,6 +126,7 @@ class Job:
         hydra = HydraConfig.get()
         try:
             settled = settle(cfg, hydra.runtime.choices)
+            gc.enable()
             with _alone(self.command, list(hydra.overrides.task)):
                 return self.run(settled)
         except Exception as error:

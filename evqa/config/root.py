@@ -41,4 +41,4 @@ class Root:
 PLAIN_NODES = {"": f"{__name__}.Root", "run": f"{__name__}.RunPlace", "modal": f"{__name__}.Modal"}
 
 # Nodes that carry the keyword arguments of a second class beside their own.
-COMPANIONS = {"data": "evqa.training.datamodule.BatchSettings"}
+COMPANIONS = {"data": "evqa.training.batch_settings.BatchSettings"}

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.datasets.scenes import paint_disc
-from evqa.media.encode import write_clip
 
 SIDE, FPS, SECONDS = 56, 8, 3
 GRADES = 5  # 0, no impairment, to 4
@@ -42,6 +41,8 @@ class ImpairedScene:
 
 def write_impaired(scene: ImpairedScene, *, folder: Path) -> None:
     """Write `<id>.mp4`, without sound."""
+    from evqa.media.encode import write_clip
+
     write_clip(folder / f"{scene.id}.mp4", frames_FHWC=impair(draw_content(scene), scene), fps=FPS, crf=_CRF)
 
 

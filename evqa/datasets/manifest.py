@@ -23,7 +23,6 @@ from evqa.files.whole import write_table
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
 from evqa.media.limits import Limits
-from evqa.media.probe import probe
 from evqa.types import Failure, Record
 
 _BYTES_PER_SECOND = 5e6  # a slow disk, for the time limit of hashing
@@ -134,6 +133,8 @@ def write_manifest(path: Path, facts: Iterable[FileFacts]) -> None:
 
 def inspect_file(path: str, *, limits: Limits, hashed: bool = False, visually_hashed: bool = False) -> FileFacts:
     """Inspect one file (in a worker process). A file that cannot be read is described by its `error`."""
+    from evqa.media.probe import probe  # PyAV and torch
+
     facts = _stat(path)
     try:
         info = probe(Path(path), limits)

@@ -16,7 +16,6 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from evqa.media.encode import write_clip
 from evqa.types import SAMPLE_RATE_HZ
 
 SIDE, FPS, SECONDS = 64, 8, 2
@@ -43,6 +42,8 @@ class Scene:
 
 def write_scene(scene: Scene, *, folder: Path) -> None:
     """Write `<id>.mp4`."""
+    from evqa.media.encode import write_clip
+
     write_clip(folder / f"{scene.id}.mp4", frames_FHWC=draw_frames(scene), fps=FPS, waveform_S=make_sound(scene))
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from evqa.errors import EvqaError, MediaError
 from evqa.media.clip import ClipSpec
-from evqa.media.decoding import decode_isolated
+from evqa.media.decoding import decode_here, decode_isolated
 from evqa.media.store.disk import Disk
 from evqa.media.store.hashes import FileHash
 from evqa.media.store.record import Content
@@ -36,18 +36,19 @@ class Stored(NamedTuple):
 class CachedReader:
     """`read_clip` for one specification, through the cache; also where settings.folder is null.
 
-    What is not in the cache is decoded in a process of its own; of motion streams nothing is in the cache. Threads may
-    share one reader; a copy that is sent or forked to another process starts afresh there.
+    What is not in the cache is decoded in a process of its own, or where isolated is false in this one; of motion
+    streams nothing is in the cache. Threads may share one reader; a copy that is sent or forked to another process
+    starts afresh there.
     """
 
-    def __init__(self, settings: CacheSettings, spec: ClipSpec) -> None:
-        self.settings, self.spec = settings, spec
+    def __init__(self, settings: CacheSettings, spec: ClipSpec, isolated: bool = True) -> None:
+        self.settings, self.spec, self.isolated = settings, spec, isolated
         self._stored_spec = replace(spec, motion=None)
         self._disk: Disk | None = None
         self._process = -1
 
-    def __reduce__(self) -> tuple[type, tuple[CacheSettings, ClipSpec]]:
-        return type(self), (self.settings, self.spec)
+    def __reduce__(self) -> tuple[type, tuple[CacheSettings, ClipSpec, bool]]:
+        return type(self), (self.settings, self.spec, self.isolated)
 
     def __call__(self, path: Path) -> Clip:
         """Read a file; the same as `read`."""
@@ -75,15 +76,18 @@ class CachedReader:
 
     def _decoded(self, path: Path) -> Content:
         if self.spec.motion is None:
-            return decode_isolated(path, self.spec)
-        return decode_isolated(path, self.spec, folder=self.settings.folder)
+            return self._decode_file(path, self.spec)
+        return self._decode_file(path, self.spec, folder=self.settings.folder)
+
+    def _decode_file(self, path: Path, spec: ClipSpec, **place: str | None) -> Content:
+        return decode_isolated(path, spec, **place) if self.isolated else decode_here(path, spec, **place)
 
     def _with_motion(self, path: Path, content: Content) -> Content:
         """Decode the motion stream that a stored clip lacks; an image that was cut has none."""
         if self.spec.motion is None or isinstance(content, str) or content.image is not None:
             return content
         alone = replace(self.spec, frames=None, audio=None, image=None)
-        motion = decode_isolated(path, alone, folder=self.settings.folder)
+        motion = self._decode_file(path, alone, folder=self.settings.folder)
         if isinstance(motion, str):
             return motion
         return replace(content, motion=motion.motion, missing=tuple(dict.fromkeys((*content.missing, *motion.missing))))
@@ -124,7 +128,7 @@ class CachedReader:
         with claim:
             if disk.shards.find(file.key, fresh=True) is not None:
                 return Stored("found", disk.reason(file))
-            content = decode_isolated(path, self._stored_spec)
+            content = self._decode_file(path, self._stored_spec)
             reason = content if isinstance(content, str) else None
             return Stored("stored", reason, disk.add(path, file, content, claim))
 
@@ -133,7 +137,7 @@ class CachedReader:
         disk = self.disk
         assert disk is not None
         try:
-            content = decode_isolated(path, self._stored_spec)
+            content = self._decode_file(path, self._stored_spec)
         except MediaError as error:
             content = error.reason
         return sum(piece.nbytes for piece in disk.encode(bytes(32), content))

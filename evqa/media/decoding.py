@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,16 +32,45 @@ def decode_isolated(path: Path, spec: ClipSpec, *, folder: str | None = None) ->
         MediaError: there is no clip, but perhaps the machine was at fault: its disk, its memory, a permission.
     """
     seconds = HANG_FACTOR * spec.patience.timeout_seconds
-    spool = None if spec.motion is None else new_spool(path, folder)
-    job = (path.absolute(), None if spool is None else spool.place)
-    outcome = call_isolated(partial(_decode, spec=spec), job, seconds=seconds)
-    if spool is not None:
-        spool.forget_name()
+    with _spool_for(path, spec, folder) as spool:
+        outcome = call_isolated(partial(_decode, spec=spec), _job(path, spool), seconds=seconds)
     if outcome.error is not None:
         if outcome.exit_status in (None, -signal.SIGKILL):  # took too long, or the system was short of memory
             raise MediaError(path, outcome.error)
         return outcome.error
-    content, is_lasting = outcome.value or ("", False)
+    return _answer(path, outcome.value or ("", False), spool)
+
+
+def decode_here(path: Path, spec: ClipSpec, *, folder: str | None = None) -> Clip | str:
+    """Read a clip as `decode_isolated` does, but in this process, which a file that crashes the decoder ends.
+
+    For a few files that somebody has named: to start a process that imports torch takes longer than to read them.
+    """
+    with _spool_for(path, spec, folder) as spool:
+        try:
+            answer = _decode(_job(path, spool), spec=spec)
+        except Exception as error:
+            raise MediaError(path, f"{type(error).__name__}: {error}") from error
+    return _answer(path, answer, spool)
+
+
+@contextlib.contextmanager
+def _spool_for(path: Path, spec: ClipSpec, folder: str | None) -> Iterator[Spool | None]:
+    """The file of a motion stream; behind the block it has no name any more."""
+    spool = None if spec.motion is None else new_spool(path, folder)
+    try:
+        yield spool
+    finally:
+        if spool is not None:
+            spool.forget_name()
+
+
+def _job(path: Path, spool: Spool | None) -> tuple[Path, str | None]:
+    return path.absolute(), None if spool is None else spool.place
+
+
+def _answer(path: Path, answer: tuple[dict[str, Any] | str, bool], spool: Spool | None) -> Clip | str:
+    content, is_lasting = answer
     if isinstance(content, dict):
         return _as_clip(content, spool)
     if not is_lasting:
@@ -48,7 +79,7 @@ def decode_isolated(path: Path, spec: ClipSpec, *, folder: str | None = None) ->
 
 
 def _decode(job: tuple[Path, str | None], *, spec: ClipSpec) -> tuple[dict[str, Any] | str, bool]:
-    """Return a clip's fields, or the reason why there is none and whether that will last. Runs in its own process."""
+    """Return a clip's fields, or the reason why there is none and whether that will last."""
     wall, cpu = time.monotonic(), time.thread_time()
     path, place = job
     try:

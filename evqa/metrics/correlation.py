@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Vector = NDArray[np.float64]
 
@@ -103,6 +102,8 @@ def plcc(scores: ArrayLike, labels: ArrayLike) -> Measure:
 
 def krocc(scores: ArrayLike, labels: ArrayLike) -> Measure:
     """Kendall's tau-b, in O(N log N)."""
+    from scipy import stats
+
     return _measure(scores, labels, lambda s_N, y_N: float(stats.kendalltau(s_N, y_N).statistic))
 
 

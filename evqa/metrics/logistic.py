@@ -26,8 +26,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize
-from scipy.special import expit
 
 from evqa.metrics.correlation import Measure, Vector, as_vectors, is_constant, obstacle, plcc, rmse
 
@@ -46,7 +44,7 @@ NUM_REFINED = 3
 
 def logistic(scores_N: Vector, b1: float, b2: float, b3: float, b4: float, b5: float) -> Vector:
     """The five-parameter curve at the scores, in the original's order of parameters."""
-    return np.asarray(b1 * (expit(b2 * (scores_N - b3)) - 0.5) + b4 * scores_N + b5)
+    return np.asarray(b1 * (_sigmoid(b2 * (scores_N - b3)) - 0.5) + b4 * scores_N + b5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +112,8 @@ def _original_curve(x: Vector, b1: float, b2: float, b3: float, b4: float, b5: f
 
 
 def _levenberg_marquardt(scores_N: Vector, labels_N: Vector) -> Vector:
+    from scipy import optimize
+
     b1, b2, b4, b5 = START
     start = (b1, b2, float(np.mean(scores_N)), b4, b5)
     with warnings.catch_warnings(), np.errstate(over="ignore"):
@@ -138,6 +138,8 @@ def _search(
     scores_N: Vector, labels_N: Vector, *, solve: Solve, slopes: tuple[float, ...], places: tuple[float, ...]
 ) -> Vector:
     """Grid over slope and place, then Nelder-Mead from the best few; back to the scores' own scale at the end."""
+    from scipy import optimize
+
     centre, spread, label_spread = float(scores_N.mean()), float(scores_N.std()) or 1.0, float(labels_N.std()) or 1.0
     x_N, residual_N = (scores_N - centre) / spread, (labels_N - labels_N.mean()) / label_spread
     ends = (math.log(slopes[0]), math.log(slopes[-1]))
@@ -167,7 +169,7 @@ def _solve(x_N: Vector, residual_N: Vector, slope: float, place: float) -> _Cand
     g there (at the bend, where that lies between them): with u and v the derivatives at those two, both at least 0,
     the problem is one of non-negative least squares.
     """
-    s_N = expit(slope * (x_N - place))
+    s_N = _sigmoid(slope * (x_N - place))
     g_N = slope * s_N * (1 - s_N)
     g_low, g_high = float(g_N.min()), slope / 4 if x_N.min() < place < x_N.max() else float(g_N.max())
     width = max(g_high - g_low, 1e-12)
@@ -180,11 +182,17 @@ def _solve(x_N: Vector, residual_N: Vector, slope: float, place: float) -> _Cand
 
 def _solve_without_line(x_N: Vector, residual_N: Vector, slope: float, place: float) -> _Candidate:
     """Least squares in b1 >= 0 alone."""
-    s_N = expit(slope * (x_N - place))
+    s_N = _sigmoid(slope * (x_N - place))
     s_N = s_N - s_N.mean()
     size = float(s_N @ s_N)
     b1 = max(0.0, float(s_N @ residual_N) / size) if size > 0 else 0.0
     return _Candidate(float(np.sum((residual_N - b1 * s_N) ** 2)), b1, 0.0)
+
+
+def _sigmoid(x_N: Vector) -> Vector:
+    from scipy.special import expit
+
+    return np.asarray(expit(x_N))
 
 
 def _non_negative(gram: Vector, moments: Vector) -> tuple[float, float]:

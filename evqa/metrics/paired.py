@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from evqa.metrics.correlation import METRICS, Vector
 from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap, interval
@@ -113,4 +112,6 @@ def smallest_detectable(standard_error: float, *, alpha: float = ALPHA, power: f
 
     2.80 SE for 5 % and 80 %. With the SE of a paired bootstrap it belongs to this n and this pair of predictions.
     """
+    from scipy import stats
+
     return float((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * standard_error)

@@ -33,15 +33,16 @@ from evqa.runs.fit import warn
 from evqa.runs.origin import digest
 from evqa.runs.preparation import check_files, known_facts
 from evqa.scoring.command import digest_of_scorer
-from evqa.scoring.files import read_record, write_predictions
+from evqa.scoring.files import write_predictions
 from evqa.scoring.journal import ScoreJournal, check_identity, differing
 from evqa.scoring.load import load
 from evqa.scoring.outcome import ScoreOutcome, outcome_of
 from evqa.scoring.outputs import part_of
+from evqa.scoring.records import read_record
 from evqa.scoring.score import Score
 from evqa.scoring.scorer import Scorer
+from evqa.training.batch_settings import BatchSettings
 from evqa.training.conversations import check_conversations
-from evqa.training.datamodule import BatchSettings
 from evqa.training.folder import RunFolder
 from evqa.training.plan import DataPlan
 from evqa.types import LabelScale, Record

@@ -15,7 +15,7 @@ from rich.text import Text
 from evqa.config import identity
 from evqa.config.application import running_overrides
 from evqa.config.environment import environment_keys, hidden
-from evqa.errors import AnnotationError, RunError
+from evqa.errors import RunError
 from evqa.files.content import content_hash
 from evqa.files.terminal import terminal
 from evqa.machine.parent import end_with_parent
@@ -24,15 +24,19 @@ from evqa.models.license import terms_of
 from evqa.runs import show
 from evqa.runs.card import cost_card
 from evqa.runs.example import example_of
+from evqa.runs.finished import tell_finished
 from evqa.runs.losses import evaluate_losses, with_turns_to_learn
-from evqa.runs.origin import check_checkpoint, check_finished, digest, origin_of, write_origin
+from evqa.runs.origin import check_checkpoint, origin_of, write_origin
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.previous import merge_previous
 from evqa.runs.processes import ended_together, is_first
+from evqa.runs.results import print_result
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
+from evqa.runs.trainer import make_trainer
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.scoring.assembly import assemble
-from evqa.scoring.files import read_record, score_all, write_predictions
+from evqa.scoring.files import score_all, write_predictions
+from evqa.scoring.records import read_record
 from evqa.scoring.score import Score
 from evqa.scoring.training_labels import write_training_labels
 from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module
@@ -45,7 +49,7 @@ from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import weights_to_score
 from evqa.training.module import ScoreModule
-from evqa.training.plan import DataPlan, RunPlan, read_plan
+from evqa.training.plan import RunPlan, read_plan
 from evqa.training.tuning import trained_parts
 from evqa.types import Failure
 
@@ -76,12 +80,9 @@ def run(config: DictConfig) -> float | None:
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
-                folder.check_free(config)
-                _check_finished(plan.data, folder)
-                console.print(f"{folder.path} is finished already; nothing to do.")
                 if asked_by_agent():
                     _tell_agent(plan, folder)
-                return show.print_result(console, folder)
+                return tell_finished(config, folder, console=console)
             return _run(plan, folder, stops)
 
 
@@ -165,17 +166,6 @@ def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
     return datamodule
 
 
-def _check_finished(data: DataPlan, folder: RunFolder) -> None:
-    """Compare the data of a finished run with what lies there now; only tables and sizes of files are looked at."""
-    try:
-        given = data.dataset.load().splits
-    except AnnotationError as error:
-        warn(f"Whether the data is still that of the run cannot be told: {error}")
-        return
-    for note in check_finished(folder, {name: digest(records) for name, records in given.items()}):
-        warn(note)
-
-
 def _trainer(plan: RunPlan, folder: RunFolder, metrics: MetricsFile, stops: Stops) -> lightning.Trainer:
     checkpoints: Checkpoints = plan.make_checkpoints(str(folder.checkpoints))
     checkpoints.stops = stops
@@ -185,10 +175,9 @@ def _trainer(plan: RunPlan, folder: RunFolder, metrics: MetricsFile, stops: Stop
         Speed(every=settings.log_every),
         *(make() for make in plan.make_callbacks),
     ]
-    trainer: lightning.Trainer = settings.build(
-        callbacks=[*callbacks, checkpoints, *show.progress(settings.progress)], loggers=[metrics]
+    return make_trainer(
+        settings, callbacks=[*callbacks, checkpoints, *show.progress(settings.progress)], loggers=[metrics]
     )
-    return trainer
 
 
 def evaluate_run(
@@ -218,7 +207,7 @@ def evaluate_run(
     if not module.trainer.is_global_zero:
         return None
     folder.finish()
-    return show.print_result(console, folder)
+    return print_result(console, folder)
 
 
 def _score_splits(

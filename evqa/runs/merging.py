@@ -22,9 +22,9 @@ from evqa.media.clip import described
 from evqa.media.sampling import FrameSampling
 from evqa.models.weight_files import HEAD_FILE
 from evqa.runs.model_card import model_card, usage
-from evqa.scoring.files import read_record
 from evqa.scoring.merged import EXPORTED_NODES
 from evqa.scoring.places import LoadedRun, load_run
+from evqa.scoring.records import read_record
 from evqa.scoring.training_labels import KEY, read_training_labels
 from evqa.training.folder import EXPORT_FILE
 from evqa.training.tuning import merge_adapters, save_adapter

@@ -16,7 +16,7 @@ from typing import Any
 from evqa.datasets.splits import Records
 from evqa.errors import RunError
 from evqa.files.plain import write_json
-from evqa.training.folder import RunFolder, environment
+from evqa.training.folder import RunFolder, software
 from evqa.types import Record
 
 FILE = "origin.json"  # in the run's folder; the same is in every checkpoint
@@ -76,12 +76,6 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size  # noqa: PTH116 (a hundred thousand times)
     except OSError:
         return -1
-
-
-def software() -> dict[str, str | None]:
-    """Versions of evqa and what it computes with, and evqa's commit."""
-    about = environment()
-    return {**about["packages"], "commit": about["commit"]}
 
 
 def changes(there: Mapping[str, Split], here: Mapping[str, Split]) -> list[str]:

@@ -6,15 +6,13 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
-
-import lightning
-import torch
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from typing import TYPE_CHECKING
 
 from evqa.errors import RunError
+
+if TYPE_CHECKING:
+    import lightning
+    from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 SET_BY_LIGHTNING = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 PATIENCE_SECONDS = 20.0
@@ -37,6 +35,10 @@ def cluster_environment(devices: int, num_nodes: int) -> ClusterEnvironment:
     Raises:
         RunError: fewer or more processes were started than the trainer's settings say.
     """
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     if _is_slurm_step():
         started = int(os.environ["SLURM_STEP_NUM_TASKS"])
         if started != devices * num_nodes:
@@ -94,6 +96,8 @@ def _end_children(trainer: lightning.Trainer, patience_s: float) -> None:
 
 
 def _forget(before: dict[str, str | None]) -> None:
+    import torch
+
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     for name, value in before.items():

@@ -15,7 +15,8 @@ from evqa.errors import CheckpointError, EvqaError, RunError
 from evqa.training.callbacks.checkpoints import Continuation, newest_whole
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import check_origin
-from evqa.training.module import METADATA, ScoreModule
+from evqa.training.model_with_head import METADATA
+from evqa.training.module import ScoreModule
 from evqa.training.plan import RunPlan
 
 REMEDY = "Remove the file; the same command then continues from the one before, or begins anew."

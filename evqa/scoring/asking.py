@@ -9,7 +9,7 @@ from evqa.errors import ConfigError
 from evqa.heads.base import Wording
 from evqa.prompts.prompt import Prompt
 from evqa.prompts.templates import PLACE
-from evqa.training.datamodule import Pipeline
+from evqa.training.batches import Pipeline
 from evqa.types import MEDIA, Clip, Record, Turn
 
 

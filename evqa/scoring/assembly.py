@@ -10,15 +10,15 @@ from evqa.media.clip import ClipSpec
 from evqa.scoring.computation import Computation, find_device
 from evqa.scoring.score import Meaning
 from evqa.scoring.scorer import Scorer
-from evqa.training.datamodule import Pipeline
-from evqa.training.module import ScoreModule
+from evqa.training.batches import Pipeline
+from evqa.training.model_with_head import ModelWithHead
 from evqa.training.plan import RunPlan
 from evqa.training.tuning import merge_adapters
 
 
 def assemble(
     plan: RunPlan,
-    module: ScoreModule,
+    module: ModelWithHead,
     pipeline: Pipeline,
     *,
     device: str = "auto",

@@ -14,9 +14,7 @@ import torch
 from evqa.config.environment import hidden
 from evqa.datasets.base import FACTS
 from evqa.datasets.manifest import FileFacts
-from evqa.errors import FileError
 from evqa.files.plain import write_json
-from evqa.files.stored import read_object
 from evqa.files.whole import write_table
 from evqa.metrics import evaluate
 from evqa.scoring.score import Score
@@ -81,16 +79,6 @@ def count_missing(missing: Iterable[Sequence[str]]) -> dict[str, int]:
     """Count items by what their file lacks or what of them was cut, in sentences without the values of one item."""
     kinds = (kind for sentences in missing for kind in {Failure(id="", reason=one).kind for one in sentences})
     return dict(Counter(kinds).most_common())
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read NAME.json. Raises FileError where it is damaged or not such a record."""
-    record = read_object(path)
-    kinds = {"n": int, "num_failed": int, "failures": list, "metrics": dict}
-    wrong = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
-    if wrong:
-        raise FileError(path, f"is damaged: {', '.join(wrong)} are missing or of another kind")
-    return record
 
 
 def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, FileFacts], scale: LabelScale) -> None:

@@ -28,7 +28,7 @@ class InputItem(NamedTuple):
     """One item in order: a record to be scored, or the reason why it cannot be.
 
     row, table: its place, where it comes from a table. is_extra: no row of a file of scores stands for it, as its id is
-    empty or another item's.
+    empty or another item's. paths: its files, the first one first; none where a table's row names none.
     """
 
     id: str
@@ -37,6 +37,7 @@ class InputItem(NamedTuple):
     row: int | None
     table: str | None
     is_extra: bool
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ class FoundInputs:
             special = self.special.get(number)
             fault = (special.fault if special else "") or entry.fault
             is_extra = special.is_extra if special else not entry.id.strip()
-            yield InputItem(entry.id, None if fault else _record(entry), fault, entry.row, entry.table, is_extra)
+            record = None if fault else _record(entry)
+            paths = () if entry.path is None else (str(entry.path), *entry.files)
+            yield InputItem(entry.id, record, fault, entry.row, entry.table, is_extra, paths)
 
     def records(self, *, start: int = 0) -> Iterator[Record]:
         """Those that can be scored, from a number of item on."""

@@ -26,9 +26,9 @@ from evqa.scoring.computation import find_device
 from evqa.scoring.places import check_preprocessing
 from evqa.scoring.scorer import Scorer
 from evqa.scoring.training_labels import KEY, checked_labels
-from evqa.training.build import BuiltModel, build_model, build_module, build_pipeline
+from evqa.training.build import BuiltModel, build_model, build_pipeline, build_scoring
 from evqa.training.folder import EXPORT_FILE
-from evqa.training.module import ScoreModule
+from evqa.training.model_with_head import ModelWithHead
 from evqa.training.plan import RunPlan, read_plan
 from evqa.training.tuning import ADAPTER_WEIGHTS, exported_names
 
@@ -72,7 +72,7 @@ def load_export(folder: Path, *, overrides: Sequence[str] = (), modal: str | Non
     plan = read_plan(config)
     parts = _build(export, plan, device=str(find_device(device, accelerator=plan.trainer.accelerator)))
     check_preprocessing(export.file, export.clip, parts)
-    module = build_module(plan, parts)
+    module = build_scoring(plan, parts)
     if export.form == "adapter":
         _fill(module.model, exported_names(module.model), _read_file(export.folder, ADAPTER_WEIGHTS), export.folder)
     elif "checkpoint" not in config.model:
@@ -146,7 +146,7 @@ def _build(export: Export, plan: RunPlan, *, device: str) -> BuiltModel:
         ) from error
 
 
-def _load_head(folder: Path, module: ScoreModule) -> None:
+def _load_head(folder: Path, module: ModelWithHead) -> None:
     """Read the weights of a head that has some; they are stored on a scale of 0-100."""
     head: Head = module.head
     if not any(True for _ in head.parameters()):

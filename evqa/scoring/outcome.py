@@ -16,7 +16,8 @@ class ScoreOutcome(NamedTuple):
     """A score, or the reason why there is none.
 
     value: in the label's own scale, never clipped. reason, row, table: of a failure (`evqa.types.Failure`). missing:
-    sentences on what the file lacks. is_extra: see `evqa.scoring.inputs.InputItem`. was_tried: the scorer was asked.
+    sentences on what the file lacks. is_extra, paths: see `evqa.scoring.inputs.InputItem`. was_tried: the scorer was
+    asked.
     """
 
     id: str
@@ -27,6 +28,7 @@ class ScoreOutcome(NamedTuple):
     table: str | None = None
     is_extra: bool = False
     was_tried: bool = True
+    paths: tuple[str, ...] = ()
 
     @property
     def failure(self) -> Failure:
@@ -43,39 +45,44 @@ _USUAL = ScoreOutcome("")._asdict() | {"id": None}
 
 def read_outcome(content: Mapping[str, Any]) -> ScoreOutcome:
     """Undo `ScoreOutcome.to_json`. Raises TypeError where it is something else."""
-    return ScoreOutcome(**{**content, "missing": tuple(content.get("missing", ()))})
+    lists = {name: tuple(content.get(name, ())) for name in ("missing", "paths")}
+    return ScoreOutcome(**{**content, **lists})
 
 
 def not_tried(item: InputItem) -> ScoreOutcome:
     """What becomes of an item that cannot be scored."""
-    return ScoreOutcome(item.id, None, (), item.reason, item.row, item.table, item.is_extra, was_tried=False)
+    return ScoreOutcome(item.id, None, (), item.reason, item.row, item.table, item.is_extra, False, item.paths)
 
 
 def tried(item: InputItem, score: Score) -> ScoreOutcome:
     """What the scorer made of an item."""
     if score.id != item.id:
         raise AssertionError(f"the scorer answered {score.id!r} where {item.id!r} was asked")
-    return outcome_of(score, is_extra=item.is_extra)
+    return outcome_of(score)._replace(is_extra=item.is_extra, paths=item.paths)
 
 
-def outcome_of(score: Score, *, is_extra: bool = False) -> ScoreOutcome:
+def outcome_of(score: Score) -> ScoreOutcome:
     """What of a score is kept."""
     reason = score.failure.reason if score.failure else ""
-    return ScoreOutcome(score.id, score.value, score.missing, reason, is_extra=is_extra)
+    return ScoreOutcome(score.id, score.value, score.missing, reason)
 
 
-def json_line(outcome: ScoreOutcome, meaning: Meaning, *, fill: float | None = None) -> str:
+def json_line(outcome: ScoreOutcome, meaning: Meaning, *, index: int | None = None, fill: float | None = None) -> str:
     r"""Return a line of ASCII with everything known; a byte of a name that is not UTF-8 is `\udcXX`, as Python has it.
 
-    fill: the score that stands in a file for an item without one.
+    index: the item's place among the inputs, from 0. fill: the score that stands in a file for an item without one.
     """
+    row: dict[str, Any] = {} if index is None else {"index": index}
+    row |= {"id": outcome.id, "path": outcome.paths[0] if outcome.paths else None}
+    if len(outcome.paths) > 1:
+        row["paths"] = list(outcome.paths)
     if outcome.value is None:
-        row: dict[str, Any] = {"id": outcome.id, "error": outcome.reason}
+        row |= {"status": "failed", "error": outcome.reason}
         if fill is not None and not outcome.is_extra:
             row["filled"] = fill
         return json.dumps(row)
     scale = meaning.scale
-    row = {"id": outcome.id, "label": scale.name, "range": list(scale.range), "score": outcome.value}
+    row |= {"status": "scored", "label": scale.name, "range": list(scale.range), "score": outcome.value}
     row["outside"] = meaning.is_outside(outcome.value)
     if (percentile := meaning.percentile(outcome.value)) is not None:
         row["percentile"] = round(percentile, 2)

@@ -19,11 +19,11 @@ from evqa.scoring.assembly import assemble, restricted
 from evqa.scoring.computation import find_device
 from evqa.scoring.scorer import Scorer
 from evqa.scoring.training_labels import read_training_labels
-from evqa.training.build import BuiltModel, build_model, build_module, build_pipeline
+from evqa.training.build import BuiltModel, build_model, build_pipeline, build_scoring
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import Weights, check_origin, weights_to_score
-from evqa.training.module import METADATA, ScoreModule
+from evqa.training.model_with_head import METADATA, ModelWithHead
 from evqa.training.plan import RunPlan, read_plan
 
 MOVABLE = ("data.", "trainer.accelerator", "trainer.precision", "model.checkpoint")  # what another machine may change
@@ -40,7 +40,7 @@ class LoadedRun:
     folder: RunFolder
     plan: RunPlan
     built: BuiltModel
-    module: ScoreModule
+    module: ModelWithHead
     checkpoint: Path
     note: str | None = None  # why it is not the best one, where that was asked for
     named: tuple[str, ...] = ()  # keys that the user has set for this command
@@ -94,7 +94,7 @@ def load_run(
     check_origin(weights.path, weights.state, folder.read_config())
     built = build_model(plan, device=place)
     check_preprocessing(weights.path, weights.state[METADATA]["clip"], built)
-    module = build_module(plan, built)
+    module = build_scoring(plan, built)
     try:
         module.load_trained(weights.state)
     except CheckpointError as error:
@@ -114,13 +114,18 @@ def _weights(folder: RunFolder, checkpoint: str) -> Weights:
 
 
 def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:
-    """Whether a place was set by the user for this command, or is relative and lies below the working directory.
+    """Whether the user has set a place for this command, or it is relative and a folder below the working directory.
 
-    Links are followed: a run folder that came from elsewhere may hold some.
+    Links are followed: a run folder that came from elsewhere may hold some. A folder that is not there is not made: the
+    caller's directory is not the training's.
     """
     if any(key == one or key.startswith(f"{one}.") for one in named):
         return True
     place = OmegaConf.select(config, key)
+    return _is_below_here(place) and Path(str(place)).is_dir()
+
+
+def _is_below_here(place: object) -> bool:
     if place is None or Path(str(place)).is_absolute():
         return False
     return Path(str(place)).resolve().is_relative_to(Path.cwd().resolve())
@@ -128,16 +133,21 @@ def may_write(config: DictConfig, key: str, named: Sequence[str]) -> bool:
 
 def _only_read_elsewhere(config: DictConfig, named: Sequence[str]) -> None:
     key = "data.cache.folder"
-    if OmegaConf.select(config, key) and not may_write(config, key, named):
-        tell_only_read(config, key)
-        OmegaConf.update(config, "data.cache.fill", "never", force_add=True)
+    if not OmegaConf.select(config, key) or may_write(config, key, named):
+        return
+    if _is_below_here(OmegaConf.select(config, key)):
+        OmegaConf.update(config, key, None)
+        return
+    tell_only_read(config, key)
+    OmegaConf.update(config, "data.cache.fill", "never", force_add=True)
 
 
 def tell_only_read(config: DictConfig, key: str) -> bool:
-    """Say that scoring does not write to a place; returns False."""
+    """Say that scoring does not write to a place, where there is something to read; returns False."""
     place = OmegaConf.select(config, key)
-    note = f"Note: {key}={place} is the choice of the run's file and only read."
-    terminal(stderr=True).print(hidden(f"{note} To let scoring write there: --override {key}={place}"))
+    if not _is_below_here(place):
+        note = f"Note: {key}={place} is the choice of the run's file and only read."
+        terminal(stderr=True).print(hidden(f"{note} To let scoring write there: --override {key}={place}"))
     return False
 
 

@@ -6,13 +6,12 @@ import contextlib
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evqa import __version__
-from evqa.errors import ConfigError, FileError, RunError
+from evqa.errors import ConfigError, FileError, IncompleteError, RunError
 from evqa.files.names import from_system, is_text
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
@@ -22,48 +21,16 @@ from evqa.scoring.inputs import FoundInputs, find_inputs
 from evqa.scoring.journal import ScoreJournal, check_identity
 from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
 from evqa.scoring.progress import Tally, print_failures, print_summary, progress_bar
+from evqa.scoring.request import Request
 from evqa.scoring.score import Meaning
-from evqa.scoring.settings import further_texts, own_columns, reads_images, reads_sound_alone
-from evqa.scoring.sources import NamedColumns
+from evqa.scoring.settings import own_columns, reads_images, reads_sound_alone
 from evqa.types import LabelScale
 
 if TYPE_CHECKING:
     from evqa.scoring.scorer import Scorer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The flags of `evqa predict`."""
-
-    inputs: list[Path]
-    scorer: str | Path
-    title: str | None = None
-    description: str | None = None
-    videos: Path | None = None
-    id_column: str | None = None
-    path_column: Sequence[str] = ()
-    title_column: str | None = None
-    description_column: str | None = None
-    modal: str | None = None
-    ckpt: str = "best"
-    out: Path | None = None
-    overwrite: bool = False
-    fill: float | None = None
-    json: bool = False
-    override: Sequence[str] = ()
-
-    @property
-    def columns(self) -> NamedColumns:
-        """The columns that the user has named, and those that the run's question names."""
-        first, *others = self.path_column or (None,)
-        return NamedColumns(
-            id=self.id_column,
-            path=first,
-            title=self.title_column,
-            description=self.description_column,
-            files=tuple(filter(None, others)),
-            texts=further_texts(self.scorer, self.override),
-        )
+FEW = 4  # files, up to which they are read in this process: to start another one takes longer
 
 
 def predict(request: Request) -> None:
@@ -71,6 +38,7 @@ def predict(request: Request) -> None:
 
     Raises:
         RunError: not one input could be scored; then no scores are written.
+        IncompleteError: with --strict, behind everything else: some could not.
     """
     _check(request)
     try:
@@ -83,10 +51,15 @@ def predict(request: Request) -> None:
     scoring = Scoring(request, found)
     if not found.num_usable:
         raise scoring.none_usable()
+    num_failed = 0
     if request.out is None:
         scoring.run()
-    elif not _is_complete(request, identity := _identity(request, found)):
+    elif about := _complete(request, identity := _identity(request, found)):
+        num_failed = about.get("failed", 0)
+    else:
         scoring.run_into_file(request.out, identity)
+    if request.strict and (num_failed := num_failed or scoring.tally.num_failed):
+        raise IncompleteError(f"--strict: {num_failed} of {found.num_items} inputs have no score.")
 
 
 def _find(request: Request) -> FoundInputs:
@@ -117,6 +90,8 @@ class Scoring:
         try:
             scorer = load_scorer(self.request)
             self.meaning = scorer.meaning
+            if self.found.num_usable <= FEW:
+                scorer.read_here()
             _check_fill(self.request.fill, self.meaning.scale)
             with progress_bar(self.found.num_items) as move:
                 if journal is not None:
@@ -189,9 +164,9 @@ class Scoring:
     def _count(self, outcome: ScoreOutcome) -> None:
         is_outside = outcome.value is not None and self.meaning.is_outside(outcome.value)
         self.tally.add(outcome, is_outside=is_outside)
-        self.num_done += 1
+        index, self.num_done = self.num_done, self.num_done + 1
         if self.request.json:
-            sys.stdout.write(json_line(outcome, self.meaning, fill=self.request.fill) + "\n")
+            sys.stdout.write(json_line(outcome, self.meaning, index=index, fill=self.request.fill) + "\n")
         elif not self.prints_table:
             sys.stdout.write(plain_line(outcome, self.meaning) + "\n")
 
@@ -241,8 +216,8 @@ def _identity(request: Request, found: FoundInputs) -> dict[str, Any]:
     }
 
 
-def _is_complete(request: Request, identity: dict[str, Any]) -> bool:
-    """Whether the same command has written --out before, which is said.
+def _complete(request: Request, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """What was recorded where the same command has written --out before, which is said; else None.
 
     Raises:
         ConfigError: something else has.
@@ -250,7 +225,7 @@ def _is_complete(request: Request, identity: dict[str, Any]) -> bool:
     out = request.out
     assert out is not None
     if request.overwrite or not out.exists() or outputs.part_of(out).exists():
-        return False
+        return None
     about = outputs.read_about(out)
     if about is None or not isinstance(about.get("command"), dict):
         mend = "Give another name, or replace it with --overwrite."
@@ -258,7 +233,7 @@ def _is_complete(request: Request, identity: dict[str, Any]) -> bool:
     check_identity(out, about["command"], identity)
     counts = f"{about.get('scored')} scored, {about.get('failed')} failed"
     _say(f"{out} is complete ({counts}): this command has written it before. --overwrite scores everything again.")
-    return True
+    return about
 
 
 def _check(request: Request) -> None:

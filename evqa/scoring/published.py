@@ -21,7 +21,7 @@ from evqa.models.safety import about, file_of, read_foreign
 from evqa.scoring.assembly import assemble
 from evqa.scoring.computation import find_device
 from evqa.scoring.scorer import Scorer
-from evqa.training.build import build_model, build_module, build_pipeline
+from evqa.training.build import build_model, build_pipeline, build_scoring
 from evqa.training.plan import read_plan
 
 # `model_type` of config.json -> the scorers that such weights may be; the first one is taken.
@@ -89,7 +89,7 @@ def load_named(name: str, *, overrides: Sequence[str], modal: str | None, device
             f"{config.model.checkpoint}: the weights have no regression head of their own (lm_head_reg.*), so they "
             f"give no scores. The scorer {name} needs the weights that its authors have fine-tuned."
         )
-    module = build_module(plan, parts)
+    module = build_scoring(plan, parts)
     return assemble(plan, module, build_pipeline(plan, parts), device=device)
 
 

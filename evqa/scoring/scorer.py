@@ -18,6 +18,7 @@ import torch
 from evqa.errors import ConfigError
 from evqa.files.regular import why_unreadable
 from evqa.heads.base import Head
+from evqa.media.cache import CachedReader
 from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
 from evqa.scoring.asking import asking
@@ -25,9 +26,8 @@ from evqa.scoring.computation import Computation
 from evqa.scoring.dialogue import Dialogue
 from evqa.scoring.recall import Recall
 from evqa.scoring.score import Answer, Embedding, Meaning, Score
-from evqa.training.batches import Collate, Sample, Samples, load_ahead
-from evqa.training.datamodule import Pipeline
-from evqa.training.module import ScoreModule
+from evqa.training.batches import Collate, Pipeline, Sample, Samples, load_ahead
+from evqa.training.model_with_head import ModelWithHead
 from evqa.types import Batch, Failure, Record
 
 Item = Path | str | Record  # the path of a file, or a record with an id and texts of its own
@@ -54,7 +54,7 @@ class Scorer:
 
     def __init__(
         self,
-        module: ScoreModule,
+        module: ModelWithHead,
         *,
         pipeline: Pipeline,
         computation: Computation,
@@ -78,6 +78,13 @@ class Scorer:
     def pipeline(self) -> Pipeline:
         """How a record becomes a sample."""
         return self._pipeline
+
+    def read_here(self) -> None:
+        """Read files in this process from here on: sooner for a few, but one that crashes the decoder ends it."""
+        reader = self._pipeline.read
+        if isinstance(reader, CachedReader):
+            here = CachedReader(reader.settings, reader.spec, isolated=False)
+            self._pipeline = replace(self._pipeline, read=here)
 
     def score(self, items: Iterable[Item]) -> Generator[Score, None, None]:
         """Yield the score of every item, in order; what cannot be scored yields the failure that says why.

@@ -33,6 +33,17 @@ Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Everything between a record and a batch that training, evaluation and prediction share."""
+
+    read: Callable[[Path], Clip]
+    preparer: Preparer
+    wording: Wording
+    prompt: Prompt
+    scale: LabelScale
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One prepared item: inputs, or the failure that explains their absence. `unit` is the label in 0-1."""
 

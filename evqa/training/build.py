@@ -7,10 +7,10 @@ import dataclasses
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import OmegaConf
 
 from evqa.config.environment import hidden
@@ -21,13 +21,17 @@ from evqa.media.cache import CachedReader
 from evqa.media.clip import ClipSpec, described
 from evqa.models.base import Model
 from evqa.prompts.prompt import Prompt
+from evqa.training.batches import Pipeline
 from evqa.training.conversations import check_conversations
-from evqa.training.datamodule import Pipeline, ScoreDataModule
-from evqa.training.module import ScoreModule
+from evqa.training.model_with_head import ModelWithHead
 from evqa.training.order import seed_of
 from evqa.training.plan import RunPlan
 from evqa.training.tuning import apply_tuning
 from evqa.types import Failure, Record
+
+if TYPE_CHECKING:  # lightning takes three seconds, and scoring does not need it
+    from evqa.training.datamodule import ScoreDataModule
+    from evqa.training.module import ScoreModule
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,16 @@ def build_model(plan: RunPlan, *, load: bool = True, device: str = "cpu") -> Bui
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw all random numbers of the block from a seed; what is drawn outside neither changes it nor is changed."""
-    with isolate_rng(include_cuda=False):
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        random.seed(seed)
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    try:
         yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
 
 
 def _build_model(plan: RunPlan, *, load: bool, device: str) -> BuiltModel:
@@ -72,10 +81,17 @@ def _build_model(plan: RunPlan, *, load: bool, device: str) -> BuiltModel:
     return BuiltModel(model, head, plan.prompt.fitted(plan.label, short=not model.reads_questions))
 
 
+def build_scoring(plan: RunPlan, built: BuiltModel) -> ModelWithHead:
+    """Apply the tuning recipe, so that the weights of a training fit, and join model and head."""
+    _tune(plan, built)
+    return ModelWithHead(built.model, built.head, plan.label)
+
+
 def build_module(plan: RunPlan, built: BuiltModel) -> ScoreModule:
     """Apply the tuning recipe and join model, head, loss and optimizer."""
-    with seeded(seed_of("tuning", plan.seed)):
-        apply_tuning(built.model, plan.tuning)
+    from evqa.training.module import ScoreModule
+
+    _tune(plan, built)
     optimizer = plan.optimizer
     if optimizer.learning_rate is None:
         optimizer = dataclasses.replace(optimizer, learning_rate=built.model.learning_rate)
@@ -98,6 +114,11 @@ def build_module(plan: RunPlan, built: BuiltModel) -> ScoreModule:
     return module
 
 
+def _tune(plan: RunPlan, built: BuiltModel) -> None:
+    with seeded(seed_of("tuning", plan.seed)):
+        apply_tuning(built.model, plan.tuning)
+
+
 def build_datamodule(
     plan: RunPlan, built: BuiltModel, splits: dict[str, tuple[Record, ...]], failures: tuple[Failure, ...]
 ) -> ScoreDataModule:
@@ -106,6 +127,8 @@ def build_datamodule(
     Raises:
         ConfigError: as `check_conversations`.
     """
+    from evqa.training.datamodule import ScoreDataModule
+
     check_conversations(splits, prompt=built.prompt, head=built.head, model=built.model)
     return ScoreDataModule(
         splits,

@@ -175,6 +175,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def software() -> dict[str, str | None]:
+    """Versions of evqa and what it computes with, and evqa's commit."""
+    return {**{name: _version(name) for name in PACKAGES}, "commit": _commit()}
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -10,10 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from evqa.config.identity import difference
 from evqa.errors import CheckpointError, RunError
-from evqa.training.callbacks.checkpoint_files import read_checkpoint
-from evqa.training.callbacks.checkpoints import best_of
+from evqa.training.callbacks.checkpoint_files import best_of, read_checkpoint
 from evqa.training.folder import RunFolder
-from evqa.training.module import METADATA
+from evqa.training.model_with_head import METADATA
 
 NO_BEST = "no validation had a value, so there is no best checkpoint and the last one was scored"
 

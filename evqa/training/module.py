@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
@@ -14,23 +14,21 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from evqa.errors import CheckpointError, RunError
+from evqa.errors import RunError
 from evqa.heads.base import Criterion, Head
 from evqa.metrics import METRICS
 from evqa.models.base import Model
 from evqa.training.datamodule import ScoreDataModule
+from evqa.training.model_with_head import METADATA, ModelWithHead
 from evqa.training.optimizer import AdamW, WarmupCosine
 from evqa.training.scored import Scored, gather, joined
 from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
-from evqa.training.tuning import is_adapter, part_of
 from evqa.training.window import Window
 from evqa.types import Batch, Failure, LabelScale
 
-METADATA = "evqa"  # key of our own entries in a checkpoint
 
-
-class ScoreModule(lightning.LightningModule):
-    """Knows the interfaces of models and heads, never a concrete one.
+class ScoreModule(ModelWithHead, lightning.LightningModule):
+    """Trains a model with its head; knows their interfaces, never a concrete one.
 
     metadata: plain values that go into every checkpoint (configuration, preprocessing, base weights).
     max_failures: share of unreadable items above which training stops.
@@ -48,8 +46,8 @@ class ScoreModule(lightning.LightningModule):
         metadata: dict[str, Any],
         max_failures: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.model, self.head, self.criterion, self.scale = model, head, criterion, scale
+        super().__init__(model, head, scale)
+        self.criterion = criterion
         self.optimizer, self.schedule = optimizer, schedule
         self.metadata, self.max_failures = metadata, max_failures
         self.strict_loading = False  # a checkpoint does not hold the published base
@@ -125,14 +123,6 @@ class ScoreModule(lightning.LightningModule):
             self.log("train/grad_norm", norm)
         self.log_dict({f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups})
 
-    def named_trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Pair every trained parameter with the name that learning rates are given by."""
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                yield ("lora" if is_adapter(name) else part_of(self.model, name)), parameter
-        for parameter in self.head.parameters():
-            yield "head", parameter
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build AdamW with one learning rate a part, and the schedule over all steps of the run."""
         optimizer = self.optimizer.build(self.named_trained())
@@ -148,15 +138,7 @@ class ScoreModule(lightning.LightningModule):
         data: ScoreDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
-    # ---- scoring
-
-    def values(self, batch: Batch) -> list[float | str]:
-        """Score every item of a batch in the labels' own scale, or say why an item has no score."""
-        if not len(batch):
-            return []
-        reading = self.head.score(self.model, batch.inputs)
-        units = reading.score_B.tolist()
-        return [reading.reasons.get(index) or self.scale.from_unit(unit) for index, unit in enumerate(units)]
+    # ---- validation
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new split."""
@@ -203,21 +185,6 @@ class ScoreModule(lightning.LightningModule):
         """Move the tensors of a batch; uint8 frames travel as they are and are normalised on the device."""
         return batch.to(device)
 
-    def kept(self) -> dict[str, Tensor]:
-        """Name what a checkpoint holds: what was trained, buffers, and frozen weights that no published base has.
-
-        Layers in 4 bits are left out: their adapters fit the base in full precision too, which follows from the seed.
-        """
-        weights = {
-            name: weight
-            for name, weight in self.named_parameters()
-            if weight.requires_grad or not (self._is_published(name) or hasattr(weight, "quant_state"))
-        }
-        return weights | dict(self.named_buffers())
-
-    def _is_published(self, name: str) -> bool:
-        return name.startswith("model.") and self.model.is_published(name.removeprefix("model."))
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what scoring needs beside the published base, and the settings that it must share."""
         kept = self.kept()
@@ -230,34 +197,3 @@ class ScoreModule(lightning.LightningModule):
         """Remember the unreadable items of earlier lives."""
         failures = checkpoint[METADATA].get("train_failures", [])
         self._train_failures = {id_: Failure(id=id_, reason=reason) for id_, reason in failures}
-
-    def load_trained(self, checkpoint: dict[str, Any]) -> None:
-        """Cost the weights of a checkpoint.
-
-        Frozen weights that it lacks (it was made before they were kept, or in 4 bits) stay as the seed made them.
-
-        Raises:
-            CheckpointError: as `check_fits`.
-        """
-        self.check_fits(checkpoint)
-        self.load_state_dict(checkpoint["state_dict"], strict=False)
-
-    def check_fits(self, checkpoint: dict[str, Any]) -> None:
-        """Compare the weights of a checkpoint with those that one of this run holds.
-
-        Raises:
-            CheckpointError: weights are missing, unexpected, or of another shape.
-        """
-        kept, state = self.kept(), checkpoint["state_dict"]
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        missing, unexpected = sorted(trained - state.keys()), sorted(state.keys() - kept.keys())
-        wrong = [name for name in kept.keys() & state.keys() if not _alike(kept[name], state[name])]
-        if missing or unexpected or wrong:
-            raise CheckpointError(
-                f"the checkpoint does not fit the model: missing {missing[:5]} ({len(missing)}), unexpected "
-                f"{unexpected[:5]} ({len(unexpected)}), other shapes {wrong[:5]} ({len(wrong)})"
-            )
-
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()

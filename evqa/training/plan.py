@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -14,19 +14,21 @@ from omegaconf import DictConfig, OmegaConf
 from evqa.config.signature import read_schema
 from evqa.datasets.base import Dataset
 from evqa.errors import ConfigError, EvqaError
-from evqa.heads.base import Head
-from evqa.media.audio import AudioWindow
-from evqa.media.sampling import FrameSampling
-from evqa.models.base import BuildOptions, Model
-from evqa.prompts.prompt import Prompt
-from evqa.training.datamodule import BatchSettings
-from evqa.training.losses import Loss
-from evqa.training.optimizer import AdamW, WarmupCosine
-from evqa.training.tuning import Tuning
+from evqa.training.batch_settings import BatchSettings
 from evqa.types import LabelScale
 
+if TYPE_CHECKING:  # these import torch, which a command that only looks at a run's data does without
+    from evqa.heads.base import Head
+    from evqa.media.audio import AudioWindow
+    from evqa.media.sampling import FrameSampling
+    from evqa.models.base import BuildOptions, Model
+    from evqa.prompts.prompt import Prompt
+    from evqa.training.losses import Loss
+    from evqa.training.optimizer import AdamW, WarmupCosine
+    from evqa.training.tuning import Tuning
+
 BUILT_AT_ONCE = ("frames", "audio", "prompt", "loss", "optimizer", "schedule", "trainer", "logger")
-COMPANION = "evqa.training.datamodule.BatchSettings"  # its arguments stand in the node `data` too
+COMPANION = "evqa.training.batch_settings.BatchSettings"  # its arguments stand in the node `data` too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,8 @@ class RunPlan:
 
     def options(self, *, load: bool, device: str) -> BuildOptions:
         """What the other groups ask of the model; load and device: see `BuildOptions`."""
+        from evqa.models.base import BuildOptions
+
         return BuildOptions(
             frames=self.frames if "v" in self.modal else None,
             audio=self.audio if "a" in self.modal else None,
@@ -123,23 +127,37 @@ def read_plan(config: DictConfig) -> RunPlan:
 
 
 def read_data_plan(config: DictConfig) -> DataPlan:
-    """Build what is said of the data; the data set reads the texts that the prompt names.
+    """Build what is said of the data.
 
     Raises:
         ConfigError: every value that a class refuses.
     """
-    made, own = _Made(), read_schema(COMPANION).parameters
-    nodes = [[key for key in config.data if (key in own) == is_own] for is_own in (False, True)]
-    table, batches = (OmegaConf.masked_copy(config.data, keys) for keys in nodes)
-    dataset = made.of(partial(build, table))
+    made, batches = _Made(), _nodes_of_data(config)[1]
+    dataset = made.of(partial(read_dataset, config))
     settings = made.of(lambda: BatchSettings(**instantiate(batches, _convert_="all")))
+    made.check()
+    return DataPlan(dataset=dataset, batches=settings, modal=config.modal.name if "modal" in config else None)
+
+
+def read_dataset(config: DictConfig) -> Dataset:
+    """Build the data set alone; it reads the texts that the prompt names.
+
+    Raises:
+        ConfigError: every value that a class refuses.
+    """
+    made = _Made()
+    dataset = made.of(partial(build, _nodes_of_data(config)[0]))
     prompt = made.of(partial(build, config.prompt)) if config.get("prompt") else None
     made.check()
-    return DataPlan(
-        dataset=dataset.asking(prompt.texts) if prompt else dataset,
-        batches=settings,
-        modal=config.modal.name if "modal" in config else None,
-    )
+    asked: Dataset = dataset.asking(prompt.texts) if prompt else dataset
+    return asked
+
+
+def _nodes_of_data(config: DictConfig) -> tuple[DictConfig, DictConfig]:
+    """What the node `data` says of the data set, and of batches."""
+    own = read_schema(COMPANION).parameters
+    table, batches = ([key for key in config.data if (key in own) == is_own] for is_own in (False, True))
+    return OmegaConf.masked_copy(config.data, table), OmegaConf.masked_copy(config.data, batches)
 
 
 class _Made:

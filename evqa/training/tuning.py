@@ -151,6 +151,8 @@ def _quantise(model: Model, names: list[str]) -> None:
 
 def merge_adapters(model: Model) -> None:
     """Fold every adapter into its base layer, in place, so that the model is a plain one again."""
+    if not any(is_adapter(name) for name, _ in model.named_parameters()):
+        return
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in list(model.named_modules()):

@@ -12,7 +12,7 @@ from evqa.errors import FileError
 from evqa.files.stored import read_object, read_objects
 from evqa.report import main as report
 from evqa.reporting.runs import read_run
-from evqa.scoring.files import read_record
+from evqa.scoring.records import read_record
 
 DAMAGE = {
     "cut in the middle": lambda data: data[: len(data) // 2 - 1],

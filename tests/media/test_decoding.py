@@ -55,6 +55,20 @@ def copies(video: Path, folder: Path, names: list[str]) -> list[Path]:
     return paths
 
 
+def test_a_file_gives_the_same_clip_or_reason_in_this_process(video: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    (bug,) = copies(video, tmp_path, ["bug"])
+    results = []
+    for decode in (decoding.decode_here, decoding.decode_isolated):
+        with pytest.raises(MediaError, match=deadly.SENTENCES["bug"]):
+            decode(bug, SPEC)
+        results.append((decode(video, SPEC), decode(tmp_path / "bad.mp4", SPEC)))
+    (here, why), (there, why_there) = results
+    assert_same(here, there)
+    assert why == why_there
+    assert isinstance(why, str)
+
+
 @pytest.mark.parametrize("folder", ["cache", None])
 def test_a_crash_costs_one_file_whether_there_is_a_cache_or_not(
     folder: str | None, video: Path, tmp_path: Path

@@ -131,7 +131,7 @@ def test_the_original_fit_starts_where_the_original_does(monkeypatch):
         asked.update(p0=p0, maxfev=maxfev, value=curve(np.array([0.0, 2.0]), 1.0, 1.0, 0.0, 2.0, 3.0))
         return np.array([1.0, 2.0, 3.0, 4.0, 5.0]), None
 
-    monkeypatch.setattr("evqa.metrics.logistic.optimize.curve_fit", curve_fit)
+    monkeypatch.setattr("scipy.optimize.curve_fit", curve_fit)
     found = fit_original([1.0, 2.0, 3.0, 4.0, 10.0], [0.1, 0.2, 0.3, 0.4, 0.5])
     assert asked["p0"] == (10.0, 0.0, 4.0, 0.1, 0.1)
     assert asked["maxfev"] == 100_000_000

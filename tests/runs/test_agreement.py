@@ -10,7 +10,8 @@ import pytest
 
 from evqa.errors import CheckpointError, ConfigError, RunError
 from evqa.runs.evaluation import evaluate_split
-from evqa.scoring.prediction import Request, predict
+from evqa.scoring.prediction import predict
+from evqa.scoring.request import Request
 
 
 def read(path):

@@ -18,8 +18,10 @@ from evqa.errors import CheckpointError, FileError, MediaError, RunError
 from evqa.files.content import content_hash
 from evqa.media.cache import CachedReader
 from evqa.scoring.places import load_run
-from evqa.training.callbacks.checkpoint_files import SIDE, WholeCheckpointIO, read_checkpoint
-from evqa.training.module import METADATA, ScoreModule
+from evqa.training.build import build_module
+from evqa.training.callbacks.checkpoint_files import SIDE, read_checkpoint, write_checkpoint
+from evqa.training.model_with_head import METADATA
+from evqa.training.module import ScoreModule
 from evqa.training.scored import Scored, joined
 from evqa.types import Failure
 
@@ -165,12 +167,12 @@ def same(one, other):
 
 def test_who_reads_while_a_checkpoint_is_replaced_finds_a_whole_one(good, tmp_path):
     state, _ = good
-    path, writer, done = tmp_path / "last.ckpt", WholeCheckpointIO(), threading.Event()
-    writer.save_checkpoint(state, path)
+    path, done = tmp_path / "last.ckpt", threading.Event()
+    write_checkpoint(path, state)
 
     def replace():
         while not done.is_set():
-            writer.save_checkpoint(state, path)
+            write_checkpoint(path, state)
 
     thread = threading.Thread(target=replace)
     thread.start()
@@ -185,11 +187,11 @@ def test_who_reads_while_a_checkpoint_is_replaced_finds_a_whole_one(good, tmp_pa
 def test_a_full_disk_is_a_sentence_and_the_old_checkpoint_stays(good, tmp_path):
     state, _ = good
     path, limits = tmp_path / "last.ckpt", resource.getrlimit(resource.RLIMIT_FSIZE)
-    WholeCheckpointIO().save_checkpoint(state, path)
+    write_checkpoint(path, state)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(FileError, match=r"last.ckpt cannot be written: file too large"):
-            WholeCheckpointIO().save_checkpoint({**state, "epoch": 99}, path)
+            write_checkpoint(path, {**state, "epoch": 99})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert read_checkpoint(path)["epoch"] == state["epoch"]
@@ -308,7 +310,7 @@ def test_unreadable_items_of_an_earlier_life_stay_in_the_record(train, tmp_path,
 def test_failures_of_all_processes_count_and_are_saved(finished, monkeypatch):
     run = load_run(finished.path)
     own, others = (tuple(Failure(id=f"{who}{n}", reason="broken") for n in range(2)) for who in "ab")
-    module = run.module
+    module = build_module(run.plan, run.built)
     module.trainer = type("Trainer", (), {"datamodule": type("Data", (), {"splits": {"train": range(40)}})})
     module._count_failures(own)
     monkeypatch.setattr("evqa.training.module.gather", lambda scored: joined([scored, Scored(failures=others)]))

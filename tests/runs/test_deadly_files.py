@@ -13,7 +13,8 @@ from evqa.errors import AnnotationError, ConfigError, RunError
 from evqa.media import decoding
 from evqa.runs import preparation
 from evqa.runs.evaluation import evaluate_split
-from evqa.scoring.prediction import Request, predict
+from evqa.scoring.prediction import predict
+from evqa.scoring.request import Request
 from tests.media import deadly
 
 BAD = ("segv", "abort", "oom", "bug")

@@ -9,7 +9,7 @@ import torch
 from evqa.config.compose import compose
 from evqa.errors import RunError
 from evqa.metrics import evaluate
-from evqa.runs import fit, show
+from evqa.runs import fit, results
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.callbacks.checkpoints import newest_whole
 from evqa.training.callbacks.records import read_rows
@@ -51,10 +51,10 @@ def test_metrics_are_logged_with_n_rates_and_speed(finished):
 
 def test_scores_without_labels_are_a_line_and_no_table_of_reasons():
     record = evaluate([0.2, 0.3], [math.nan, math.nan]).to_json()
-    assert show.metrics_of(record, name="test") == (
+    assert results.metrics_of(record, name="test") == (
         "test: 2 scored, 0 failed; without labels there is nothing to compare the scores with."
     )
-    labelled = show.metrics_of(evaluate([0.2, 0.3], [0.1, math.nan]).to_json(), name="test")
+    labelled = results.metrics_of(evaluate([0.2, 0.3], [0.1, math.nan]).to_json(), name="test")
     assert (labelled.title, labelled.row_count) == ("test: n=1, 0 failed", 5)
 
 

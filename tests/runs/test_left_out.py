@@ -10,7 +10,8 @@ from evqa.config import identity
 from evqa.config.compose import compose
 from evqa.errors import RunError
 from evqa.runs import fit, preparation
-from evqa.scoring.prediction import Request, predict
+from evqa.scoring.prediction import predict
+from evqa.scoring.request import Request
 from evqa.training.build import build_model
 from evqa.training.folder import RunFolder
 from evqa.training.plan import read_plan

@@ -12,7 +12,8 @@ from evqa.errors import CheckpointError, RunError
 from evqa.runs import origin
 from evqa.runs.evaluation import evaluate_split
 from evqa.training.folder import RunFolder
-from evqa.training.module import METADATA, ScoreModule
+from evqa.training.model_with_head import METADATA
+from evqa.training.module import ScoreModule
 
 
 def train(options):
@@ -186,9 +187,9 @@ def test_a_run_from_before_digests_were_kept_goes_on_and_says_so(own, monkeypatc
 
 
 def resave(file, state):
-    from evqa.training.callbacks.checkpoint_files import WholeCheckpointIO
+    from evqa.training.callbacks.checkpoint_files import write_checkpoint
 
-    WholeCheckpointIO().save_checkpoint(state, file)
+    write_checkpoint(file, state)
 
 
 def test_a_checkpoint_of_another_run_is_neither_continued_nor_scored(own, finished, monkeypatch):

@@ -14,9 +14,10 @@ from evqa.runs import fit
 from evqa.runs.evaluation import evaluate_split
 from evqa.runs.merging import export_run
 from evqa.runs.settings import TrainerSettings
-from evqa.scoring.prediction import Request, predict
+from evqa.scoring.prediction import predict
+from evqa.scoring.request import Request
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
-from evqa.training.module import METADATA
+from evqa.training.model_with_head import METADATA
 
 
 @pytest.fixture
@@ -80,11 +81,20 @@ def test_places_elsewhere_are_only_read_and_that_is_said(received, workplace, tm
     assert not elsewhere.exists() or files(elsewhere) == []
 
 
-def test_places_below_the_working_directory_or_named_by_the_user_are(received, workplace, tmp_path):
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_scoring_makes_no_folder_in_the_working_directory(received, workplace, tmp_path, capsys, command):
     run = received({"data.prepared": "known", "data.cache.folder": "clips"})
+    COMMANDS[command](run, next((workplace / "synthetic").glob("v*-40-16/videos/*.mp4")))
+    assert files(tmp_path / "here") == []
+    assert "only read" not in capsys.readouterr().err
+
+
+def test_folders_below_the_working_directory_or_named_by_the_user_are_written(received, workplace, tmp_path):
+    run = received({"data.prepared": "known", "data.cache.folder": "clips"})
+    (tmp_path / "here/clips").mkdir()
     overrides = [f"data.prepared={tmp_path}/mine"]
     evaluate_split(run, split="val", modal=None, checkpoint="best", overrides=overrides)
-    assert files(tmp_path / "here")[0] == "clips"
+    assert len(files(tmp_path / "here/clips")) > 1
     assert [path.name for path in (tmp_path / "mine").glob("*/*")] == ["manifest.csv"]
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from evqa.errors import ConfigError, FileError
 from evqa.scoring import prediction
-from evqa.scoring.prediction import Request, predict
+from evqa.scoring.prediction import predict
+from evqa.scoring.request import Request
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 NUM_CLIPS = 2000 if "EVQA_EVERY_KILL" in os.environ else 60

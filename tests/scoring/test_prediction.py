@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from evqa.cli import exit_code
 from evqa.errors import AnnotationError, ConfigError, FileError, MissingDependencyError, RunError
+from evqa.predict import parser
 from evqa.scoring import outputs, prediction
-from evqa.scoring.prediction import Request, predict
+from evqa.scoring.prediction import predict
+from evqa.scoring.request import Request
 from evqa.scoring.score import Meaning
 
 
@@ -72,7 +75,11 @@ def test_every_line_of_json_is_ascii_and_gives_the_name_back(finished, odd, caps
     assert out.isascii()
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["id"] for row in rows] == [*IDS[:5], "pipe", IDS[5]]
-    assert list(rows[0]) == ["id", "label", "range", "score", "outside", "percentile", "missing"]
+    about = ["index", "id", "path", "status"]
+    assert list(rows[0]) == [*about, "label", "range", "score", "outside", "percentile", "missing"]
+    assert list(rows[5]) == [*about, "error"]
+    assert [(row["index"], row["status"]) for row in rows] == [(n, "failed" if n == 5 else "scored") for n in range(7)]
+    assert [Path(row["path"]).stem for row in rows] == [Path(row["id"]).stem for row in rows]
     assert (rows[0]["label"], rows[0]["range"], rows[0]["outside"]) == ("ECR", [0.0, 1.0], False)
 
 
@@ -87,10 +94,33 @@ def test_a_filled_file_holds_every_id_of_the_table_once_in_its_order(finished, v
     rows = rows_of(tmp_path / "o.csv")
     assert [id_ for id_, _ in rows] == ["gone1", known[0], "gone2", "b", known[1], "q"]
     assert [id_ for id_, score in rows if score == "0.25"] == ["gone1", "gone2", "b", "q"]
-    filled = {row["id"] for row in map(json.loads, said.out.splitlines()) if "filled" in row}
+    objects = [json.loads(line) for line in said.out.splitlines()]
+    assert [row["index"] for row in objects] == list(range(len(lines)))
+    assert [row["path"] for row in objects[:2]] == [None, str(videos / f"{known[0]}.mp4")]
+    filled = {row["id"] for row in objects if "filled" in row}
     assert filled == {"gone1", "gone2", "b", "q"}
     assert "Filled with 0.25: 4 of 6 ids.\n  2 x no video <Id>.mp4 in" in said.err
     assert "  1 x the Id stands in rows ..., ... with different values" in said.err
+
+
+def status_of(*arguments):
+    return exit_code(lambda: predict(Request(**vars(parser().parse_args(arguments)))))
+
+
+def test_strict_ends_with_3_where_a_part_has_no_score_behind_everything_else(finished, clips, tmp_path, capsys):
+    (tmp_path / "bad.mp4").write_text("no video")
+    names, out = [str(tmp_path / "bad.mp4"), str(clips[0])], tmp_path / "o.csv"
+    for inputs, flags, status in (
+        (names, [], 0),
+        (names, ["--strict", "--out", str(out)], 3),
+        (names, ["--strict", "--out", str(out)], 3),  # which has written it before
+        (names[:1], ["--strict"], 2),
+        (names[1:], ["--strict"], 0),
+    ):
+        assert status_of("--scorer", str(finished.path), *inputs, *flags) == status, (inputs, flags)
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert (last == "--strict: 1 of 2 inputs have no score.") == (status == 3)
+    assert [row[0] for row in rows_of(out)] == names[1:]
 
 
 @pytest.mark.parametrize(

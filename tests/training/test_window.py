@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from evqa.config.compose import compose
-from evqa.runs.settings import quiet_lightning
+from evqa.runs.trainer import quiet_lightning
 from evqa.training.build import build_model, build_module
 from evqa.training.plan import read_plan
 from evqa.types import Batch, Failure, Inputs

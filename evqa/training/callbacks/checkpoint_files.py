@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 
 from evqa.errors import CheckpointError
 from evqa.files.regular import why, why_unreadable
 from evqa.files.whole import whole_file
-from evqa.training.module import METADATA
+from evqa.training.model_with_head import METADATA
 
 # A checkpoint is the zip archive that torch.save writes; its comment, which readers of zip files pass over, holds the
 # SHA-256 of what was written before the comment was put there.
@@ -31,6 +30,7 @@ COMMENT = len(MARK) + 64
 NO_COMMENT = struct.pack("<H", 0)
 END_OF_ARCHIVE = 22  # bytes at the end of an archive without a comment; the last two are the comment's length
 SIDE = ".sha256"  # where older versions wrote the checksum
+CHECKPOINTS = "Checkpoints"  # under this name, its class's, Lightning keeps the state of that callback
 ENTRIES: dict[str, type] = {
     "state_dict": dict,
     METADATA: dict,
@@ -64,28 +64,20 @@ class _Hashing(io.RawIOBase):
         return memoryview(data).nbytes
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's door to checkpoint files."""
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Save so that a kill at any moment leaves the old file or the new one; Ctrl-C is answered afterwards.
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save so that a kill at any moment leaves the old file or the new one; Ctrl-C is answered afterwards.
-
-        Raises:
-            FileError: the file cannot be written, e.g. the disk is full; the old one is still there.
-        """
-        path = Path(path)
-        with interrupt_held(), whole_file(path) as file:
-            hashing = _Hashing(file)
-            torch.save(_unshared(checkpoint), cast("IO[bytes]", hashing))
-            if hashing.error:
-                raise hashing.error
-            file.seek(-len(NO_COMMENT), os.SEEK_END)
-            file.write(_ending(hashing.hash.hexdigest()))
-        Path(f"{path}{SIDE}").unlink(missing_ok=True)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Load a checkpoint as `read_checkpoint` does."""
-        return read_checkpoint(Path(path))
+    Raises:
+        FileError: the file cannot be written, e.g. the disk is full; the old one is still there.
+    """
+    with interrupt_held(), whole_file(path) as file:
+        hashing = _Hashing(file)
+        torch.save(_unshared(content), cast("IO[bytes]", hashing))
+        if hashing.error:
+            raise hashing.error
+        file.seek(-len(NO_COMMENT), os.SEEK_END)
+        file.write(_ending(hashing.hash.hexdigest()))
+    Path(f"{path}{SIDE}").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -129,6 +121,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if reason := reason or _what_lacks(content):
         raise CheckpointError(f"{path} {reason}")
     return cast("dict[str, Any]", content)
+
+
+def best_of(state: dict[str, Any]) -> float | None:
+    """The best value that a checkpoint remembers: with one, there must be a best checkpoint, too."""
+    return cast("float | None", state["callbacks"].get(CHECKPOINTS, {}).get("best"))
 
 
 def _unshared(value: Any) -> Any:

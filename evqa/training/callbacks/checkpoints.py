@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import lightning
 import torch
@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from evqa.errors import CheckpointError, FileError
 from evqa.files.regular import why
 from evqa.metrics.names import LOSS, Monitored
-from evqa.training.callbacks.checkpoint_files import SIDE, read_checkpoint
+from evqa.training.callbacks.checkpoint_files import SIDE, best_of, read_checkpoint
 from evqa.training.callbacks.requeue import Stops
 
 
@@ -54,11 +54,6 @@ def _reason(path: Path) -> str | None:
     except CheckpointError as error:
         return str(error)
     return None
-
-
-def best_of(state: dict[str, Any]) -> float | None:
-    """The best value that a checkpoint remembers: with one, there must be a best checkpoint, too."""
-    return cast("float | None", state["callbacks"].get(Checkpoints.__qualname__, {}).get("best"))
 
 
 class Checkpoints(Checkpoint):
