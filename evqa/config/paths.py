@@ -27,6 +27,11 @@ def finished_mark(run: Path) -> Path:
     return run / "predictions" / "finished"
 
 
+def lock_file(run: Path) -> Path:
+    """The file that the process which trains a run holds locked."""
+    return run / ".lock"
+
+
 def is_unfinished(folder: Path) -> bool:
     """Whether a folder is that of a run (it has settings) that has not come to its end."""
     return (folder / "config.yaml").exists() and not finished_mark(folder).exists()

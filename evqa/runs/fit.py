@@ -72,7 +72,8 @@ def run(config: DictConfig) -> float | None:
             end_with_parent(check_seconds=1.0)  # waiting for a dead one to answer takes half an hour
             return _run(plan, folder, stops)
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
-        with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
+        patience = {"patience_s": REQUEUED_PATIENCE_SECONDS} if "SLURM_RESTART_COUNT" in os.environ else {}
+        with folder.lock(**patience):
             if folder.is_finished:
                 folder.check_free(config)
                 _check_finished(plan.data, folder)

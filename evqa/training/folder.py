@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config.environment import environment_keys
 from evqa.config.identity import ChangedKey, difference, fingerprint
-from evqa.config.paths import finished_mark
+from evqa.config.paths import finished_mark, lock_file
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
+from evqa.files.lock import PROBE_SECONDS, held
 from evqa.files.plain import write_json
 from evqa.files.refusals import placed
 from evqa.files.whole import write_whole
@@ -129,34 +128,35 @@ class RunFolder:
             return True
 
     @contextlib.contextmanager
-    def lock(self, *, patience_s: float = 0.0) -> Iterator[None]:
+    def lock(self, *, patience_s: float = PROBE_SECONDS) -> Iterator[None]:
         """Hold the folder for one process; the system releases it when the process dies.
 
+        A folder that holds nothing at the end (the run was refused before it began) is removed again.
         patience_s: how long to wait for the one that holds it, for it may be about to end.
 
         Raises:
             RunError: another process is running here.
         """
-        until = time.monotonic() + patience_s
-        with placed(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / ".lock").open("a") as file:
-                while not _locked(file):
-                    if time.monotonic() >= until:
-                        raise RunError(
-                            f"{self.path}: the same run is going on in another process. Wait for it, or change seed "
-                            "or run.name."
-                        )
-                    time.sleep(0.5)
+        made = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        with placed(self.path), held(lock_file(self.path), patience_s=patience_s) as is_ours:
+            if not is_ours:
+                raise RunError(
+                    f"{self.path}: the same run is going on in another process. Wait for it, or change seed or "
+                    "run.name."
+                )
+            try:
                 yield
+            finally:
+                self._remove_if_empty(made)
 
-
-def _locked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    def _remove_if_empty(self, made: Sequence[Path]) -> None:
+        """Remove a folder that holds its lock alone, and the folders that were `made` for it."""
+        lock = lock_file(self.path)
+        with contextlib.suppress(OSError):  # another run lies beside it, or somebody has removed the folder
+            if list(self.path.iterdir()) == [lock]:
+                lock.unlink()
+                for place in made or [self.path]:
+                    place.rmdir()
 
 
 def environment() -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evqa.config.compose import compose
-from evqa.errors import RunError
+from evqa.errors import AnnotationError, RunError
 from evqa.runs import fit
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
 from evqa.training.callbacks.checkpoints import newest_whole
@@ -138,6 +138,18 @@ def test_a_test_set_alone_is_nothing_to_train_on(tmp_path):
     places = (f"data.test_path={tmp_path}/t.csv", f"data.root={tmp_path}", f"run.root={tmp_path}/runs", "logger=csv")
     with pytest.raises(RunError, match=r"The data set has nothing to train on, only test; choose another one"):
         fit.run(compose(["data=table", "data.path=null", "data.label.range=[1,5]", "model.width=16", *places]))
+
+
+@pytest.mark.parametrize("others", [(), ("another",)])
+def test_a_run_whose_data_are_refused_leaves_no_folder(tmp_path, others):
+    (tmp_path / "t.csv").write_text("id,mos\na,3\n")
+    for name in others:
+        (tmp_path / "runs" / "default" / name).mkdir(parents=True)
+    places = (f"data.path={tmp_path}/t.csv", f"data.root={tmp_path}", f"run.root={tmp_path}/runs", "logger=csv")
+    with pytest.raises(AnnotationError, match="no usable row is left"):
+        fit.run(compose(["data=table", "data.label.range=[1,5]", "model.width=16", *places]))
+    assert [path.name for path in (tmp_path / "runs").glob("*/*")] == list(others)
+    assert (tmp_path / "runs").exists() == bool(others)
 
 
 def test_an_interruption_has_an_exit_status_of_its_own():
