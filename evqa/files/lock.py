@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import TextIO
 
 PROBE_SECONDS = 0.2  # `is_held` holds the file itself for a moment, which must not be taken for a holder
+_PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK  # the file may have come from anybody: no link is followed, no pipe waited for
 
 
 @contextlib.contextmanager
-def held(path: Path, *, patience_s: float = PROBE_SECONDS) -> Iterator[bool]:
+def held(path: Path, *, patience_s: float = 0.0) -> Iterator[bool]:
     """Hold a file, made with its folder where it is missing, for the block; yields whether that succeeded.
 
-    patience_s: how long to wait for the one that holds it.
+    patience_s: how long to wait for the one that holds it; at least for the moment that `is_held` takes.
+
+    Raises:
+        OSError: it cannot be made, or is a link.
     """
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + max(patience_s, PROBE_SECONDS)
     while (file := _taken(path)) is None and time.monotonic() < until:
         time.sleep(PROBE_SECONDS / 4)
     with file or contextlib.nullcontext():
@@ -29,7 +33,7 @@ def held(path: Path, *, patience_s: float = PROBE_SECONDS) -> Iterator[bool]:
 def is_held(path: Path) -> bool:
     """Tell whether a process holds a file; a link is not followed. Raises OSError where nobody can tell."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | _PLAIN)
     except FileNotFoundError:
         return False
     try:
@@ -45,7 +49,7 @@ def _taken(path: Path) -> TextIO | None:
     """Lock the file; None where another process has it, or has just removed it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | _PLAIN, 0o666), "a")
     except FileNotFoundError:
         return None
     try:
