@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -72,8 +72,7 @@ def run(config: DictConfig) -> float | None:
             end_with_parent(check_seconds=1.0)  # waiting for a dead one to answer takes half an hour
             return _run(plan, folder, stops)
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
-        patience = {"patience_s": REQUEUED_PATIENCE_SECONDS} if "SLURM_RESTART_COUNT" in os.environ else {}
-        with folder.lock(**patience):
+        with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
                 folder.check_free(config)
                 _check_finished(plan.data, folder)
@@ -217,6 +216,7 @@ def evaluate_run(
     if not module.trainer.is_global_zero:
         return None
     folder.finish()
+    cast("Checkpoints", module.trainer.checkpoint_callback).drop_surplus()
     return show.print_result(console, folder)
 
 

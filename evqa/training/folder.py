@@ -22,7 +22,7 @@ from evqa.config.identity import ChangedKey, difference, fingerprint
 from evqa.config.paths import finished_mark, lock_file
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
-from evqa.files.lock import PROBE_SECONDS, held
+from evqa.files.lock import held
 from evqa.files.plain import write_json
 from evqa.files.refusals import placed
 from evqa.files.whole import write_whole
@@ -101,6 +101,7 @@ class RunFolder:
             listed = "; ".join(map(str, differing[:5]))
             raise RunError(
                 f"{self.path} holds a run with other settings: {listed}. Choose another run.name, or remove the folder."
+                f"{self._why_not_longer(differing)}"
             )
 
     def prepare(self, config: DictConfig, overrides: list[str]) -> None:
@@ -119,6 +120,14 @@ class RunFolder:
         except OmegaConfBaseException as error:
             raise RunError(f"{self.config}: cannot be worked out ({str(error).splitlines()[0]}).") from error
 
+    def _why_not_longer(self, differing: Sequence[ChangedKey]) -> str:
+        """Say why more epochs do not go on where a finished run ended, where they are all that differs."""
+        if [change.key for change in differing] != ["trainer.epochs"] or not self.is_finished:
+            return ""
+        gone = "its optimizer's state is gone (callbacks.checkpoints.keep=all keeps it), and "
+        has_state = any((self.checkpoints / name).exists() for name in ("last.ckpt", "previous.ckpt"))
+        return f" More epochs cannot go on where it ended: {'' if has_state else gone}its schedule has run out."
+
     def _same_environment(self, config: DictConfig) -> bool:
         """Whether a configuration has the digest of the one that the run was made with; true where it is not known."""
         try:
@@ -128,7 +137,7 @@ class RunFolder:
             return True
 
     @contextlib.contextmanager
-    def lock(self, *, patience_s: float = PROBE_SECONDS) -> Iterator[None]:
+    def lock(self, *, patience_s: float = 0.0) -> Iterator[None]:
         """Hold the folder for one process; the system releases it when the process dies.
 
         A folder that holds nothing at the end (the run was refused before it began) is removed again.
