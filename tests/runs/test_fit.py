@@ -136,6 +136,30 @@ def test_the_card_says_what_a_loss_that_compares_items_sees(small, capsys, optio
     assert said is None or said in rows
 
 
+def test_the_card_says_steps_time_and_disk_as_the_run_then_has_them(small, finished, capsys):
+    def card(*options):
+        capsys.readouterr()
+        fit.run(compose([*small, "dry_run=true", *options]))
+        rows = [line.strip()[1:-1].split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+        return {what.strip(): estimate.strip() for what, estimate in rows if what.strip()}
+
+    plain, whole = card(), card("callbacks.checkpoints.keep=all", "trainer.accelerator=gpu")
+    steps = max(row["step"] for row in read_rows(finished.path / "metrics.jsonl") if "train/loss" in row) + 1
+    assert plain["optimizer steps"] == f"{steps} (40 items, 2 epochs)"
+    assert plain["time, training"].startswith("not estimated for a CPU")
+    assert whole["time, training"].startswith("1 s, if 35% of an H100's bf16")
+    megabytes = sum(path.stat().st_size for path in finished.checkpoints.iterdir()) / 1e6
+    assert float(whole["disk: checkpoints, when finished"].split()[0]) == pytest.approx(megabytes, rel=0.15)
+    assert float(plain["disk: checkpoints, when finished"].split()[0]) == pytest.approx(megabytes / 9, abs=0.06)
+    total, _, each = plain["disk: decoded clips, at most"].split()[:3]
+    assert float(total) == pytest.approx(56 * float(each), rel=0.1)
+
+
+def test_the_card_says_why_steps_are_not_known(small, tmp_path, capsys):
+    fit.run(compose([*small, "dry_run=true", f"data.folder={tmp_path}/none"]))
+    assert "is not made yet" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_a_test_set_alone_is_nothing_to_train_on(tmp_path):
     (tmp_path / "t.csv").write_text("id,mos\na,3\n")
     (tmp_path / "a.mp4").write_text("never opened")
