@@ -1,7 +1,7 @@
 """The program `evqa COMMAND ...`, the same as `python -m evqa.COMMAND ...`.
 
-A command is a module of this package with a `main` that takes a list of arguments. They are found by reading the
-files, so that nothing heavy is imported for a list or a typo.
+A command is a module of this package (or the `__main__` of a room) with a `main` that takes a list of arguments. They
+are found by reading the files, so that nothing heavy is imported for a list or a typo.
 """
 
 from __future__ import annotations
@@ -82,18 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in known:
         say(f"evqa {name}: there is no such command. {suggestion(name, known)}", sys.stderr)
         return 2
-    return int(importlib.import_module(f"evqa.{name}").main(rest) or 0)
+    module = f"evqa.{name}" if (PACKAGE / f"{name}.py").is_file() else f"evqa.{name}.__main__"
+    return int(importlib.import_module(module).main(rest) or 0)
 
 
 def commands() -> dict[str, str]:
     """Every command and the first line of its description."""
+    files = {file.stem: file for file in PACKAGE.glob("*.py") if file.stem not in ("cli", "__main__", "__init__")}
+    files |= {file.parent.name: file for file in PACKAGE.glob("*/__main__.py")}
     found = {}
-    for file in sorted(PACKAGE.glob("*.py")):
-        if file.stem in ("cli", "__main__", "__init__"):
-            continue
+    for name, file in sorted(files.items()):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         if any(_defines_main(node) for node in tree.body):
-            found[file.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+            found[name] = (ast.get_docstring(tree) or "").partition("\n")[0]
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -68,18 +69,22 @@ def run(flags: argparse.Namespace) -> None:
     from evqa.reporting.study import pool
     from evqa.reporting.writing import write_report
 
-    runs = [read_run(path, split=flags.split) for path in find_runs(flags.runs)]
+    found = find_runs(flags.runs)
+    runs = [read_run(path, split=flags.split) for path in found.folders]
     if flags.labels:
         runs = [with_labels(one, flags.labels) for one in runs]
     if flags.repeats:
         unused = [f"--{name}" for name in ("baseline", "title", "wandb") if getattr(flags, name)]
         if unused:
             raise RunError(f"{unused[0]}: --repeats writes medians, and no report that takes it; leave it away.")
+        for note in found.left_out:
+            terminal(stderr=True).print(f"Note: {note}")
         with placed(flags.out):
             report(repeats(runs, metric=flags.metric), flags.out, metric=flags.metric, split=flags.split)
         return
     with terminal(stderr=True).status("Resampling, drawing"):
-        study = compare(pool(runs, split=flags.split, metric=flags.metric), baseline=baseline)
+        pooled = pool(runs, split=flags.split, metric=flags.metric)
+        study = compare(replace(pooled, notes=(*found.left_out, *pooled.notes)), baseline=baseline)
         title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
         with placed(flags.out):
             drawn = write_report(study, flags.out, title=title)

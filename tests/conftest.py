@@ -135,5 +135,5 @@ def train(small):
 
 @pytest.fixture(scope="session")
 def finished(train):
-    """The folder of a small finished run; tests leave it as it is."""
-    return train()
+    """The folder of a small finished run with all its checkpoints; tests leave it as it is."""
+    return train("callbacks.checkpoints.keep=all")

@@ -265,8 +265,10 @@ def test_unfinished_runs_are_left_out_with_a_note(ensemble, folder):
         )
         if name != "killed":
             (run / "predictions" / "finished").touch()
-    shown = ensemble("runs/v", "runs/a", "runs/killed", "--targets", "targets.csv")
+    (folder / "runs" / "empty").mkdir()
+    shown = ensemble("runs/v", "runs/a", "runs/killed", "runs/empty", "--targets", "targets.csv")
     assert "Note: runs/killed is not finished and left out." in shown
+    assert "Note: runs/empty is no run and left out." in shown
     assert "Ensemble 'mean' of 2" in shown
     error = ensemble("runs/v", "runs/killed", code=2)
     assert error == "One prediction is no ensemble; give at least two. runs/killed is not finished and left out.\n"

@@ -75,6 +75,8 @@ NAMES = {name_of(path): path for path in MODULES}
 
 
 def room_of(path):
+    if path.name == "__main__.py":  # a command
+        return "__main__"
     top, inner, *_ = path.relative_to(CHECKOUT).parts
     return inner.removesuffix(".py") if top == "evqa" else top
 

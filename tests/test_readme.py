@@ -78,7 +78,7 @@ def test_every_command_of_the_readme_runs(workplace, capsys):
             filled = [argument.replace("seed=0,1,2", "seed=0") for argument in filled]
         assert cli.main(filled) == 0, f"evqa {' '.join(filled)}"
         ran.add(arguments[0])
-    assert ran == {"prepare", "train", "predict", "report", "ensemble", "eval", "benchmark", "merge"}
+    assert ran == {"prepare", "train", "predict", "report", "ensemble", "eval", "benchmark", "merge", "runs"}
     check_the_example(workplace, capsys)
 
 

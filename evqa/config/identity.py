@@ -43,6 +43,7 @@ IRRELEVANT = (
     "data.max_failures",
     "data.prepared",
     "callbacks.checkpoints.every_steps",
+    "callbacks.checkpoints.keep",
     "callbacks.pruning.journal",
     "callbacks.pruning.study",
     "callbacks.pruning.trial",

@@ -1,7 +1,9 @@
-"""Where the configuration files lie: beside the package in a checkout, inside it in an installed wheel."""
+"""Where things lie: the configuration files (beside the package, or inside it in a wheel), and the files of a run."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from evqa.errors import ConfigError
@@ -25,6 +27,29 @@ def conf_folder() -> Path:
 def finished_mark(run: Path) -> Path:
     """The file that a run writes last: where it lies, the run was fitted and evaluated to its end."""
     return run / "predictions" / "finished"
+
+
+def run_folders(place: Path) -> Iterator[Path]:
+    """Yield a run's folder (it has settings), or the runs below a folder by name; no link is followed to find them."""
+    if (place / "config.yaml").is_file():
+        yield place
+        return
+    for child in sorted(place.iterdir()):
+        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+            yield from run_folders(child)
+
+
+def surplus_checkpoints(run: Path) -> list[Path]:
+    """List the checkpoints that nothing asks for once the run is finished: all but the one that is scored with."""
+    folder = run / "checkpoints"
+    scored = "best.ckpt" if (folder / "best.ckpt").exists() else "last.ckpt"
+    names = (f"{name}.ckpt{side}" for name in ("previous", "last") for side in ("", ".sha256"))
+    return [folder / name for name in names if not name.startswith(scored) and os.path.lexists(folder / name)]
+
+
+def lock_file(run: Path) -> Path:
+    """The file that the process which trains a run holds locked."""
+    return run / ".lock"
 
 
 def is_unfinished(folder: Path) -> bool:

@@ -21,6 +21,7 @@ from evqa.metrics.score_table import ID, ScoreTable, columns_of, read_ids, read_
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
+UNFINISHED = "is not finished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class Members:
     """Predictions of the same items, and their labels where known.
 
     scores_NM: in each member's own scale. labels_N: NaN where unknown; None where the table of targets has none.
-    left_out: sentences about runs that are not finished, and about items that not all had, where the user allowed that.
+    left_out: sentences about folders without a finished run, and about items that not all had, where the user allowed
+    that.
     """
 
     names: tuple[str, ...]
@@ -60,10 +62,10 @@ def read_members(
     Without `targets`, the labels are those that runs keep beside their predictions. `common` keeps the ids that all
     have; otherwise any difference is an error that lists it. Raises AnnotationError or RunError.
     """
-    unfinished = [source for source in sources if is_unfinished(_place(source)[1])]
-    sources = [source for source in sources if source not in unfinished]
-    if not sources:
-        raise RunError(f"Not one of the runs is finished ({listed(unfinished)}); run them to their end first.")
+    useless = {source: why for source in sources if (why := _why_useless(_place(source)[1]))}
+    if set(useless.values()) == {UNFINISHED} and len(useless) == len(set(sources)):
+        raise RunError(f"Not one of the runs is finished ({listed(useless)}); run them to their end first.")
+    sources = [source for source in sources if source not in useless] or sources
     files = [_locate(source, split=split) for source in sources]
     names = _distinct([name for name, _ in files], sources)
     tables = [read_scores(path) for _, path in files]
@@ -86,8 +88,15 @@ def read_members(
         ids=tuple(ids),
         scores_NM=np.array([[table.values[id_] for table in tables] for id_ in ids]),
         labels_N=None if labels is None else np.array([labels.get(id_, np.nan) for id_ in ids]),
-        left_out=(*(f"{source} is not finished and left out." for source in unfinished), *left_out),
+        left_out=(*(f"{source} {why} and left out." for source, why in useless.items()), *left_out),
     )
+
+
+def _why_useless(folder: Path) -> str | None:
+    """Say why a folder, perhaps one of many that a pattern named, holds no prediction; None where it may hold one."""
+    if is_unfinished(folder):
+        return UNFINISHED
+    return "is no run" if folder.is_dir() and not (folder / "predictions").is_dir() else None
 
 
 def _place(source: str) -> tuple[str, Path]:

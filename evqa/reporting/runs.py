@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from evqa.config.paths import is_unfinished
+from evqa.config.paths import is_unfinished, run_folders
 from evqa.config.reading import read_yaml
 from evqa.errors import AnnotationError, FileError, RunError
 from evqa.files.names import shown
 from evqa.files.stored import check_complete, read_object, read_objects
 from evqa.metrics.score_table import ID, ScoreTable, read_labels, read_rows, read_scores
-
-CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,26 +57,32 @@ class Run:
         return str(self.config.get("seed", "-"))
 
 
-def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Run folders among and below the given ones, each once, in a stable order. Raises RunError where there is none."""
+class FoundRuns(NamedTuple):
+    """Run folders, and sentences about places that hold none."""
+
+    folders: list[Path]
+    left_out: list[str]
+
+
+def find_runs(paths: Sequence[Path]) -> FoundRuns:
+    """Find the run folders among and below the given ones, each once, in a stable order.
+
+    Among several places, as a shell makes them of a pattern, some may hold no run. Raises RunError where none does.
+    """
     found: dict[Path, Path] = {}
+    left_out = []
     for path in paths:
-        if not path.is_dir():
+        if not path.exists():
             raise RunError(f"{path}: not a folder. Give run folders (runs/<experiment>/<name>) or folders of them.")
-        below = sorted(_below(path))
-        if not below:
-            raise RunError(f"{path}: no run in it (a run is a folder with a {CONFIG}).")
+        below = list(run_folders(path)) if path.is_dir() else []
         found.update({folder.resolve(): folder for folder in below})
-    return list(found.values())
-
-
-def _below(path: Path) -> Iterator[Path]:
-    if (path / CONFIG).is_file():
-        yield path
-        return
-    for child in path.iterdir():
-        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
-            yield from _below(child)
+        if not below:
+            kind = "no run in it (a run is a folder with a config.yaml)" if path.is_dir() else "not a folder"
+            left_out.append(f"{path}: {kind}; it is left out.")
+    if not found:
+        said = " ".join(left_out).replace("; it is left out", "")
+        raise RunError(f"{said} Give run folders (runs/<experiment>/<name>) or folders of them.")
+    return FoundRuns(list(found.values()), left_out)
 
 
 def read_run(path: Path, *, split: str) -> Run:
@@ -95,7 +99,7 @@ def read_run(path: Path, *, split: str) -> Run:
     return Run(
         path=path,
         name=shown("/".join(path.resolve().parts[-2:])),
-        config=read_yaml(path / CONFIG, kind=dict),
+        config=read_yaml(path / "config.yaml", kind=dict),
         overrides=_overrides(path / "overrides.yaml"),
         history=tuple(history),
         label=table.label if table else None,

@@ -10,6 +10,7 @@ from evqa.config.environment import hidden
 from evqa.heads.base import Head
 from evqa.models.base import RANDOM_WEIGHTS, Cost
 from evqa.models.license import License, terms_of
+from evqa.runs import extent
 from evqa.training.build import BuiltModel
 from evqa.training.losses import Loss, Sum
 from evqa.training.plan import RunPlan
@@ -34,7 +35,7 @@ class Memory:
 
 
 def cost_card(plan: RunPlan, built: BuiltModel) -> list[tuple[str, str]]:
-    """Estimate tokens, parameters and memory. built: without weights; it is tuned as the plan says."""
+    """Estimate tokens, parameters, memory, time and disk. built: without weights; it is tuned as the plan says."""
     apply_tuning(built.model, plan.tuning)
     load = built.model.cost_per_sample()
     batch_size = plan.data.batches.batch_size
@@ -56,7 +57,50 @@ def cost_card(plan: RunPlan, built: BuiltModel) -> list[tuple[str, str]]:
         ("memory a device, scoring", gigabytes(memory.weights + memory.activations / max(1, load.num_layers))),
         ("samples an optimizer step", str(batch_size * num_batches)),
         *_comparing_rows(plan.loss, head=built.head, batch_size=batch_size, num_batches=num_batches),
+        *_extent_rows(plan, built, load),
     ]
+
+
+def _extent_rows(plan: RunPlan, built: BuiltModel, load: Cost) -> list[tuple[str, str]]:
+    """Steps, time and disk; where the data are not known yet, what one item takes."""
+    amount, checkpoints = extent.amount_of(plan), extent.checkpoint_bytes(built)
+    all_kept = plan.recorded.callbacks.checkpoints.get("keep") == "all"
+    best = checkpoints.whole if all_kept else checkpoints.weights
+    during = 2 * checkpoints.whole + best
+    return [
+        *_time_rows(plan, amount, operations=extent.operations(built, load)),
+        ("disk: checkpoints, while training", gigabytes(during)),
+        ("disk: checkpoints, when finished", gigabytes(during if all_kept else best)),
+        *_cache_rows(plan, amount, extent.clip_bytes(built.model.preparer.clip)),
+    ]
+
+
+def _time_rows(plan: RunPlan, amount: extent.Amount, *, operations: float) -> list[tuple[str, str]]:
+    each = ("operations, training on a sample", f"{operations:.1e} (trunk)")
+    if not amount.num_train:
+        return [("optimizer steps", f"not known: {amount.reason or 'there is nothing to train on'}"), each]
+    epochs, accelerator = plan.trainer.epochs, plan.trainer.accelerator
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and plan.trainer.device == "cpu")
+    seconds = operations * amount.num_train * epochs / (extent.PEAK * extent.SHARE * plan.trainer.num_processes)
+    time = f"{extent.duration(seconds)}, if {extent.SHARE:.0%} of an H100's bf16 peak is reached on each device"
+    measured = "evqa benchmark train measures a step"
+    steps = (
+        f"{extent.num_steps(plan, amount.num_train):,} ({amount.num_train:,} items, {epochs} epoch{'s' * (epochs > 1)})"
+    )
+    return [
+        ("optimizer steps", steps),
+        each,
+        ("time, training", f"not estimated for a CPU; {measured}" if on_cpu else f"{time}; {measured}"),
+    ]
+
+
+def _cache_rows(plan: RunPlan, amount: extent.Amount, each: int | None) -> list[tuple[str, str]]:
+    if plan.data.batches.cache.folder is None:
+        return []
+    if each is None:
+        return [("disk: decoded clips", "depends on the clips; evqa prepare decodes a few and tells")]
+    total = "" if amount.num_files is None else f"{gigabytes(each * amount.num_files)}, "
+    return [("disk: decoded clips, at most", f"{total}{gigabytes(each)} a file")]
 
 
 def _weights_rows(base: str, license: License | None) -> list[tuple[str, str]]:

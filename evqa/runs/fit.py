@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -207,6 +207,7 @@ def evaluate_run(
     if not module.trainer.is_global_zero:
         return None
     folder.finish()
+    cast("Checkpoints", module.trainer.checkpoint_callback).drop_surplus()
     return print_result(console, folder)
 
 

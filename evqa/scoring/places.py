@@ -106,6 +106,11 @@ def _weights(folder: RunFolder, checkpoint: str) -> Weights:
     if checkpoint == "best":
         return weights_to_score(folder)
     file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint == "last" else Path(checkpoint)
+    if checkpoint == "last" and folder.is_finished and not file.exists():
+        raise RunError(
+            f"{folder.path}: no checkpoint last.ckpt: a finished run keeps the best weights alone, unless it was "
+            "trained with callbacks.checkpoints.keep=all. Leave --ckpt away."
+        )
     if not file.exists():
         raise RunError(
             f"{folder.path}: no checkpoint {file.name}. Train the run to its end, or choose another one with --ckpt."

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evqa.config.environment import environment_keys
 from evqa.config.identity import ChangedKey, difference, fingerprint
-from evqa.config.paths import finished_mark
+from evqa.config.paths import finished_mark, lock_file
 from evqa.config.saved import read_saved
 from evqa.errors import RunError
+from evqa.files.lock import held
 from evqa.files.plain import write_json
 from evqa.files.refusals import placed
 from evqa.files.whole import write_whole
@@ -102,6 +101,7 @@ class RunFolder:
             listed = "; ".join(map(str, differing[:5]))
             raise RunError(
                 f"{self.path} holds a run with other settings: {listed}. Choose another run.name, or remove the folder."
+                f"{self._why_not_longer(differing)}"
             )
 
     def prepare(self, config: DictConfig, overrides: list[str]) -> None:
@@ -120,6 +120,14 @@ class RunFolder:
         except OmegaConfBaseException as error:
             raise RunError(f"{self.config}: cannot be worked out ({str(error).splitlines()[0]}).") from error
 
+    def _why_not_longer(self, differing: Sequence[ChangedKey]) -> str:
+        """Say why more epochs do not go on where a finished run ended, where they are all that differs."""
+        if [change.key for change in differing] != ["trainer.epochs"] or not self.is_finished:
+            return ""
+        gone = "its optimizer's state is gone (callbacks.checkpoints.keep=all keeps it), and "
+        has_state = any((self.checkpoints / name).exists() for name in ("last.ckpt", "previous.ckpt"))
+        return f" More epochs cannot go on where it ended: {'' if has_state else gone}its schedule has run out."
+
     def _same_environment(self, config: DictConfig) -> bool:
         """Whether a configuration has the digest of the one that the run was made with; true where it is not known."""
         try:
@@ -132,31 +140,32 @@ class RunFolder:
     def lock(self, *, patience_s: float = 0.0) -> Iterator[None]:
         """Hold the folder for one process; the system releases it when the process dies.
 
+        A folder that holds nothing at the end (the run was refused before it began) is removed again.
         patience_s: how long to wait for the one that holds it, for it may be about to end.
 
         Raises:
             RunError: another process is running here.
         """
-        until = time.monotonic() + patience_s
-        with placed(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / ".lock").open("a") as file:
-                while not _locked(file):
-                    if time.monotonic() >= until:
-                        raise RunError(
-                            f"{self.path}: the same run is going on in another process. Wait for it, or change seed "
-                            "or run.name."
-                        )
-                    time.sleep(0.5)
+        made = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        with placed(self.path), held(lock_file(self.path), patience_s=patience_s) as is_ours:
+            if not is_ours:
+                raise RunError(
+                    f"{self.path}: the same run is going on in another process. Wait for it, or change seed or "
+                    "run.name."
+                )
+            try:
                 yield
+            finally:
+                self._remove_if_empty(made)
 
-
-def _locked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    def _remove_if_empty(self, made: Sequence[Path]) -> None:
+        """Remove a folder that holds its lock alone, and the folders that were `made` for it."""
+        lock = lock_file(self.path)
+        with contextlib.suppress(OSError):  # another run lies beside it, or somebody has removed the folder
+            if list(self.path.iterdir()) == [lock]:
+                lock.unlink()
+                for place in made or [self.path]:
+                    place.rmdir()
 
 
 def environment() -> dict[str, Any]:

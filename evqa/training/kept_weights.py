@@ -70,5 +70,5 @@ def weights_to_score(folder: RunFolder) -> Weights:
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}. To train these weights again, remove {folder.path / 'predictions' / 'finished'} where it exists "
-            "and repeat the training's command; --ckpt last scores the last weights instead."
+            f"and repeat the training's command{'; --ckpt last scores the last weights instead' * last.exists()}."
         ) from None

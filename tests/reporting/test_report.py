@@ -85,7 +85,7 @@ def test_the_numbers_are_there_for_machines(report):
 
 def test_the_same_runs_give_the_same_pictures(runs, report, tmp_path):
     study = compare(
-        pool([read_run(path, split="val") for path in find_runs([runs])], split="val"), baseline={"modal": "v"}
+        pool([read_run(path, split="val") for path in find_runs([runs]).folders], split="val"), baseline={"modal": "v"}
     )
     for name, drawn in draw_all(study, tmp_path, only=("settings", "scatter")).items():
         assert (tmp_path / drawn.file).read_bytes() == (report / drawn.file).read_bytes()
@@ -144,7 +144,8 @@ def test_help_imports_neither_torch_nor_matplotlib():
 def test_tables_and_pictures_go_to_wandb_offline(runs, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    study = compare(pool([read_run(path, split="val") for path in find_runs([runs])], split="val", num_resamples=100))
+    read = [read_run(path, split="val") for path in find_runs([runs]).folders]
+    study = compare(pool(read, split="val", num_resamples=100))
     pictures = draw_all(study, tmp_path, only=("settings", "differences"))
     log_to_wandb(study, tmp_path, pictures, title="test", mode="offline")
     (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
@@ -183,14 +184,20 @@ def test_an_unfinished_run_is_listed_and_not_ranked(tmp_path, make_run, capsys):
     make_run(tmp_path / "runs", modal="v")
     killed = make_run(tmp_path / "runs", modal="av")
     (killed / "predictions" / "finished").unlink()
-    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "report")]) == 0
+    (tmp_path / "runs" / "empty").mkdir()
+    places = [str(place) for place in (tmp_path / "runs").iterdir()]  # as a shell makes them of a pattern
+    assert main([*places, "--out", str(tmp_path / "report")]) == 0
     numbers = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [run for one in numbers["settings"] for run in one["runs"]] == [
         str(killed.with_name("tiny-v-regression-s0"))
     ]
     sentence = "the run is not finished (stopped or still running at step 199); its predictions/val.csv is left out"
     assert numbers["unfinished"] == {str(killed): sentence}
-    assert "missing: audio_ablation/tiny-av-regression-s0: the run is not finished" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "missing: audio_ablation/tiny-av-regression-s0: the run is not finished" in shown
+    assert "runs/empty: no run in it" in "".join(shown.split("\n"))
+    assert main([str(killed), "--out", str(tmp_path / "report")]) == 2
+    assert "No run has predictions for 'val':\n  audio_ablation/tiny-av-regression-s0: the" in capsys.readouterr().err
 
 
 def test_names_are_text_in_every_part_of_a_report(tmp_path, make_run, capsys):

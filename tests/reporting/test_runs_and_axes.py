@@ -35,12 +35,25 @@ def test_runs_are_found_below_a_folder_and_each_once(tmp_path, make_run):
     first, second = make_run(tmp_path, seed=0), make_run(tmp_path, seed=1)
     (first / "wandb" / "offline-run").mkdir(parents=True)
     (first / "wandb" / "offline-run" / "config.yaml").write_text("a: 1")
-    assert find_runs([tmp_path, second, first]) == [first, second]
-    with pytest.raises(RunError, match="not a folder"):
-        find_runs([tmp_path / "absent"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match="no run in it"):
-        find_runs([tmp_path / "empty"])
+    assert find_runs([tmp_path, second, first]).folders == [first, second]
+    with pytest.raises(RunError, match="absent: not a folder"):
+        find_runs([tmp_path, tmp_path / "absent"])
+
+
+def test_of_several_places_those_without_a_run_are_left_out_and_said(tmp_path, make_run):
+    run, empty, file = make_run(tmp_path), tmp_path / "empty", tmp_path / "file"
+    empty.mkdir()
+    file.touch()
+    found = find_runs([empty, run, file])
+    assert found.folders == [run]
+    assert found.left_out == [
+        f"{empty}: no run in it (a run is a folder with a config.yaml); it is left out.",
+        f"{file}: not a folder; it is left out.",
+    ]
+    with pytest.raises(
+        RunError, match=r"empty: no run in it \(a run is a folder with a config.yaml\)\. Give run folders"
+    ):
+        find_runs([empty])
 
 
 def test_labels_can_come_from_another_table(tmp_path, make_run):

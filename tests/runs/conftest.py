@@ -25,5 +25,6 @@ def own(data, tmp_path, workplace):
         *(f"data.videos={tmp_path}/videos", f"data.prepared={workplace}/prepared", "data.workers=0", "logger=csv"),
         *(f"data.cache.folder={workplace}/clips", f"run.root={tmp_path}/runs", "model.width=16"),
         *("trainer.progress=false", "trainer.epochs=2", "callbacks.checkpoints.every_steps=1", "data.batch_size=8"),
+        "callbacks.checkpoints.keep=all",
     ]
     return tmp_path, options

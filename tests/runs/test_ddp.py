@@ -18,6 +18,7 @@ from evqa.training.folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TWO = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.epochs=8", "callbacks.checkpoints.every_steps=1")
+TWO += ("callbacks.checkpoints.keep=all",)
 
 
 def start(*arguments):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evqa.config.compose import compose
-from evqa.errors import RunError
+from evqa.errors import AnnotationError, RunError
 from evqa.metrics import evaluate
 from evqa.runs import fit, results
 from evqa.training.callbacks.checkpoint_files import read_checkpoint
@@ -73,7 +73,10 @@ def test_a_finished_run_is_reported_and_not_trained_again(finished, train, capsy
 
 def test_a_folder_of_other_settings_is_refused(train, tmp_path):
     train(f"run.root={tmp_path}", "run.name=mine", "trainer.epochs=1")
-    with pytest.raises(RunError, match=r"holds a run with other settings: trainer.epochs: 1 there, 2 now"):
+    said = (
+        r"holds a run with other settings: trainer.epochs: 1 there, 2 now.* gone \(callbacks.checkpoints.keep=all keeps"
+    )
+    with pytest.raises(RunError, match=said):
         train(f"run.root={tmp_path}", "run.name=mine")
 
 
@@ -88,6 +91,7 @@ def test_an_interrupted_run_continues_bit_by_bit(finished, train, tmp_path, monk
         return step(self, batch, index)
 
     options = (f"run.root={tmp_path}", "callbacks.checkpoints.every_steps=1", "data.batch_size=8")
+    options += ("callbacks.checkpoints.keep=all",)
     monkeypatch.setattr(ScoreModule, "training_step", stopping)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         train(*options)
@@ -143,12 +147,48 @@ def test_the_card_says_what_a_loss_that_compares_items_sees(small, capsys, optio
     assert said is None or said in rows
 
 
+def test_the_card_says_steps_time_and_disk_as_the_run_then_has_them(small, finished, capsys):
+    def card(*options):
+        capsys.readouterr()
+        fit.run(compose([*small, "dry_run=true", *options]))
+        rows = [line.strip()[1:-1].split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+        return {what.strip(): estimate.strip() for what, estimate in rows if what.strip()}
+
+    plain, whole = card(), card("callbacks.checkpoints.keep=all", "trainer.accelerator=gpu")
+    steps = max(row["step"] for row in read_rows(finished.path / "metrics.jsonl") if "train/loss" in row) + 1
+    assert plain["optimizer steps"] == f"{steps} (40 items, 2 epochs)"
+    assert plain["time, training"].startswith("not estimated for a CPU")
+    assert whole["time, training"].startswith("1 s, if 35% of an H100's bf16")
+    megabytes = sum(path.stat().st_size for path in finished.checkpoints.iterdir()) / 1e6
+    assert float(whole["disk: checkpoints, when finished"].split()[0]) == pytest.approx(megabytes, rel=0.15)
+    assert float(plain["disk: checkpoints, when finished"].split()[0]) == pytest.approx(megabytes / 9, abs=0.06)
+    total, _, each = plain["disk: decoded clips, at most"].split()[:3]
+    assert float(total) == pytest.approx(56 * float(each), rel=0.1)
+
+
+def test_the_card_says_why_steps_are_not_known(small, tmp_path, capsys):
+    fit.run(compose([*small, "dry_run=true", f"data.folder={tmp_path}/none"]))
+    assert "is not made yet" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_a_test_set_alone_is_nothing_to_train_on(tmp_path):
     (tmp_path / "t.csv").write_text("id,mos\na,3\n")
     (tmp_path / "a.mp4").write_text("never opened")
     places = (f"data.test_path={tmp_path}/t.csv", f"data.root={tmp_path}", f"run.root={tmp_path}/runs", "logger=csv")
     with pytest.raises(RunError, match=r"The data set has nothing to train on, only test; choose another one"):
         fit.run(compose(["data=table", "data.path=null", "data.label.range=[1,5]", "model.width=16", *places]))
+
+
+@pytest.mark.parametrize("others", [(), ("another",)])
+def test_a_run_whose_data_are_refused_leaves_no_folder(tmp_path, others):
+    (tmp_path / "t.csv").write_text("id,mos\na,3\n")
+    for name in others:
+        (tmp_path / "runs" / "default" / name).mkdir(parents=True)
+    places = (f"data.path={tmp_path}/t.csv", f"data.root={tmp_path}", f"run.root={tmp_path}/runs", "logger=csv")
+    with pytest.raises(AnnotationError, match="no usable row is left"):
+        fit.run(compose(["data=table", "data.label.range=[1,5]", "model.width=16", *places]))
+    assert [path.name for path in (tmp_path / "runs").glob("*/*")] == list(others)
+    assert (tmp_path / "runs").exists() == bool(others)
 
 
 def test_an_interruption_has_an_exit_status_of_its_own():

@@ -41,6 +41,7 @@ ENTRIES: dict[str, type] = {
     "epoch": int,
     "global_step": int,
 }
+TRAINING = ("callbacks", "optimizer_states", "lr_schedulers")  # a checkpoint of weights alone has none of these
 
 
 class _Hashing(io.RawIOBase):
@@ -182,11 +183,17 @@ def _digest(file: BinaryIO, size: int, more: bytes) -> str:
     return found.hexdigest()
 
 
+def holds_training(state: dict[str, Any]) -> bool:
+    """Tell whether a checkpoint can be continued from; one of weights alone can be scored with."""
+    return not state.keys().isdisjoint(TRAINING)
+
+
 def _what_lacks(content: object) -> str | None:
     """Say what a checkpoint of evqa has and this has not, or None."""
     if not isinstance(content, dict):
         return f"is no checkpoint of evqa: it holds a {type(content).__name__}"
-    wrong = [name for name, kind in ENTRIES.items() if not isinstance(content.get(name), kind) or content[name] == []]
+    needed = ENTRIES if holds_training(content) else {name: ENTRIES[name] for name in ENTRIES if name not in TRAINING}
+    wrong = [name for name, kind in needed.items() if not isinstance(content.get(name), kind) or content[name] == []]
     if wrong:
         return f"is no checkpoint of evqa: it lacks {', '.join(wrong)}"
     odd = [name for name, tensor in content["state_dict"].items() if not _is_plain(tensor)]

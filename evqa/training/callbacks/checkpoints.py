@@ -6,17 +6,23 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from evqa.config.paths import surplus_checkpoints
 from evqa.errors import CheckpointError, FileError
 from evqa.files.regular import why
 from evqa.metrics.names import LOSS, Monitored
-from evqa.training.callbacks.checkpoint_files import SIDE, best_of, read_checkpoint
+from evqa.training.callbacks.checkpoint_files import SIDE, best_of, holds_training, read_checkpoint
 from evqa.training.callbacks.requeue import Stops
+
+WEIGHTS_ALONE = (
+    "holds weights alone, as a finished run keeps them, and cannot be continued from "
+    "(callbacks.checkpoints.keep=all keeps the optimizer's state)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,9 @@ def newest_whole(folder: Path, warn: Callable[[str], None]) -> Continuation | No
         except CheckpointError as error:
             warn(f"{error}; trying the one before")
             continue
+        if not holds_training(state):
+            warn(f"{path} {WEIGHTS_ALONE}; trying the one before")
+            continue
         lost = None if best_of(state) is None else _reason(folder / "best.ckpt")
         if lost is None:
             return Continuation(path=path, state=state)
@@ -63,6 +72,8 @@ class Checkpoints(Checkpoint):
     every_steps: optimizer steps between two saves of the last one; every validation saves too. A batch's end is safe
     when it ends an optimizer step, but neither the epoch nor the way to a validation: from elsewhere Lightning 2.6
     would lose gradients or skip that validation on resuming.
+    keep: best leaves a finished run the weights that it is scored with, without the optimizer's state: a third of a
+    full checkpoint, and nothing else. all keeps all three, and the optimizer's state in each.
     A validation or evaluation that is asked to stop does so between two batches and is repeated on resuming.
 
     Lightning calls callbacks of this kind behind all others, so that a checkpoint holds what the others have decided at
@@ -75,12 +86,14 @@ class Checkpoints(Checkpoint):
         *,
         monitor: Monitored = "val/challenge",
         every_steps: Annotated[int, "1 <= every_steps"] = 200,
+        keep: Literal["best", "all"] = "best",
     ) -> None:
-        self.folder, self.monitor, self.every_steps = Path(folder), monitor, every_steps
+        self.folder, self.monitor, self.every_steps, self.keep = Path(folder), monitor, every_steps, keep
         self.best: float | None = None
         self.ended = False  # by early stopping and the like
         self.stops = Stops()  # the program sets the one that listens
         self._saved_step = -1
+        self._last_is_whole = False  # and not the weights alone
 
     def state_dict(self) -> dict[str, Any]:
         """Remember the best value and the end across restarts."""
@@ -91,7 +104,8 @@ class Checkpoints(Checkpoint):
         self.best, self.ended = state_dict["best"], state_dict.get("ended", False)
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Remove what a killed save left behind."""
+        """Remove what a killed save left behind; remember whether the last checkpoint was continued from."""
+        self._last_is_whole = trainer.ckpt_path is not None and Path(trainer.ckpt_path).name == "last.ckpt"
         if trainer.is_global_zero:
             for leftover in self.folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
@@ -127,7 +141,7 @@ class Checkpoints(Checkpoint):
         value = float(trainer.callback_metrics.get(self.monitor, torch.tensor(float("nan"))))
         if value == value and (self.best is None or self._is_better(value, self.best)):
             self.best = value
-            trainer.save_checkpoint(self.folder / "best.ckpt")
+            trainer.save_checkpoint(self.folder / "best.ckpt", weights_only=self.keep == "best")
 
     def _is_better(self, value: float, best: float) -> bool:
         return value < best if self.monitor == LOSS else value > best
@@ -143,17 +157,40 @@ class Checkpoints(Checkpoint):
         trainer._logger_connector.update_train_step_metrics()
         self._save_last(trainer)
 
+    def on_fit_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Leave the last checkpoint its weights alone where it will be scored with, for there is no best one.
+
+        What can be continued from becomes its predecessor, in case the evaluation is killed.
+        """
+        if self.keep == "all" or self.best is not None:
+            return
+        last = self.folder / "last.ckpt"
+        if trainer.is_global_zero and self._last_is_whole:
+            self._make_predecessor()
+        self._last_is_whole = False
+        trainer.save_checkpoint(last, weights_only=True)
+
+    def drop_surplus(self) -> None:
+        """Remove what a finished run keeps no longer. A kill before the end of this costs disk space alone."""
+        if self.keep == "best":
+            for path in surplus_checkpoints(self.folder.parent):
+                path.unlink(missing_ok=True)
+
     def _save_last(self, trainer: lightning.Trainer) -> None:
-        last, previous = self.folder / "last.ckpt", self.folder / "previous.ckpt"
-        if trainer.is_global_zero and last.exists():
-            try:
-                Path(f"{previous}{SIDE}").unlink(missing_ok=True)
-                previous.unlink(missing_ok=True)
-                os.link(last, previous)
-            except OSError as error:
-                raise FileError(previous, why(error, "written")) from error
-        trainer.save_checkpoint(last)
+        if trainer.is_global_zero and (self.folder / "last.ckpt").exists():
+            self._make_predecessor()
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+        self._last_is_whole = True
         self._saved_step = trainer.global_step
+
+    def _make_predecessor(self) -> None:
+        last, previous = self.folder / "last.ckpt", self.folder / "previous.ckpt"
+        try:
+            Path(f"{previous}{SIDE}").unlink(missing_ok=True)
+            previous.unlink(missing_ok=True)
+            os.link(last, previous)
+        except OSError as error:
+            raise FileError(previous, why(error, "written")) from error
 
     def _stop_if_asked(self, trainer: lightning.Trainer) -> None:
         """Stop after the same batch on every process, whichever of them was asked."""

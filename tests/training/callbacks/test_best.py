@@ -1,6 +1,7 @@
 """Which state `best.ckpt` holds, asked of the files that a real training leaves."""
 
 import math
+import os
 
 import lightning
 import pytest
@@ -8,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from torch.utils.data import DataLoader
 
+from evqa.training.callbacks.checkpoint_files import holds_training
 from evqa.training.callbacks.checkpoints import Checkpoints
 from evqa.training.callbacks.stopping import EarlyStopping
 
@@ -76,7 +78,7 @@ def test_the_best_checkpoint_is_of_the_best_validation_and_the_first_of_equal_on
 
 @RULES
 def test_a_resumed_training_still_knows_the_best(tmp_path, values, best):
-    train(tmp_path, values, epochs=1)
+    train(tmp_path, values, epochs=1, keep="all")
     train(tmp_path, values, resume=tmp_path / "last.ckpt")
     assert epoch_of_best(tmp_path) == best
 
@@ -85,7 +87,7 @@ def test_a_resumed_training_still_knows_the_best(tmp_path, values, best):
     ("values", "best"), [([0.3, 0.5, 0.4], 0), ([2.5, 1.49, 1.48], 2), ([0.5, 0.5], 0), ([NAN, 3.0, 0.0], 2)], ids=str
 )
 def test_of_the_loss_the_smallest_is_the_best_also_after_resuming(tmp_path, values, best):
-    train(tmp_path, values, epochs=1, monitor="val/loss")
+    train(tmp_path, values, epochs=1, monitor="val/loss", keep="all")
     train(tmp_path, values, resume=tmp_path / "last.ckpt", monitor="val/loss")
     assert epoch_of_best(tmp_path) == best
 
@@ -98,4 +100,22 @@ def test_early_stopping_waits_for_a_smaller_loss_or_a_larger_correlation(monitor
 def test_without_any_value_there_is_no_best_checkpoint(tmp_path):
     train(tmp_path, [NAN, NAN])
     assert not (tmp_path / "best.ckpt").exists()
-    assert (tmp_path / "last.ckpt").exists()
+    assert holds(tmp_path) == {"last.ckpt": False, "previous.ckpt": True}
+    for again in (tmp_path / "previous.ckpt", tmp_path / "last.ckpt"):  # killed behind the two saves, and between them
+        (tmp_path / "last.ckpt").unlink()
+        os.link(tmp_path / "previous.ckpt", tmp_path / "last.ckpt")
+        train(tmp_path, [NAN, NAN], resume=again)
+        assert holds(tmp_path) == {"last.ckpt": False, "previous.ckpt": True}
+
+
+def holds(folder):
+    """Whether each checkpoint can be continued from."""
+    files = {path.name: path for path in sorted(folder.glob("*.ckpt"))}
+    return {name: holds_training(torch.load(path, weights_only=True)) for name, path in files.items()}
+
+
+def test_the_best_checkpoint_holds_weights_alone_unless_all_is_kept(tmp_path):
+    train(tmp_path / "best", [0.1, 0.2])
+    assert holds(tmp_path / "best") == {"best.ckpt": False, "last.ckpt": True, "previous.ckpt": True}
+    train(tmp_path / "all", [0.1, NAN], keep="all")
+    assert all(holds(tmp_path / "all").values())

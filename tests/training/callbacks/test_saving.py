@@ -31,13 +31,14 @@ class Trainer(SimpleNamespace):
             accumulate_grad_batches=1,
             is_global_zero=True,
             should_stop=False,
+            ckpt_path=None,
             validates=False,
             global_step=0,
             logged=[],
         )
         vars(self).update(changed)
 
-    def save_checkpoint(self, path):
+    def save_checkpoint(self, path, weights_only=False):
         path.parent.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)  # a save replaces: a second name of the old file keeps the old content
         path.write_text(str(self.global_step))
