@@ -126,7 +126,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def best_of(state: dict[str, Any]) -> float | None:
     """The best value that a checkpoint remembers: with one, there must be a best checkpoint, too."""
-    return cast("float | None", state["callbacks"].get(CHECKPOINTS, {}).get("best"))
+    return cast("float | None", state.get("callbacks", {}).get(CHECKPOINTS, {}).get("best"))
 
 
 def _unshared(value: Any) -> Any:
