@@ -45,14 +45,15 @@ def ci(tmp_path):
 
 
 def test_nothing_is_installed_where_all_programs_are_there(ci):
-    done, asked = ci("exit 1", present=("slurmctld", "slurmd", "sinfo", "munged", "chromium"))
+    programs = ("slurmctld", "slurmd", "sinfo", "munged", "chromium", "python3.11", "python3.13")
+    done, asked = ci("exit 1", present=programs)
     assert (done.returncode, done.stdout, asked) == (0, "make check with CI=true\n", [])
 
 
 def test_missing_programs_are_installed_before_the_check(ci):
     done, asked = ci("exit 0")
     assert (done.returncode, done.stdout) == (0, "make check with CI=true\n")
-    packages = "slurmctld slurmd slurm-client munge chromium"
+    packages = "slurmctld slurmd slurm-client munge chromium python3.12-venv"
     assert asked == ["-qq update", f"-qq install -y --no-install-recommends {packages}"]
 
 
@@ -67,8 +68,8 @@ def test_a_failed_installation_fails_ci_and_says_why(ci):
     assert (done.returncode, done.stdout, len(asked)) == (1, "", 2)
     assert done.stderr == (
         "E: Unable to locate package chromium\n"
-        ".ci/run: could not install slurmctld slurmd slurm-client munge chromium, which tests need."
-        " Install them, then run it again.\n"
+        ".ci/run: could not install slurmctld slurmd slurm-client munge chromium python3.12-venv,"
+        " which tests need. Install them, then run it again.\n"
     )
 
 

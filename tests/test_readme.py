@@ -2,15 +2,13 @@
 
 import math
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 
 from evqa import cli
 from tests import architecture
+from tests.documented import ROOT, commands
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Added to a command so that it takes seconds instead of hours, or so that it needs no published weights.
 SHORTER = {
@@ -25,18 +23,6 @@ SHORTER = {
 }
 NEEDS_WEIGHTS = "model=videollama2"  # with dry_run=true in the README itself
 WEIGHTS_OF_OTHERS = {"lmm_evqa", "vqa2_ugc", "vqa2_image", "vqa2_assistant"}
-
-
-def commands():
-    """Yield the arguments of every `evqa NAME ...` line of the README's shell blocks."""
-    variables = {}
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL):
-        for line in block.splitlines():
-            if assigned := re.fullmatch(r'([A-Z]+)="(.*)"', line):
-                variables[assigned[1]] = assigned[2]
-            elif line.startswith("evqa "):
-                text = re.sub(r"\$([A-Z]+)", lambda match: variables[match[1]], line)
-                yield shlex.split(text.removeprefix("evqa "), comments=True)
 
 
 @pytest.fixture
@@ -70,7 +56,7 @@ def ready(arguments, workplace):
 def test_every_command_of_the_readme_runs(workplace, capsys):
     """Training comes first: the README begins with what is wanted, and that is a score."""
     ran = set()
-    for arguments in sorted(commands(), key=lambda arguments: arguments[0] == "predict"):
+    for arguments in sorted(commands("README.md"), key=lambda arguments: arguments[0] == "predict"):
         if WEIGHTS_OF_OTHERS.intersection(arguments):  # tests have folders in their layouts
             continue
         filled = arguments if NEEDS_WEIGHTS in arguments else ready(arguments, workplace)

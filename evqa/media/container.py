@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from evqa.errors import MediaError
-from evqa.media.layout import PYAV_VERSION, Channels, settle_channels
+from evqa.media.layout import Channels, settle_channels
 from evqa.media.limits import Budget
 
 # Containers of ordinary video and audio files. Playlists and scripts (hls, concat, dash, ...), which name other files
@@ -22,7 +22,8 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,h264,hevc,av1,obu,ivf,asf,ogg,gif,"
     "wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,rm,nut,dv,mxf,ape,wv,tta"
 )
-_ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if PYAV_VERSION < 19 else {}  # 19 always replaces
+# PyAV 19 has no such argument: it always replaces bytes that are no text.
+_ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 _CHUNK_BYTES = 1 << 20
 _INVENT_TIME_STAMPS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets
 

@@ -131,8 +131,9 @@ def _from_hub(name: str, revision: str | None, *, patterns: list[str], on_paper:
         pass
     if on_paper:
         return Checkpoint(name=name, folder=Path(name), revision=revision, on_paper=True)
-    pinned = f" --revision {revision}" if revision else ""
-    advice = f"Download it where there is a network with `hf download {name}{pinned}`, or name a local folder."
+    is_short = revision is not None and SHORT_COMMIT.fullmatch(revision)  # which `hf download` does not know
+    way = " --local-dir FOLDER" if is_short else f" --revision {revision}" if revision else ""
+    advice = f"Download it where there is a network with `hf download {name}{way}`, or name a local folder."
     try:
         return fetch(_reach(name, revision), cached=False)
     except RevisionNotFoundError as error:

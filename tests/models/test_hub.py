@@ -88,22 +88,25 @@ def test_the_structure_alone_asks_for_no_weights(hub):
     assert calls == [("cache", "owner/name", None, False)]
 
 
+MISSING = "not in the local cache and not reachable. Download it where there is a network with "
+
+
 @pytest.mark.parametrize(
-    ("failure", "message"),
+    ("failure", "revision", "message"),
     [
-        (
-            LocalEntryNotFoundError,
-            "not in the local cache and not reachable. Download it where there is a network with ",
-        ),
-        (RevisionNotFoundError, f"model.revision={COMMIT}: owner/name has no such revision"),
-        (HfHubHTTPError, "cannot be downloaded (first line)"),
+        (LocalEntryNotFoundError, None, f"{MISSING}`hf download owner/name`, or name a local folder."),
+        (LocalEntryNotFoundError, COMMIT, f"{MISSING}`hf download owner/name --revision {COMMIT}`, or name a"),
+        (LocalEntryNotFoundError, COMMIT[:7], f"{MISSING}`hf download owner/name --local-dir FOLDER`, or name a"),
+        (RevisionNotFoundError, COMMIT, f"model.revision={COMMIT}: owner/name has no such revision"),
+        (HfHubHTTPError, COMMIT, "cannot be downloaded (first line)"),
     ],
 )
-def test_a_checkpoint_that_cannot_be_had_says_what_to_do(hub, failure, message):
+def test_a_checkpoint_that_cannot_be_had_says_what_to_do(hub, monkeypatch, failure, revision, message):
     answers, _, _ = hub
     answers |= {"cache": error(LocalEntryNotFoundError), "network": error(failure)}
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_commits", lambda *_: [])
     with pytest.raises(CheckpointError) as caught:
-        find_checkpoint("owner/name", revision=COMMIT)
+        find_checkpoint("owner/name", revision=revision)
     assert message in str(caught.value)
 
 
