@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from evqa import __version__
 from evqa.errors import ConfigError, FileError, IncompleteError, RunError
+from evqa.files.log import say_begin
 from evqa.files.names import from_system, is_text
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
@@ -132,7 +133,7 @@ class Scoring:
                 pass
         else:
             place = outputs.write_failures(self.request.out, outcomes)
-        print_failures(self.tally, terminal(stderr=True), place=place)
+        print_failures(self.tally, terminal(stderr=True, level="warning"), place=place)
         return _nothing_scored(self.tally)
 
     def _repeat(self, journal: ScoreJournal, *, batch_size: int) -> None:
@@ -172,7 +173,7 @@ class Scoring:
 
     def _tell_end(self) -> None:
         if not self.tally.num_scored:
-            print_failures(self.tally, terminal(stderr=True))
+            print_failures(self.tally, terminal(stderr=True, level="warning"))
             raise _nothing_scored(self.tally)
         console = terminal(stderr=not self.prints_table)
         print_summary(self.tally, self.meaning, console=console, with_scores=self.prints_table)
@@ -200,6 +201,7 @@ class Scoring:
 
 def load_scorer(request: Request) -> Scorer:
     """Load what scores; heavy, so only when there is something to score."""
+    say_begin(f"Loading the scorer {request.scorer}.")
     from evqa.scoring.load import load
 
     return load(request.scorer, checkpoint=request.ckpt, overrides=request.override, modal=request.modal)
