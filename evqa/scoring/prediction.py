@@ -18,7 +18,7 @@ from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
 from evqa.scoring import outputs
 from evqa.scoring.command import digest_of_scorer
-from evqa.scoring.inputs import FoundInputs, find_inputs
+from evqa.scoring.inputs import FEW_ITEMS, FoundInputs, find_inputs
 from evqa.scoring.journal import ScoreJournal, check_identity
 from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
 from evqa.scoring.progress import Tally, print_failures, print_summary, progress_bar
@@ -29,9 +29,6 @@ from evqa.types import LabelScale
 
 if TYPE_CHECKING:
     from evqa.scoring.scorer import Scorer
-
-
-FEW = 4  # files, up to which they are read in this process: to start another one takes longer
 
 
 def predict(request: Request) -> None:
@@ -91,7 +88,7 @@ class Scoring:
         try:
             scorer = load_scorer(self.request)
             self.meaning = scorer.meaning
-            if self.found.num_usable <= FEW:
+            if self.found.num_usable <= FEW_ITEMS:
                 scorer.read_here()
             _check_fill(self.request.fill, self.meaning.scale)
             with progress_bar(self.found.num_items) as move:
