@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
+from evqa.files.log import say_begin
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,8 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
     flags = vars(parser().parse_args(arguments))
     from evqa.prompts.decoding import Decoding
 
+    loading = f"Loading the scorer {flags['scorer']}."
     own = Decoding(**{name: flags.pop(name) for name in (*Decoding.__dataclass_fields__,)})
     if flags.pop("each_second"):
+        say_begin(loading)
         from evqa.scoring.each_second import SecondsRequest, annotate_files
 
         others = {name: flags[name] for name in ("files", "scorer", "pictures", "json", "ckpt", "override")}
@@ -67,6 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if (folder := flags.pop("pictures")) is not None:
         raise ConfigError([f"--pictures {folder}: pictures are drawn of seconds; give --each-second, or leave it out."])
+    say_begin(loading)
     from evqa.scoring.conversations import QuestionRequest, converse
 
     converse(QuestionRequest(**flags, decoding=own))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
+from evqa.files.log import say_begin
 from evqa.files.plain import write_json
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print tables, write what was asked for."""
     flags = parser().parse_intermixed_args(arguments)
     _check(flags)
+    say_begin("Loading PyTorch.")
     from evqa.benchmarking import show
     from evqa.files.terminal import terminal
 

@@ -13,10 +13,11 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from evqa import __version__
 from evqa.config.nearest import suggestion
+from evqa.files.log import add_log_flags, take_log_flags
 from evqa.files.names import shown_lines
 from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
@@ -26,7 +27,21 @@ PACKAGE = Path(__file__).parent
 
 
 class Flags(argparse.ArgumentParser):
-    """The flags of a command; what was typed is shown as text in its messages."""
+    """The flags of a command, and those of all commands; what was typed is shown as text in its messages."""
+
+    def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
+        """Parse, and follow the flags that all commands have."""
+        return self._follow(super().parse_args, *arguments)
+
+    def parse_intermixed_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
+        """Parse flags between positional arguments, and follow those that all commands have."""
+        return self._follow(super().parse_intermixed_args, *arguments)
+
+    def _follow(self, parse: Callable[..., argparse.Namespace], *arguments: Any) -> argparse.Namespace:
+        add_log_flags(self)
+        flags = parse(*arguments)
+        take_log_flags(flags)
+        return flags
 
     def error(self, message: str) -> NoReturn:
         """Print usage and message, and end with 2."""

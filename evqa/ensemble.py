@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from evqa.cli import Flags, exit_code
 from evqa.errors import AnnotationError
+from evqa.files.log import say_begin
 
 if TYPE_CHECKING:
     from evqa.ensembling import Combination, Judgement, Members, Method
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> None:
     """Read, combine, judge, write, show. Raises EvqaError."""
+    say_begin("Reading the predictions.")
     from evqa.ensembling import prediction, read_members, save, write_submission
     from evqa.ensembling.show import show
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
+from evqa.files.log import say_begin
 
 BENCHMARKS = ("q_bench_video",)
 OF_BENCHMARKS = ("benchmark", "root", "judge_url", "judge_model", "judge_price")
@@ -85,6 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, score, write, print."""
     flags = parser().parse_args(arguments)
     _check(flags)
+    say_begin(f"Loading {flags.run or f'the scorer {flags.scorer}'}.")
     given = {name: value for name, value in vars(flags).items() if value is not None and name != "run"}
     if flags.benchmark:
         from evqa.runs.q_bench_video import BenchmarkRequest, evaluate_q_bench_video

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from evqa.cli import Flags, command
+from evqa.files.log import say_begin
 from evqa.files.refusals import placed
 
 
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Parse, rebuild the run's model, write the folder."""
     flags = parser().parse_args(arguments)
+    say_begin(f"Loading the run {flags.run}.")
     from evqa.runs.merging import export_run
 
     with placed(flags.out):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evqa.config.application import Application
+from evqa.files.log import say_begin
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def prepare(cfg: DictConfig) -> Any:
     """Prepare one checked configuration's data; imports what is heavy only now."""
+    say_begin("The settings are checked; loading PyTorch.")
     from evqa.runs.preparation import run
 
     return run(cfg)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, exit_code
 from evqa.errors import RunError
+from evqa.files.log import say_begin
 from evqa.files.names import from_system
 from evqa.files.refusals import placed
 
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(flags: argparse.Namespace) -> None:
     """Read the runs, compare, write, show. Raises EvqaError."""
     baseline = _baseline(flags.baseline)
+    say_begin("Reading the runs.")
     from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
     from evqa.reporting.repeats import repeats, report

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
+from evqa.files.log import say_begin
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, check, pack, say what was checked."""
     flags = parser().parse_args(arguments)
     span = _span(flags.range)
+    say_begin(f"Reading {flags.file}.")
     from evqa.ensembling.submission import check_submission, pack
     from evqa.files.terminal import terminal
     from evqa.metrics.score_table import ids_of

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evqa.config.application import Application
+from evqa.files.log import say_begin
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 def fit(cfg: DictConfig) -> Any:
     """Fit one checked configuration; what is heavy is imported only now, and not for a run that is finished already."""
     from evqa.runs.finished import is_finished, repeat_finished
+    from evqa.runs.processes import is_first
 
     if is_finished(cfg):
         return repeat_finished(cfg)
+    if is_first(cfg.trainer.devices * cfg.trainer.num_nodes):
+        say_begin("The settings are checked; loading PyTorch and Lightning.")
     from evqa.runs.fit import run
 
     return run(cfg)

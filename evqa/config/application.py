@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from evqa.errors import ConfigError, EvqaError
+from evqa.files.log import add_log_flags, take_log_flags
 from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
 from evqa.machine.program import end_of_pipe
@@ -167,8 +168,10 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
+    add_log_flags(parser)
     parser.error = _refuse_flag  # type: ignore[method-assign]
     flags = parser.parse_intermixed_args(list(arguments))
+    take_log_flags(flags)
     if flags.experimental_rerun:
         raise ConfigError(["--experimental-rerun is not supported: the same command finds its run again."])
     return flags

@@ -13,6 +13,8 @@ FLAGS = """\
   --cfg job                 print the composed configuration and stop (--resolve: with ${...} worked out)
   --info defaults           print which files it is composed of
   --config-dir DIR          read groups from this folder too
+  --log-level LEVEL         info (default), warning or error: from where on messages are printed (EVQA_LOG_LEVEL)
+  --log-times               begin each message with its time (EVQA_LOG_TIMES=1)
   --version, --help         print and stop"""
 
 

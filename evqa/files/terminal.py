@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from evqa.files.log import Level, is_told
 from evqa.files.names import shown_lines
 from evqa.files.streams import accept_all_characters
 
@@ -19,7 +20,15 @@ class Terminal(Console):
         return super().render_str(shown_lines(text), **(options | {"markup": False, "emoji": False}))
 
 
-def terminal(*, stderr: bool = False, soft_wrap: bool = True, width: int | None = None) -> Terminal:
-    """Make the console of a command. soft_wrap: leave long lines to the terminal, so that paths can be copied."""
+def terminal(
+    *, stderr: bool = False, soft_wrap: bool = True, width: int | None = None, level: Level = "info"
+) -> Terminal:
+    """Make the console of a command. soft_wrap: leave long lines to the terminal, so that paths can be copied.
+
+    level: of what is printed on the standard error stream.
+    """
     accept_all_characters()
-    return Terminal(stderr=stderr, soft_wrap=soft_wrap, width=width, highlight=False, markup=False, emoji=False)
+    quiet = stderr and not is_told(level)
+    return Terminal(
+        stderr=stderr, quiet=quiet, soft_wrap=soft_wrap, width=width, highlight=False, markup=False, emoji=False
+    )

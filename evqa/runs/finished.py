@@ -59,4 +59,4 @@ def _check_data(config: DictConfig, folder: RunFolder) -> None:
 
 def warn(sentence: str) -> None:
     """Print a warning."""
-    terminal(stderr=True).print(Text("Warning:", "yellow"), sentence)
+    terminal(stderr=True, level="warning").print(Text("Warning:", "yellow"), sentence)

@@ -287,4 +287,4 @@ def _tell_agent(plan: RunPlan, folder: RunFolder) -> None:
 def warn(sentence: str) -> None:
     """Print a warning, unless another process speaks for all."""
     if not console.quiet:
-        terminal(stderr=True).print(Text("Warning:", "yellow"), sentence)
+        terminal(stderr=True, level="warning").print(Text("Warning:", "yellow"), sentence)

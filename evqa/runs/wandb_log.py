@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from evqa.files.log import is_told
 from evqa.files.names import shown
 from evqa.files.whole import write_whole
 
@@ -165,4 +166,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _say(sentence: str) -> None:
-    sys.stderr.write(f"Warning: {shown(sentence)}\n")
+    if is_told("warning"):
+        sys.stderr.write(f"Warning: {shown(sentence)}\n")

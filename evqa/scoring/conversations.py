@@ -16,6 +16,7 @@ from evqa.files.streams import say
 from evqa.prompts.decoding import Decoding
 from evqa.scoring.asking import question_turn
 from evqa.scoring.dialogue import Dialogue
+from evqa.scoring.inputs import FEW_ITEMS
 from evqa.scoring.load import load
 from evqa.scoring.scorer import Scorer
 from evqa.types import Record
@@ -56,6 +57,8 @@ def converse(request: QuestionRequest) -> None:
     """
     asked = list(_asked(request))
     scorer = load(request.scorer, checkpoint=request.ckpt, overrides=request.override)
+    if len({file for one in asked for file in one.files}) <= FEW_ITEMS:
+        scorer.read_here()
     if request.chat:
         _chat(scorer, request)
         return

@@ -21,6 +21,7 @@ from evqa.media.suffixes import AUDIO, IMAGE, VIDEO
 from evqa.scoring.sources import InputSource, NamedColumns, SourceEntry, TableSource, file_sources
 from evqa.types import Record
 
+FEW_ITEMS = 4  # that somebody has named, up to which they are read in this process: to start another one takes longer
 Place = tuple[str, str]  # table and row, or "" and file
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from evqa import __version__
 from evqa.errors import ConfigError, FileError, IncompleteError, RunError
+from evqa.files.log import say_begin
 from evqa.files.names import from_system, is_text
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
 from evqa.scoring import outputs
 from evqa.scoring.command import digest_of_scorer
-from evqa.scoring.inputs import FoundInputs, find_inputs
+from evqa.scoring.inputs import FEW_ITEMS, FoundInputs, find_inputs
 from evqa.scoring.journal import ScoreJournal, check_identity
 from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
 from evqa.scoring.progress import Tally, print_failures, print_summary, progress_bar
@@ -28,9 +29,6 @@ from evqa.types import LabelScale
 
 if TYPE_CHECKING:
     from evqa.scoring.scorer import Scorer
-
-
-FEW = 4  # files, up to which they are read in this process: to start another one takes longer
 
 
 def predict(request: Request) -> None:
@@ -90,7 +88,7 @@ class Scoring:
         try:
             scorer = load_scorer(self.request)
             self.meaning = scorer.meaning
-            if self.found.num_usable <= FEW:
+            if self.found.num_usable <= FEW_ITEMS:
                 scorer.read_here()
             _check_fill(self.request.fill, self.meaning.scale)
             with progress_bar(self.found.num_items) as move:
@@ -132,7 +130,7 @@ class Scoring:
                 pass
         else:
             place = outputs.write_failures(self.request.out, outcomes)
-        print_failures(self.tally, terminal(stderr=True), place=place)
+        print_failures(self.tally, terminal(stderr=True, level="warning"), place=place)
         return _nothing_scored(self.tally)
 
     def _repeat(self, journal: ScoreJournal, *, batch_size: int) -> None:
@@ -172,7 +170,7 @@ class Scoring:
 
     def _tell_end(self) -> None:
         if not self.tally.num_scored:
-            print_failures(self.tally, terminal(stderr=True))
+            print_failures(self.tally, terminal(stderr=True, level="warning"))
             raise _nothing_scored(self.tally)
         console = terminal(stderr=not self.prints_table)
         print_summary(self.tally, self.meaning, console=console, with_scores=self.prints_table)
@@ -200,6 +198,7 @@ class Scoring:
 
 def load_scorer(request: Request) -> Scorer:
     """Load what scores; heavy, so only when there is something to score."""
+    say_begin(f"Loading the scorer {request.scorer}.")
     from evqa.scoring.load import load
 
     return load(request.scorer, checkpoint=request.ckpt, overrides=request.override, modal=request.modal)

@@ -109,7 +109,7 @@ def print_summary(tally: Tally, meaning: Meaning, *, console: Terminal, with_sco
     """Print counts and reasons; with_scores: also a table of the first and the lowest scores."""
     if with_scores and tally.num_scored:
         print_scores(tally, meaning, console)
-    print_failures(tally, console)
+    print_failures(tally, terminal(stderr=True, level="warning") if console.quiet else console)
     outside = f", {tally.num_outside} of them outside the scale (not clipped)" if tally.num_outside else ""
     console.print(f"{tally.num_scored} scored{outside}, {tally.num_failed} failed.")
     if tally.fill is not None and tally.filled:
