@@ -9,7 +9,16 @@ WHOLE = {"epochs": 10, "epoch_batches": 20, "validation_batches": 5, "final_batc
 
 @pytest.mark.parametrize(
     ("every_epochs", "every_batches", "done", "number"),
-    [(1, 20, 19, 0), (1, 20, 200, 10), (3, 20, 59, 0), (3, 20, 60, 1), (3, 20, 200, 3), (1, 8, 36, 3), (1, 8, 200, 20)],
+    [
+        (1, 20, 19, 0),
+        (1, 20, 200, 10),
+        (3, 20, 59, 0),
+        (3, 20, 60, 1),
+        (3, 20, 200, 3),
+        (1, 8, 35, 3),
+        (1, 8, 36, 4),
+        (1, 8, 200, 20),
+    ],
 )
 def test_validations_are_counted_where_the_trainer_makes_them(every_epochs, every_batches, done, number):
     course = Course(**WHOLE, every_epochs=every_epochs, every_batches=every_batches)
