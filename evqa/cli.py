@@ -19,6 +19,7 @@ from evqa import __version__
 from evqa.config.nearest import suggestion
 from evqa.files.log import add_log_flags, take_log_flags
 from evqa.files.names import shown_lines
+from evqa.files.progress import say_stop
 from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
 from evqa.machine.program import end_of_pipe
@@ -68,7 +69,8 @@ def exit_code(run: Callable[[], object]) -> int:
     try:
         run()
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        say_stop(stop)
         return 130
     except BrokenPipeError:
         return end_of_pipe()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from evqa.errors import ConfigError, EvqaError
 from evqa.files.log import add_log_flags, take_log_flags
+from evqa.files.progress import CONTINUES, Stopped
 from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
 from evqa.machine.program import end_of_pipe
@@ -56,7 +57,8 @@ class Application:
         gc.disable()  # garbage collection takes 10 % of start-up here and frees almost nothing
         try:
             return self._run(arguments)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            say(stop if isinstance(stop, Stopped) else f"Stopped; {CONTINUES}.", sys.stderr)
             return 130
         except BrokenPipeError:
             return end_of_pipe()

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol, TypeVar
 
-from rich.progress import track
-
 from evqa.datasets.base import Annotations, Dataset
 from evqa.errors import AnnotationError, ConfigError, FileError
-from evqa.files.terminal import terminal
+from evqa.files.progress import counted
 from evqa.files.whole import whole_folder
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
@@ -108,8 +106,9 @@ def write_clips(write: Callable[..., None], described: Sequence[Described], *, f
     """
     workers = min(8, num_cores())
     outcomes = map_isolated(partial(write, folder=folder), described, num_workers=workers, seconds=60.0)
-    console = terminal(stderr=True)
-    quiet = not console.is_terminal
-    for outcome in track(outcomes, "Making synthetic clips", total=len(described), console=console, disable=quiet):
-        if outcome.error:
-            raise AnnotationError(f"{folder}: synthetic clip {described[outcome.index].id} not made: {outcome.error}.")
+    again = "the same command makes all of them again"
+    with counted("making synthetic clips", len(described), then=again) as counting:
+        for outcome in counting.watch(outcomes):
+            if outcome.error:
+                name = described[outcome.index].id
+                raise AnnotationError(f"{folder}: synthetic clip {name} not made: {outcome.error}.")

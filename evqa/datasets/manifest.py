@@ -10,15 +10,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from evqa.datasets.copies import NO_HASH, visual_hash
 from evqa.datasets.splits import Records
 from evqa.errors import FileError, MediaError
 from evqa.files.content import content_hash
 from evqa.files.names import shown
+from evqa.files.progress import counted
 from evqa.files.regular import check_readable
-from evqa.files.terminal import terminal
 from evqa.files.whole import write_table
 from evqa.machine.cores import num_cores
 from evqa.machine.isolated import map_isolated
@@ -103,10 +101,17 @@ def check_files(
     }
     todo = sorted(places - found.keys())
     inspect = partial(inspect_file, limits=limits or Limits(), hashed=hashed, visually_hashed=visually_hashed)
-    found |= _inspect_all(inspect, todo, num_workers=num_workers or num_cores())
-    facts = tuple(_named(found[place], record.id, split) for split, record in wanted for place in _places(record))
-    if todo and remember:
-        _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
+    try:
+        _inspect_all(inspect, todo, into=found, num_workers=num_workers or num_cores())
+    finally:  # Ctrl-C does not take along what was inspected before
+        facts = tuple(
+            _named(found[place], record.id, split)
+            for split, record in wanted
+            for place in _places(record)
+            if place in found
+        )
+        if todo and remember:
+            _remember(manifest, [*facts, *(old for path, old in known.items() if path not in found)])
     reasons = {path: one.error or _lack(one, picture=needs_picture, sound=needs_sound) for path, one in found.items()}
     return Checked(
         usable=tuple(record for _, record in wanted if not any(reasons[place] for place in _places(record))),
@@ -174,26 +179,17 @@ def _remember(path: Path, facts: Sequence[FileFacts]) -> None:
         warnings.warn(f"{shown(error)}; all files will be inspected again next time", stacklevel=3)
 
 
-def _inspect_all(inspect: partial[FileFacts], paths: Sequence[str], *, num_workers: int) -> dict[str, FileFacts]:
+def _inspect_all(
+    inspect: partial[FileFacts], paths: Sequence[str], *, into: dict[str, FileFacts], num_workers: int
+) -> None:
     if not paths:
-        return {}
+        return
     largest = max(_stat(path).bytes for path in paths) if inspect.keywords["hashed"] else 0
     seconds = 10 * inspect.keywords["limits"].timeout_seconds + largest / _BYTES_PER_SECOND
-    found = dict[str, FileFacts]()
-    with progress_bar() as progress:
-        bar = progress.add_task("Inspecting files", total=len(paths))
-        for outcome in map_isolated(inspect, paths, num_workers=num_workers, seconds=seconds):
+    with counted("inspecting files", len(paths)) as counting:
+        for outcome in counting.watch(map_isolated(inspect, paths, num_workers=num_workers, seconds=seconds)):
             path = paths[outcome.index]
-            found[path] = outcome.value or replace(_stat(path), error=outcome.error or "")
-            progress.advance(bar)
-    return found
-
-
-def progress_bar() -> Progress:
-    """Make a bar on the standard error stream; it shows nothing where that is no terminal."""
-    console = terminal(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+            into[path] = outcome.value or replace(_stat(path), error=outcome.error or "")
 
 
 def _stat(path: str) -> FileFacts:

@@ -10,7 +10,7 @@ from evqa.machine.children import leave_current_folder
 
 
 def begin() -> None:
-    """Import nothing from the current folder, here and in children; end Ctrl-C with 130 and without a traceback.
+    """Import nothing from the current folder, here and in children; end Ctrl-C with 130 and a sentence.
 
     Ctrl-C may come before the command's own `main` runs, while modules are imported.
     """
@@ -29,5 +29,7 @@ def end_of_pipe() -> int:
 
 def _end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("Stopped before anything began.\n")
+        sys.stderr.flush()
         os._exit(130)
     sys.__excepthook__(kind, error, trace)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from evqa.errors import AnnotationError, ConfigError, EvqaError, FileError, RunError
+from evqa.files.progress import counted
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
 from evqa.reporting import data_set_table
 from evqa.reporting.data_set_table import DataSetRow
 from evqa.reporting.published_results import published_result
-from evqa.runs import show
 from evqa.runs.chosen_data import (
     MAY_LACK,
     ChosenData,
@@ -197,7 +197,7 @@ class DataSetEvaluation:
                 journal.flush()
                 done = f"{journal.num_items} of {len(ready.rows.records)} items of {ready.name}"
                 _say(f"Stopped after {done}, which are kept in {part}; the same command continues there.")
-                raise
+                raise KeyboardInterrupt from None
             scores = self._on_label_scale(ready, journal.outcomes())
             record = self._write(ready, scores) if any(score.value is not None for score in scores) else None
             journal.remove()
@@ -209,10 +209,10 @@ class DataSetEvaluation:
         if journal.num_items:
             _say(f"{name}: {journal.num_items} of {len(records)} were scored before; this goes on behind them.")
         with (
-            show.progress_of(f"Scoring {name}", len(left), wanted=True) as bar,
+            counted(f"scoring {name}", len(records), begin=journal.num_items) as counting,
             contextlib.closing(self.scorer.score(left)) as scores,
         ):
-            for score in bar(scores):
+            for score in counting.watch(scores):
                 journal.append(outcome_of(score))
                 journal.flush()
 

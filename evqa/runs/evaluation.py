@@ -9,8 +9,8 @@ from pathlib import Path
 
 from evqa.datasets.base import Dataset
 from evqa.errors import ConfigError, RunError
+from evqa.files.progress import counted
 from evqa.files.terminal import terminal
-from evqa.runs import show
 from evqa.runs.fit import describe, warn
 from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
@@ -38,8 +38,9 @@ def evaluate_split(
     built = run.built
     check_conversations({split: records}, prompt=built.prompt, head=built.head, model=built.model)
     scorer = run.as_scorer(modal=modal)
-    with show.progress_of(f"Scoring {split}", len(records), wanted=run.plan.trainer.progress) as bar:
-        scores = score_all(scorer, records, watch=bar)
+    wanted, again = run.plan.trainer.progress, "the same command scores it from the beginning"
+    with counted(f"scoring {split}", len(records), wanted=wanted, then=again) as counting:
+        scores = score_all(scorer, records, watch=counting.watch)
     data = about_split(run.metadata, split, annotations.splits[split])
     for note in notes_on(run.checkpoint, run.metadata, data):
         warn(note)

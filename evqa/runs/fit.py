@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from evqa.config.application import running_overrides
 from evqa.config.environment import environment_keys, hidden
 from evqa.errors import RunError
 from evqa.files.content import content_hash
+from evqa.files.progress import counted
 from evqa.files.terminal import terminal
 from evqa.machine.parent import end_with_parent
 from evqa.models.base import RANDOM_WEIGHTS
@@ -37,10 +39,10 @@ from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.scoring.assembly import assemble
 from evqa.scoring.files import score_all, write_predictions
 from evqa.scoring.records import read_record
-from evqa.scoring.score import Score
 from evqa.scoring.training_labels import write_training_labels
 from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module
 from evqa.training.callbacks.checkpoints import Checkpoints
+from evqa.training.callbacks.progress import TrainingProgress
 from evqa.training.callbacks.randomness import StatelessRandomness
 from evqa.training.callbacks.records import MetricsFile, read_rows
 from evqa.training.callbacks.requeue import Stops
@@ -53,7 +55,6 @@ from evqa.training.plan import RunPlan, read_plan
 from evqa.training.tuning import trained_parts
 from evqa.types import Failure
 
-Watch = Callable[[Iterator[Score]], Iterator[Score]]
 REQUEUED_PATIENCE_SECONDS = 120.0  # on a lost node the job's last life may not have noticed yet
 console = terminal()
 
@@ -76,7 +77,13 @@ def run(config: DictConfig) -> float | None:
         if not is_first(plan.trainer.num_processes):  # the first process holds the lock, and speaks
             stops.first_process, console.quiet = False, True
             end_with_parent(check_seconds=1.0)  # waiting for a dead one to answer takes half an hour
-            return _run(plan, folder, stops)
+            with (
+                contextlib.suppress(KeyboardInterrupt),
+                open(os.devnull, "w") as nowhere,  # noqa: PTH123 (no place of the user's)
+                contextlib.redirect_stdout(nowhere),
+            ):
+                return _run(plan, folder, stops)
+            raise SystemExit(130)
         rank_zero_only.rank = 0  # type: ignore[attr-defined]  # also in a task of srun that is a run of its own
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
@@ -116,7 +123,10 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
         for note in check_checkpoint(start.checkpoint, start.metadata, datamodule.origin):
             warn(note)
     metrics = MetricsFile(folder.path)
-    trainer = _trainer(plan, folder, metrics, stops)
+    checkpoints: Checkpoints = plan.make_checkpoints(str(folder.checkpoints))
+    checkpoints.stops = stops
+    progress = TrainingProgress(monitor=checkpoints.monitor, wanted=plan.trainer.progress)
+    trainer = _trainer(plan, metrics, [progress, checkpoints])
     say_what_cannot_be_restored(trainer, start.checkpoint)
     if stops.first_process:  # and not before all that may refuse the run
         folder.prepare(plan.recorded, list(running_overrides()))
@@ -128,7 +138,7 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     if log is not None:
         log.replay(read_rows(metrics.path))
         metrics.mirror = log.log
-    with ended_together(trainer), ended(log), stops.deferred():
+    with progress.stopped(checkpoints), ended_together(trainer), ended(log), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
         return evaluate_run(plan, folder, module, datamodule, log, stops=stops)
 
@@ -166,18 +176,10 @@ def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
     return datamodule
 
 
-def _trainer(plan: RunPlan, folder: RunFolder, metrics: MetricsFile, stops: Stops) -> lightning.Trainer:
-    checkpoints: Checkpoints = plan.make_checkpoints(str(folder.checkpoints))
-    checkpoints.stops = stops
-    settings = plan.trainer
-    callbacks = [
-        StatelessRandomness(plan.seed),
-        Speed(every=settings.log_every),
-        *(make() for make in plan.make_callbacks),
-    ]
-    return make_trainer(
-        settings, callbacks=[*callbacks, checkpoints, *show.progress(settings.progress)], loggers=[metrics]
-    )
+def _trainer(plan: RunPlan, metrics: MetricsFile, last: Sequence[lightning.Callback]) -> lightning.Trainer:
+    first = [StatelessRandomness(plan.seed), Speed(every=plan.trainer.log_every)]
+    callbacks = [*first, *(make() for make in plan.make_callbacks), *last]
+    return make_trainer(plan.trainer, callbacks=callbacks, loggers=[metrics])
 
 
 def evaluate_run(
@@ -227,8 +229,8 @@ def _score_splits(
     is_shown = plan.trainer.progress and stops.first_process
     for split in [name for name in datamodule.splits if name != "train"]:
         records = datamodule.splits[split]
-        with show.progress_of(f"Scoring {split}", -(-len(records) // trainer.world_size), wanted=is_shown) as bar:
-            scores = score_all(scorer, records, watch=_both(stops.between, bar))
+        with counted(f"scoring {split}", -(-len(records) // trainer.world_size), wanted=is_shown) as counting:
+            scores = score_all(scorer, records, watch=lambda scores: counting.watch(stops.between(scores)))
         if not trainer.is_global_zero:
             continue
         record = write_predictions(
@@ -243,10 +245,6 @@ def _score_splits(
         )
         if log is not None:
             log.summarize(split, record)
-
-
-def _both(first: Watch, second: Watch) -> Watch:
-    return lambda scores: second(first(scores))
 
 
 def describe(

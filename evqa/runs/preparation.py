@@ -16,6 +16,7 @@ from evqa.datasets.copies import alike
 from evqa.datasets.manifest import Checked, FileFacts
 from evqa.datasets.splits import Records
 from evqa.errors import AnnotationError, FileError
+from evqa.files.progress import counted
 from evqa.files.terminal import terminal
 from evqa.files.whole import write_table
 from evqa.media.cache import CachedReader
@@ -91,14 +92,8 @@ def _fill_cache(config: DictConfig, data: DataPlan, records: Records) -> tuple[F
         return ()
     reader = CachedReader(settings, build_model(read_plan(config), load=False).model.preparer.clip)
     paths, workers = [path for record in records for path in record.paths], data.batches.num_workers()
-    with manifest.progress_bar() as progress:
-        bar = progress.add_task("Decoding", total=len(paths))
-        filled = fill(
-            reader,
-            paths,
-            workers=workers,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    with counted("decoding", len(set(paths))) as counting:
+        filled = fill(reader, paths, workers=workers, progress=lambda done, _: counting.move(done))
     console.print(f"Cache: {filled.num_stored} clips decoded, {filled.num_found} were there: {settings.folder}")
     reasons = {failure.path: failure.reason for failure in filled.failures}
     return tuple(

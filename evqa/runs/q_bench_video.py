@@ -14,13 +14,13 @@ from evqa.datasets.q_bench_video import OPEN_ENDED, TYPES, QuestionItem, Questio
 from evqa.errors import ConfigError, FileError, RunError
 from evqa.files.names import listed
 from evqa.files.plain import write_json
+from evqa.files.progress import counted
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place, write_table
 from evqa.prompts.choices import chosen_letter
 from evqa.prompts.decoding import Decoding
 from evqa.reporting import benchmark_table
 from evqa.reporting.benchmark_table import GroupRow, QuestionResult, group_rows, read_published, sentences
-from evqa.runs import show
 from evqa.runs.origin import digest
 from evqa.scoring.answers import answer_all
 from evqa.scoring.asking import question_turn
@@ -80,7 +80,7 @@ def evaluate_q_bench_video(request: BenchmarkRequest) -> list[GroupRow]:
         return _evaluate(request)
     except KeyboardInterrupt:
         _say(f"Stopped; what was answered and judged is kept in {request.folder}, and the same command goes on there.")
-        raise
+        raise KeyboardInterrupt from None
 
 
 def _evaluate(request: BenchmarkRequest) -> list[GroupRow]:
@@ -152,8 +152,8 @@ def _judge(
         _say(f"{num_calls - len(left)} of {num_calls} calls of the judge were made before, and are not made again.")
     if left:
         _say(f"Judge {judge.model} at {judge.url}: {estimate(left, request.judge_price)}.")
-    with show.progress_of("Judging", len(left), wanted=True) as bar:
-        return judging.run(bar)
+    with counted("judging", len(left)) as counting:
+        return judging.run(counting.watch)
 
 
 def _result(item: QuestionItem, answer: Answer, replies: Sequence[Reply]) -> QuestionResult:
@@ -243,8 +243,8 @@ def _bar(what: str, total: int) -> Callable[[Iterator[Answer]], Iterator[Answer]
     """Count what passes in a bar."""
 
     def watched(answers: Iterator[Answer]) -> Iterator[Answer]:
-        with show.progress_of(what, total, wanted=True) as bar:
-            yield from bar(answers)
+        with counted(what, total) as counting:
+            yield from counting.watch(answers)
 
     return watched
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from evqa.heads.base import Head
@@ -19,25 +14,11 @@ from evqa.training.optimizer import AdamW
 from evqa.training.tuning import TrainedPart
 from evqa.types import Failure, Record
 
-Value = TypeVar("Value")
-
-
-def progress(wanted: bool) -> list[Callback]:
-    """Return the progress bar for a terminal, nothing for a log file."""
-    return [RichProgressBar(leave=False)] if wanted and os.isatty(1) else []
-
 
 def words_line(head: Head, loss: Loss) -> str:
     """Say what a head is trained by that learns words, and that this is not the configured loss."""
     unused = type(loss).__name__
     return f"Loss: {type(head).__name__} learns words by next-token loss; the configured loss ({unused}) is not used."
-
-
-@contextlib.contextmanager
-def progress_of(what: str, total: int, *, wanted: bool) -> Iterator[Callable[[Iterator[Value]], Iterator[Value]]]:
-    """Give a function that hands values on and counts them in a bar, in a terminal where that is wanted."""
-    with Progress(*Progress.get_default_columns(), transient=True, disable=not (wanted and os.isatty(1))) as bar:
-        yield lambda values: iter(bar.track(values, total=total, description=what))
 
 
 def print_parts(console: Console, parts: Sequence[TrainedPart], optimizer: AdamW) -> None:

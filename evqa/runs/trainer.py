@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from typing import Literal
 
@@ -44,7 +43,7 @@ def make_trainer(
         val_check_interval=None if whole_epochs else settings.validate_every,
         log_every_n_steps=settings.log_every,
         deterministic=settings.deterministic,
-        enable_progress_bar=settings.progress and os.isatty(1),
+        enable_progress_bar=False,  # see evqa.training.callbacks.progress
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         num_sanity_val_steps=0,

@@ -14,6 +14,7 @@ from pathlib import Path
 from evqa.config.compose import compose
 from evqa.errors import ConfigError, MediaError
 from evqa.files.names import listed, shown
+from evqa.files.progress import counted
 from evqa.files.streams import say
 from evqa.files.whole import check_place
 from evqa.media.suffixes import VIDEO
@@ -22,7 +23,6 @@ from evqa.prompts.prompt import Prompt
 from evqa.reporting.heat_map import draw_levels, levels_as_text
 from evqa.scoring.annotation import AnnotatedSecond, AnnotatedVideo, Annotator
 from evqa.scoring.load import load
-from evqa.scoring.progress import progress_bar
 from evqa.scoring.sources import SourceEntry, file_sources
 from evqa.training.plan import build
 
@@ -119,10 +119,11 @@ class Annotation:
     def _read(self, path: Path, video: AnnotatedVideo) -> str:
         """Ask about a file's seconds; one that breaks off, also by Ctrl-C, shows those that have been asked about."""
         try:
-            with progress_bar(None, what=video.id) as move:
+            with counted(video.id, None, stderr=True, wanted=sys.stderr.isatty()) as counting:
                 for second in self._annotator.annotate(path):
                     video.seconds.append(second)
-                    move(len(video.seconds), second.of)
+                    counting.total = second.of
+                    counting.move(len(video.seconds))
                     self._print_lines(second, video)
         except MediaError as error:
             return error.reason

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from evqa import __version__
 from evqa.errors import ConfigError, FileError, IncompleteError, RunError
 from evqa.files.log import say_begin
 from evqa.files.names import from_system, is_text
+from evqa.files.progress import counted
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
 from evqa.scoring import outputs
@@ -21,7 +22,7 @@ from evqa.scoring.command import digest_of_scorer
 from evqa.scoring.inputs import FEW_ITEMS, FoundInputs, find_inputs
 from evqa.scoring.journal import ScoreJournal, check_identity
 from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
-from evqa.scoring.progress import Tally, print_failures, print_summary, progress_bar
+from evqa.scoring.progress import Tally, print_failures, print_summary
 from evqa.scoring.request import Request
 from evqa.scoring.score import Meaning
 from evqa.scoring.settings import own_columns, reads_images, reads_sound_alone
@@ -91,13 +92,13 @@ class Scoring:
             if self.found.num_usable <= FEW_ITEMS:
                 scorer.read_here()
             _check_fill(self.request.fill, self.meaning.scale)
-            with progress_bar(self.found.num_items) as move:
-                if journal is not None:
-                    self._repeat(journal, batch_size=scorer.batch_size)
-                self._go_on(scorer, journal, move)
+            if journal is not None:
+                self._repeat(journal, batch_size=scorer.batch_size)
+            with counted("scoring", self.found.num_items, begin=self.num_done, stderr=True) as counting:
+                self._go_on(scorer, journal, counting.move)
         except KeyboardInterrupt:
             self._tell_stop(journal)
-            raise
+            raise KeyboardInterrupt from None
         if journal is None:
             self._tell_end()
 
@@ -140,7 +141,7 @@ class Scoring:
         if self.num_done:
             _say(f"Note: {self.num_done} of {self.found.num_items} were done before; this goes on behind them.")
 
-    def _go_on(self, scorer: Scorer, journal: ScoreJournal | None, move: Any) -> None:
+    def _go_on(self, scorer: Scorer, journal: ScoreJournal | None, move: Callable[[int], None]) -> None:
         begin = self.num_done
         with contextlib.closing(scorer.score(self.found.records(start=begin))) as scores:
             for item in itertools.islice(self.found, begin, None):

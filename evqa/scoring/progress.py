@@ -1,21 +1,16 @@
-"""What a user is told of a scoring: a bar while it runs; counts, the first and the lowest scores at the end."""
+"""What a user is told of a scoring: counts, the first and the lowest scores at the end."""
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from evqa.config.environment import hidden
-from evqa.files.names import shown
-from evqa.files.terminal import Terminal, terminal
+from evqa.files.terminal import Terminal
 from evqa.scoring.outcome import ScoreOutcome, notes_on
 from evqa.scoring.score import Meaning
 
@@ -87,22 +82,6 @@ class Tally:
             if len(self._kinds) < NUM_KINDS:
                 self._kinds[words] = kind
         return kind
-
-
-@contextlib.contextmanager
-def progress_bar(total: int | None, *, what: str = "scoring") -> Iterator[Callable[..., None]]:
-    """Show on the standard error stream, where that is a terminal, how many items are done.
-
-    Yields what moves it: it takes the number of items that are done, and that of all where it was not known.
-    """
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    name = TextColumn("{task.description}", markup=False)
-    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(shown(what), total=total)
-        yield lambda done, total=total: bar.update(task, completed=done, total=total)
 
 
 def print_summary(tally: Tally, meaning: Meaning, *, console: Terminal, with_scores: bool) -> None:

@@ -88,7 +88,7 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
             world=self.trainer.world_size,
             add_up=lambda sum_S: strategy.reduce(sum_S, reduce_op="sum"),
         )
-        self.log("train/loss", seen.loss, prog_bar=True)
+        self.log("train/loss", seen.loss)
         self.log("train/padding", seen.padding)
 
     def _zero_loss(self) -> Tensor:
@@ -171,9 +171,8 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         else:
             self.token_loss = over_ranks(self.token_loss)
             logged = self.token_loss.logged() if self.trainer.state.fn == "fit" else {}  # else: of any split
-        bar = {"val/srocc", "val/challenge", "val/loss", "val/accuracy"}
         for name, value in logged.items():
-            self.log(name, torch.tensor(value, dtype=torch.float64), prog_bar=name in bar, rank_zero_only=False)
+            self.log(name, torch.tensor(value, dtype=torch.float64), rank_zero_only=False)
 
     def predict_step(self, batch: Batch, batch_index: int) -> list[float | str]:
         """Score a batch for Lightning's own loop, whose speed `evqa.benchmark` measures."""

@@ -21,10 +21,12 @@ from omegaconf import DictConfig
 
 from evqa.config.identity import register_resolver
 from evqa.errors import EvqaError, MissingDependencyError, RunError
+from evqa.files.progress import CONTINUES, counted
 from evqa.files.stored import read_objects
 
 from ._member import run_member
-from ._record import JobError, failed, reason, words_of
+from ._naming import Naming
+from ._record import JobError, failed, reason
 from ._settings import QueueSettings
 
 try:
@@ -64,8 +66,8 @@ class Task:
 class Jobs:
     """The jobs of one batch: each runs the task with the overrides of its member."""
 
-    def __init__(self, settings: QueueSettings, task: Task) -> None:
-        self.settings, self.task = settings, task
+    def __init__(self, settings: QueueSettings, task: Task, *, naming: Naming) -> None:
+        self.settings, self.task, self.naming = settings, task, naming
         self.ledger = Path(str(task.config.hydra.sweep.dir)) / ".submitit" / "ledger.jsonl"
 
     def run(self, members: Sequence[list[str]], *, first: int) -> list[JobReturn]:
@@ -81,22 +83,25 @@ class Jobs:
             )
         jobs = self.living(members)
         new = [place for place in range(len(members)) if place not in jobs]
-        for place in jobs:
-            log.info("waiting for job %s, which runs already: %s", jobs[place].job_id, words_of(members[place]))
+        for place, job in jobs.items():
+            label = self.naming.label(first + place, members[place])
+            log.info("waiting for job %s, which runs already: %s; log %s", job.job_id, label, log_of(job))
         if new:
-            jobs |= dict(zip(new, self.submit([members[place] for place in new], first=first), strict=True))
+            jobs |= dict(zip(new, self.submit(members, new, first=first), strict=True))
         return self.wait(jobs, members)
 
-    def submit(self, members: Sequence[list[str]], *, first: int) -> list[submitit.Job[JobReturn]]:
-        """Submit members as one array and write down their job numbers."""
+    def submit(
+        self, members: Sequence[list[str]], places: Sequence[int], *, first: int
+    ) -> list[submitit.Job[JobReturn]]:
+        """Submit the members at these places as one array and write down their job numbers."""
         executor = self.executor()
-        numbers = list(range(first, first + len(members)))
-        jobs = executor.map_array(self.task, list(members), numbers, [Singleton.get_state()] * len(members))
+        chosen, numbers = [members[place] for place in places], [first + place for place in places]
+        jobs = executor.map_array(self.task, chosen, numbers, [Singleton.get_state()] * len(chosen))
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
         with self.ledger.open("a", encoding="utf-8") as file:
-            for member, job in zip(members, jobs, strict=True):
+            for member, number, job in zip(chosen, numbers, jobs, strict=True):
                 file.write(json.dumps({"member": key_of(member), "job": job.job_id, "overrides": member}) + "\n")
-                log.info("job %s: %s", job.job_id, words_of(member))
+                log.info("job %s: %s; log %s", job.job_id, self.naming.label(number, member), log_of(job))
         return list(jobs)
 
     def executor(self) -> submitit.Executor:
@@ -128,22 +133,29 @@ class Jobs:
         results: dict[int, JobReturn] = {}
         missing_since: dict[int, float] = {}
         grace = GRACE_POLLS * self.settings.poll_seconds
-        while len(results) < len(jobs):
-            queue = self.alive([job for place, job in jobs.items() if place not in results])
-            for place, job in jobs.items():
-                if place in results:
-                    continue
-                if _has_result(job):
-                    results[place] = _result(job, members[place])
-                elif queue is None or job.job_id in queue:
-                    missing_since.pop(place, None)
-                elif time.monotonic() - missing_since.setdefault(place, time.monotonic()) > grace:
-                    results[place] = failed(JobError(_obituary(job)), members[place])
-                if place in results:
-                    log.info("job %s: %s", job.job_id, results[place].status.name.lower())
-            if len(results) < len(jobs):
-                time.sleep(min(self.settings.poll_seconds, 1.0) if missing_since else self.settings.poll_seconds)
+        with counted("waiting for jobs", len(jobs), then=self.after_ctrl_c()) as counting:
+            while len(results) < len(jobs):
+                queue = self.alive([job for place, job in jobs.items() if place not in results])
+                for place, job in jobs.items():
+                    if place in results:
+                        continue
+                    if _has_result(job):
+                        results[place] = _result(job, members[place])
+                    elif queue is None or job.job_id in queue:
+                        missing_since.pop(place, None)
+                    elif time.monotonic() - missing_since.setdefault(place, time.monotonic()) > grace:
+                        results[place] = failed(JobError(_obituary(job)), members[place])
+                    if place in results:
+                        log.info("job %s: %s", job.job_id, results[place].status.name.lower())
+                counting.move(len(results))
+                if len(results) < len(jobs):
+                    time.sleep(min(self.settings.poll_seconds, 1.0) if missing_since else self.settings.poll_seconds)
         return [results[place] for place in range(len(members))]
+
+    def after_ctrl_c(self) -> str:
+        """What the same command does when this driver was stopped."""
+        on_cluster = self.settings.cluster == "slurm"
+        return "the jobs go on, and the same command waits for them" if on_cluster else CONTINUES
 
     def alive(self, jobs: Sequence[submitit.Job[JobReturn]]) -> set[str] | None:
         """Which jobs are queued or running; None where nobody can tell just now."""
@@ -170,6 +182,11 @@ def key_of(overrides: Sequence[str]) -> str:
 
 def _first_task(job: submitit.Job[JobReturn]) -> submitit.Job[JobReturn]:
     return job.task(0)
+
+
+def log_of(job: submitit.Job[JobReturn]) -> Path:
+    """What the first task of a job prints; its errors lie beside it (.err)."""
+    return Path(os.path.relpath(_first_task(job).paths.stdout))
 
 
 def _has_result(job: submitit.Job[JobReturn]) -> bool:

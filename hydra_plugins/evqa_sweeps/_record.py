@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
@@ -18,8 +19,13 @@ from evqa.config.environment import hidden
 from evqa.errors import EvqaError, RunError
 from evqa.files.names import shown_lines
 from evqa.files.plain import write_json
+from evqa.files.stored import read_text
+
+from ._ending import EndedRun, homes_of, print_next, print_runs
+from ._naming import Naming, words_of
 
 log = logging.getLogger("evqa.sweep")
+RANKS = ("planned", "failed", "finished")
 
 
 @dataclass(kw_only=True)
@@ -52,11 +58,6 @@ class SweepOutcome:
     exit_code: int = 0
 
 
-def words_of(overrides: Sequence[str]) -> str:
-    """A member's overrides as a user would type them, without what the machinery adds."""
-    return " ".join(line for line in overrides if not line.startswith(("hydra.", "++callbacks.pruning.")))
-
-
 def reason(result: JobReturn) -> str:
     """Why a job failed, in a sentence."""
     error = result._return_value
@@ -79,16 +80,46 @@ def run_folder(job: DictConfig, choices: Mapping[str, object]) -> str:
 
 
 def write_members(folder: Path, members: Sequence[Member]) -> None:
-    """Write sweep.json: one entry a member, in order."""
-    write_json(folder / "sweep.json", [asdict(member) for member in members])
+    """Write sweep.json: one entry a run, in order, those of earlier sweeps into this folder too.
+
+    What an entry says is replaced by more only: a run that has finished stays so, whatever becomes of a later attempt.
+    """
+    rows = {row["folder"]: row for row in _read_members(folder / "sweep.json")}
+    for member in members:
+        earlier = rows.get(member.folder)
+        if earlier is None or RANKS.index(earlier["status"]) <= RANKS.index(member.status):
+            rows[member.folder] = asdict(member)
+    write_json(folder / "sweep.json", list(rows.values()))
 
 
-def summarise(members: Sequence[Member], folder: Path) -> None:
-    """Say how many members ended how, and why the failed ones did."""
+def _read_members(path: Path) -> list[dict[str, Any]]:
+    """The entries of a record; a damaged one has none."""
+    try:
+        rows = json.loads(read_text(path)) if path.exists() else []
+        return [row for row in rows if isinstance(row["folder"], str) and row["status"] in RANKS]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+def summarise(members: Sequence[Member], folder: Path, *, naming: Naming, monitor: str) -> None:
+    """Print how the members ended and what to do next; why some have failed goes to the log."""
     broken = [member for member in members if member.status == "failed"]
+    runs = [
+        EndedRun(
+            overrides=naming.differing(member.overrides), value=member.value, status=member.status, folder=member.folder
+        )
+        for member in members
+    ]
+    print_runs(runs, monitor=monitor, record=folder / "sweep.json")
     log.info("%d of %d runs finished; %s", len(members) - len(broken), len(members), folder / "sweep.json")
     for member in broken:
-        log.error("failed: %s\n    %s", member, shown_lines(member.error or "").replace("\n", "\n    "))
+        words = " ".join(naming.differing(member.overrides)) or str(member)
+        log.error("failed: %s\n    %s", words, shown_lines(member.error or "").replace("\n", "\n    "))
+    if broken:
+        log.info("The same command runs what is missing.")
+    if len(broken) < len(members):
+        homes = homes_of(runs)
+        print_next("python", "-m", "evqa.report", *homes, "--out", f"{homes[0]}/report")
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from evqa.files.names import shown_lines
 from evqa.files.plain import write_json
 from evqa.metrics.names import LOSS
 
+from ._ending import EndedRun, print_next, print_runs
+from ._naming import Naming, tell_names
 from ._record import SweepOutcome, only_driver, reason, run_folder
 from ._settings import SearchSettings
 from ._space import Axis, read_axis
@@ -53,6 +55,8 @@ class Search:
         """Run trials until the total is reached; failed ones count and are listed at the end."""
         self.check_direction()
         self.fixed, self.axes = self.read(arguments)
+        naming = Naming(total=self.settings.n_trials, same=frozenset(self.fixed), trials=True)
+        tell_names(self.launcher, naming)
         with only_driver(self.folder):
             self.study = self.open_study()
             log.info("%d of %d trials have ended; %s", self.num_ended(), self.settings.n_trials, self.journal)
@@ -159,9 +163,12 @@ class Search:
         log.error("trial %d failed: %s", trial.number, shown_lines(why))
 
     def write_summary(self) -> None:
-        """Write trials.json: every trial with its values, score, state and run folder."""
+        """Write trials.json: every trial with its values, score, state and run folder, of earlier searches too."""
+        storage = self.study._storage
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
         rows = [
             {
+                "study": study.study_name,
                 "number": trial.number,
                 "state": trial.state.name.lower(),
                 "value": trial.user_attrs.get("value", trial.value),
@@ -169,7 +176,8 @@ class Search:
                 "folder": trial.user_attrs.get("folder"),
                 "error": trial.user_attrs.get("error"),
             }
-            for trial in self.study.get_trials(deepcopy=False)
+            for study in studies
+            for trial in study.get_trials(deepcopy=False)
         ]
         write_json(self.folder / "trials.json", rows)
 
@@ -180,9 +188,27 @@ class Search:
         broken = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         if broken:
             log.error("%d trials failed; the reasons are in %s", len(broken), self.folder / "trials.json")
+        self.print_trials()
         if not done:
             return SweepOutcome(exit_code=1)
         best = self.study.best_trial
         words = " ".join(f"{key}={value}" for key, value in best.params.items())
         log.info("best of %d: trial %d with %s: %s", len(done), best.number, best.value, words)
+        if folder := best.user_attrs.get("folder"):
+            print_next("python", "-m", "evqa.predict", "VIDEO", "--scorer", folder)
         return SweepOutcome()
+
+    def print_trials(self) -> None:
+        """Print all trials of this search, the best first, those without a score last."""
+        sign = 1 if self.settings.direction == "minimize" else -1
+        runs = [
+            EndedRun(
+                overrides=[f"trial={trial.number}", *(f"{key}={value}" for key, value in trial.params.items())],
+                value=trial.user_attrs.get("value", trial.value),
+                status=trial.state.name.lower(),
+                folder=trial.user_attrs.get("folder"),
+            )
+            for trial in self.study.get_trials(deepcopy=False)
+        ]
+        runs.sort(key=lambda run: math.inf if run.value is None else sign * run.value)
+        print_runs(runs, monitor=str(self.monitor), record=self.folder / "trials.json")

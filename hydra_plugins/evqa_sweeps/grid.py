@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -19,6 +20,7 @@ from evqa.config.compose import job_part
 from evqa.config.composer import Composer
 from evqa.errors import ConfigError
 
+from ._naming import Naming, tell_names
 from ._record import Member, SweepOutcome, only_driver, run_folder, summarise, write_members
 
 log = logging.getLogger("evqa.sweep")
@@ -50,17 +52,27 @@ class GridSweeper(Sweeper):
         batches = self.batches(arguments)
         members = self.checked([line for batch in batches for line in batch])
         folder = Path(str(self.settings.hydra.sweep.dir))
+        naming = Naming.of([member.overrides for member in members])
+        tell_names(self.launcher, naming)
+        is_recorded = not self.settings.get("dry_run")  # of a dry run nothing is left
         with only_driver(folder):
-            write_members(folder, members)
-            first = 0
-            for batch in batches:
-                results = self.launcher.launch(batch, initial_job_idx=first)
+            if is_recorded:
+                write_members(folder, members)
+            for first, results in self.launched(batches):
                 for member, result in zip(members[first:], results, strict=False):
                     member.end(result)
-                write_members(folder, members)
-                first += len(batch)
-        summarise(members, folder)
+                if is_recorded:
+                    write_members(folder, members)
+        if is_recorded:
+            summarise(members, folder, naming=naming, monitor=str(self.settings.callbacks.checkpoints.monitor))
         return SweepOutcome(members=members, exit_code=int(any(member.status == "failed" for member in members)))
+
+    def launched(self, batches: Sequence[list[list[str]]]) -> Iterator[tuple[int, Sequence[JobReturn]]]:
+        """Launch batch by batch; yields the number of the first run of each, and how its runs have ended."""
+        first = 0
+        for batch in batches:
+            yield first, self.launcher.launch(batch, initial_job_idx=first)
+            first += len(batch)
 
     def batches(self, arguments: Sequence[str]) -> list[list[list[str]]]:
         """Overrides of each member, in batches. Raises ConfigError for an axis without separate values."""

@@ -5,40 +5,62 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from evqa.config.paths import finished_mark
 from evqa.errors import EvqaError
 from evqa.files.names import shown_lines
+from evqa.files.progress import Teller
 
 from ._member import run_member
-from ._record import reason, words_of
+from ._naming import NamingLauncher
+from ._record import reason, run_folder
 
 log = logging.getLogger("evqa.sweep")
+CLOCK_SECONDS = 1.0  # by which a file system's clock may be behind
 
 
-class LocalLauncher(Launcher):
+class LocalLauncher(NamingLauncher):
     """Like Hydra's own, but a failed member is reported at once and the next one runs."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self.seconds: list[float] = []
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run a batch; Ctrl-C and SystemExit stop it, nothing else does."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         results = []
-        for place, overrides in enumerate(job_overrides):
-            log.info("run %d: %s", initial_job_idx + place, words_of(overrides))
-            results.append(self.run(list(overrides), initial_job_idx + place))
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            Teller().say(self.naming.label(number, overrides, left_s=self.seconds_left(number)))
+            began, started = time.time(), time.monotonic()
+            try:
+                results.append(self.run(list(overrides), number))
+            except KeyboardInterrupt as stop:
+                raise self.naming.stopped(stop, number, overrides) from None
+            if _has_ended_since(began, results[-1]):
+                self.seconds.append(time.monotonic() - started)
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
             _leave_no_trace()
         return results
+
+    def seconds_left(self, number: int) -> float | None:
+        """Seconds to the end of the sweep before a run, by the mean of those that were not finished already.
+
+        The first of them also imports libraries and decodes for the others, so it counts only while it is alone.
+        """
+        if not self.seconds or self.naming.total is None:
+            return None
+        return mean(self.seconds[1:] or self.seconds) * (self.naming.total - number)
 
     def run(self, overrides: list[str], number: int) -> JobReturn:
         """Run one member; its traceback is printed where the fault is not the user's."""
@@ -50,6 +72,14 @@ class LocalLauncher(Launcher):
                 "failed: %s", shown_lines(reason(result)), exc_info=None if isinstance(error, EvqaError) else error
             )
         return result
+
+
+def _has_ended_since(began: float, result: JobReturn) -> bool:
+    """Whether a run has come to its end, and had not done so before a time of the clock."""
+    if result.cfg is None or result.hydra_cfg is None:
+        return False
+    mark = finished_mark(Path(run_folder(result.cfg, result.hydra_cfg.hydra.runtime.choices)))
+    return mark.exists() and mark.stat().st_mtime >= began - CLOCK_SECONDS
 
 
 def _leave_no_trace() -> None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from ._naming import NamingLauncher
 from ._settings import QueueSettings
 
 
-class SlurmLauncher(Launcher):
+class SlurmLauncher(NamingLauncher):
     """One job a member. A dead job is a failed member, not the end of the sweep.
 
     A driver that is started again waits for the jobs of its predecessor instead of submitting them twice. Jobs are
@@ -84,7 +84,8 @@ class SlurmLauncher(Launcher):
         from ._jobs import Jobs, Task
 
         task = Task(self.hydra_context, self.task_function, self.config)
-        return Jobs(self.queue, task).run([list(overrides) for overrides in job_overrides], first=initial_job_idx)
+        jobs = Jobs(self.queue, task, naming=self.naming)
+        return jobs.run([list(overrides) for overrides in job_overrides], first=initial_job_idx)
 
 
 def _given(**values: Any) -> Mapping[str, Any]:

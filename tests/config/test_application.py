@@ -148,7 +148,7 @@ def test_a_job_may_leave_with_its_own_exit_code(toy):
     assert toy("raise SystemExit(75)").returncode == 75
 
 
-def test_ctrl_c_is_quiet(toy, tmp_path):
+def test_ctrl_c_is_one_sentence(toy, tmp_path):
     command = toy('print("ready", flush=True); time.sleep(60)', wait=False)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -164,7 +164,7 @@ def test_ctrl_c_is_quiet(toy, tmp_path):
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors) == (130, "")
+    assert (process.returncode, errors) == (130, "Stopped; the same command continues.\n")
 
 
 def test_another_folder_can_add_options(toy, tmp_path):

@@ -1,5 +1,6 @@
 """The launcher for SLURM as processes of this machine; on a cluster: tests/slurm/test_launcher.py."""
 
+import re
 import signal
 
 import pytest
@@ -15,6 +16,8 @@ def test_members_run_as_jobs_and_a_failed_one_is_told(toy):
     assert code == 1, errors
     assert toy.statuses == ["finished", "failed"]
     assert toy.errors[1] == "seed 1 is bad"
+    (log,) = re.findall(r"job \S+: run 2 of 2: seed=1; log (\S+)", errors)
+    assert (toy.folder / log).is_file()
 
 
 def test_a_job_that_dies_without_a_word_is_a_failed_member(toy):

@@ -95,6 +95,11 @@ class Checkpoints(Checkpoint):
         self._saved_step = -1
         self._last_is_whole = False  # and not the weights alone
 
+    @property
+    def saved_step(self) -> int:
+        """Optimizer steps that the last checkpoint holds; -1 where there is none."""
+        return self._saved_step
+
     def state_dict(self) -> dict[str, Any]:
         """Remember the best value and the end across restarts."""
         return {"best": self.best, "ended": self.ended}

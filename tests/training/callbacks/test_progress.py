@@ -1,0 +1,47 @@
+"""The time to the end of a run, from its own steps and validations."""
+
+import pytest
+
+from evqa.training.callbacks.progress import Course, Pace
+
+WHOLE = {"epochs": 10, "epoch_batches": 20, "validation_batches": 5, "final_batches": 15}
+
+
+@pytest.mark.parametrize(
+    ("every_epochs", "every_batches", "done", "number"),
+    [
+        (1, 20, 19, 0),
+        (1, 20, 200, 10),
+        (3, 20, 59, 0),
+        (3, 20, 60, 1),
+        (3, 20, 200, 3),
+        (1, 8, 35, 3),
+        (1, 8, 36, 4),
+        (1, 8, 200, 20),
+    ],
+)
+def test_validations_are_counted_where_the_trainer_makes_them(every_epochs, every_batches, done, number):
+    course = Course(**WHOLE, every_epochs=every_epochs, every_batches=every_batches)
+    assert course.num_validations(done) == number
+
+
+def test_the_rest_holds_steps_validations_and_the_scoring_behind_them():
+    course = Course(**WHOLE, every_epochs=2, every_batches=20)
+    assert course.seconds_left(0, training_s=1.0, scoring_s=0.1) == pytest.approx(200 + 0.1 * (5 * 5 + 15))
+    assert course.seconds_left(40, training_s=1.0, scoring_s=0.1) == pytest.approx(160 + 0.1 * (4 * 5 + 15))
+    while_validating = course.seconds_left(40, training_s=1.0, scoring_s=0.1, validated=2)
+    assert while_validating == pytest.approx(160 + 0.1 * (3 + 4 * 5 + 15))
+    assert course.seconds_left(200, training_s=1.0, scoring_s=0.1) == pytest.approx(1.5)
+
+
+def test_the_pace_is_that_of_the_last_batches_without_the_first_that_warms_up():
+    pace = Pace()
+    assert pace.training_s is None
+    pace.add(60.0, num_samples=8)
+    assert (pace.training_s, pace.scoring_s) == (60.0, 60.0)
+    for _ in range(200):
+        pace.add(2.0, num_samples=8)
+    pace.add(102.0, num_samples=8)
+    pace.validation_s = 0.5
+    assert pace.training_s == pytest.approx(3.0)
+    assert (pace.scoring_s, pace.samples_per_second) == (0.5, pytest.approx(8 / 3))
