@@ -165,6 +165,8 @@ class Clip:
     seconds: length of the picture (of the sound, where no frames were asked for): measured where all of the file was
         read, else as the file states it. num_frames: of the whole video, likewise; None where no frames were asked for,
         or where only the start was read and the container (Matroska, WebM) does not state it.
+    picture_start_seconds, sound_start_seconds: when the first picture and the first sample come up, by the container's
+        clock; None where there is none, or no container.
     """
 
     frames_FHWC: Tensor | None = None
@@ -175,6 +177,8 @@ class Clip:
     missing: tuple[str, ...] = ()
     seconds: float | None = None
     num_frames: int | None = None
+    picture_start_seconds: float | None = None
+    sound_start_seconds: float | None = None
     image: ImageGrid | None = None
 
 

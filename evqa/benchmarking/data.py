@@ -110,8 +110,8 @@ class IntoBatch:
 
 
 def _bytes_per_clip(reader: CachedReader, paths: Sequence[Path]) -> float:
-    assert reader.disk is not None
-    return reader.disk.shards.num_bytes() / len(paths)
+    disks = [stream.disk for stream in reader.streams if stream.disk is not None]
+    return sum(disk.shards.num_bytes() for disk in disks) / len(paths)
 
 
 def _row(name: str, rounds: Sequence[Mapping[str, Round]], bytes_per_clip: float | None) -> ReadingCost:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from evqa.errors import EvqaError, MediaError
-from evqa.media.clip import ClipSpec
+from evqa.media.clip import STILL_WITHOUT_FRAMES, ClipSpec, with_sound
 from evqa.media.decoding import decode_here, decode_isolated
 from evqa.media.store.disk import Disk
 from evqa.media.store.hashes import FileHash
@@ -36,16 +37,16 @@ class Stored(NamedTuple):
 class CachedReader:
     """`read_clip` for one specification, through the cache; also where settings.folder is null.
 
-    What is not in the cache is decoded in a process of its own, or where isolated is false in this one; of motion
-    streams nothing is in the cache. Threads may share one reader; a copy that is sent or forked to another process
-    starts afresh there.
+    Pictures and sound are stored apart, so that readings of one, of the other and of both share what is stored.
+    Threads may share one reader; a copy that is sent or forked to another process starts afresh there.
+    isolated: decode what is not in the cache in a process of its own; else in this one.
     """
 
     def __init__(self, settings: CacheSettings, spec: ClipSpec, isolated: bool = True) -> None:
         self.settings, self.spec, self.isolated = settings, spec, isolated
-        self._stored_spec = replace(spec, motion=None)
-        self._disk: Disk | None = None
-        self._process = -1
+        parts = (spec,) if settings.folder is None else spec.streams
+        said = set[str]()
+        self.streams = tuple(CachedStream(settings, part, said, isolated=isolated) for part in parts)
 
     def __reduce__(self) -> tuple[type, tuple[CacheSettings, ClipSpec, bool]]:
         return type(self), (self.settings, self.spec, self.isolated)
@@ -53,6 +54,54 @@ class CachedReader:
     def __call__(self, path: Path) -> Clip:
         """Read a file; the same as `read`."""
         return self.read(path)
+
+    def read(self, path: Path) -> Clip:
+        """Return the clip of a file, identical to `read_clip(path, spec)` (but for the codec jpeg).
+
+        Raises:
+            MediaError: the file cannot be read; from the cache it is the same sentence.
+        """
+        first, *sound = self.streams
+        clip = first.read(path)
+        return with_sound(clip, partial(sound[0].read, path)) if sound else clip
+
+    def contains(self, path: Path) -> bool:
+        """Return whether the clip, or the reason why there is none, is in the cache. Raises OSError."""
+        first, *others = self.streams
+        return first.contains(path) and (all(s.contains(path) for s in others) or first.reason(path) is not None)
+
+    def store(self, path: Path) -> Stored:
+        """Bring one file into the cache; `evqa.media.filling` does many.
+
+        Raises:
+            CacheError: the cache cannot be written, or is full.
+        """
+        first, *others = self.streams
+        stored = first.store(path)
+        for stream in () if stored.reason else others:
+            more = stream.store(path)
+            state = next(s for s in ("failed", "busy", "stored", "found") if s in (stored.state, more.state))
+            reason = None if more.reason == STILL_WITHOUT_FRAMES else more.reason  # a still image has no sound
+            stored = Stored(state, reason, stored.num_bytes + more.num_bytes)
+        return stored
+
+    def close(self) -> None:
+        """Finish what this process has written and remove what dead ones left; reading and storing may go on."""
+        for stream in self.streams:
+            stream.close()
+
+
+class CachedStream:
+    """The pictures or the sound of files through the cache, or where there is none, both.
+
+    Of motion streams nothing is in the cache. said: warnings that need not be said again. isolated: see `CachedReader`.
+    """
+
+    def __init__(self, settings: CacheSettings, spec: ClipSpec, said: set[str], *, isolated: bool) -> None:
+        self.settings, self.spec, self.said, self.isolated = settings, spec, said, isolated
+        self._stored_spec = replace(spec, motion=None)
+        self._disk: Disk | None = None
+        self._process = -1
 
     def read(self, path: Path) -> Clip:
         """Return the clip of a file, identical to `read_clip(path, spec)` (but for the codec jpeg).
@@ -96,6 +145,11 @@ class CachedReader:
         """Return whether the clip, or the reason why there is none, is in the cache. Raises OSError."""
         disk = self.disk
         return disk is not None and disk.shards.find(disk.hashes.of(path).key) is not None
+
+    def reason(self, path: Path) -> str | None:
+        """Return the sentence in the cache that says why the file gives no clip, if any. Raises OSError."""
+        disk = self.disk
+        return None if disk is None else disk.reason(disk.hashes.of(path))
 
     def store(self, path: Path) -> Stored:
         """Bring one file into the cache; `evqa.media.filling` does many.
@@ -167,6 +221,6 @@ class CachedReader:
     def disk(self) -> Disk | None:
         """What this process knows of the folder, None without one."""
         if self._process != os.getpid():  # a forked copy must not write to its parent's shard
-            self._disk = None if self.settings.folder is None else Disk(self.settings, self._stored_spec)
+            self._disk = None if self.settings.folder is None else Disk(self.settings, self._stored_spec, self.said)
             self._process = os.getpid()
         return self._disk

@@ -10,7 +10,7 @@ from pathlib import Path
 from evqa.errors import MediaError
 from evqa.machine.isolated import stop_calls
 from evqa.machine.threads import each_in_threads
-from evqa.media.cache import CachedReader, CacheError, Stored
+from evqa.media.cache import CachedReader, CachedStream, CacheError, Stored
 from evqa.media.store.disk import GIGA
 
 SAMPLED = 8  # files that are decoded to learn how large a clip is
@@ -18,7 +18,11 @@ SAMPLED = 8  # files that are decoded to learn how large a clip is
 
 @dataclass(frozen=True, kw_only=True)
 class FillEstimate:
-    """What filling will take. num_cached counts files that are known to be in the cache without reading them."""
+    """What filling will take.
+
+    num_cached counts files of which pictures and sound are known to be in the cache, without reading them. clip_bytes:
+    what one of the others lacks, on average.
+    """
 
     folder: str
     num_files: int
@@ -64,25 +68,29 @@ def estimate(reader: CachedReader, paths: Sequence[Path]) -> FillEstimate:
     Raises:
         CacheError: there is no cache.
     """
-    disk = reader.disk
-    if disk is None:
-        raise CacheError("cache: its folder is null, so there is nothing to fill; name a folder")
     unique = list(dict.fromkeys(paths))
-    missing = [path for path in unique if not disk.is_known(path)]
+    needed, missing = 0.0, 0
+    for stream in reader.streams:
+        if stream.disk is None:
+            raise CacheError("cache: its folder is null, so there is nothing to fill; name a folder")
+        lacking = [path for path in unique if not stream.disk.is_known(path)]
+        needed += len(lacking) * (stream.disk.shards.mean_bytes(at_least=SAMPLED) or _mean_bytes(stream, lacking))
+        missing = max(missing, len(lacking))
+    disks = [stream.disk for stream in reader.streams if stream.disk is not None]
     return FillEstimate(
-        folder=str(disk.root),
+        folder=str(disks[0].root),
         num_files=len(unique),
-        num_cached=len(unique) - len(missing),
-        clip_bytes=disk.shards.mean_bytes(at_least=SAMPLED) or _mean_bytes(reader, missing),
-        present_bytes=disk.shards.num_bytes(),
+        num_cached=len(unique) - missing,
+        clip_bytes=needed / max(1, missing),
+        present_bytes=sum(disk.shards.num_bytes() for disk in disks),
         limit_bytes=reader.settings.max_gigabytes * GIGA,
-        free_bytes=disk.free_bytes(),
+        free_bytes=disks[0].free_bytes(),
     )
 
 
-def _mean_bytes(reader: CachedReader, paths: Sequence[Path]) -> float:
+def _mean_bytes(stream: CachedStream, paths: Sequence[Path]) -> float:
     step = max(1, len(paths) // SAMPLED)
-    sizes = [reader.record_bytes(path) for path in paths[::step][:SAMPLED]]
+    sizes = [stream.record_bytes(path) for path in paths[::step][:SAMPLED]]
     return sum(sizes) / max(1, len(sizes))
 
 

@@ -12,6 +12,7 @@ from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
 
 MOTION_TIME_FACTOR = 4  # times `timeout_seconds`, for a clip that is decoded and resized frame by frame
+AudioForm = Literal["waveform", "fbank"]
 _LATER = ("whole_seconds", "stride", "multiple_of", "at_most")  # of a sampling: added after the first release
 
 
@@ -52,7 +53,7 @@ class ClipSpec:
     motion: FrameStream | None = None
     audio: AudioWindow | None = None
     image: Tiling | None = None
-    audio_as: Literal["waveform", "fbank"] = "waveform"
+    audio_as: AudioForm = "waveform"
     reader: Literal["packets", "decord"] = "packets"
     limits: Limits = field(default_factory=Limits)
 
@@ -60,6 +61,14 @@ class ClipSpec:
     def reads_pictures(self) -> bool:
         """Whether a video's track is needed."""
         return self.frames is not None or self.motion is not None
+
+    @property
+    def streams(self) -> tuple[ClipSpec, ...]:
+        """What is read, and cached, apart: the pictures, then the sound. What does not matter to one is left out."""
+        pictures = replace(self, audio=None, audio_as="waveform")
+        sound = replace(self, frames=None, motion=None, image=None, reader="packets")
+        asked = [(pictures, self.reads_pictures or self.image is not None), (sound, self.audio is not None)]
+        return tuple(stream for stream, is_asked in asked if is_asked) or (self,)
 
     @property
     def horizon_seconds(self) -> float | None:

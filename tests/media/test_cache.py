@@ -120,7 +120,7 @@ def test_a_clip_is_decoded_once_whatever_its_file_is_called(
     for path in (videos[0], same, videos[0]):
         reader(path)
         pickle.loads(pickle.dumps(reader)).read(path)
-    assert decoded == [videos[0]]
+    assert decoded == [videos[0], videos[0]]  # its pictures and its sound
     assert reader.contains(same)
 
 
@@ -129,7 +129,7 @@ def test_a_file_with_new_content_is_decoded_again(settings: CacheSettings, decod
     first = CachedReader(settings, SPEC).read(path)
     make_video(path, seed=2)
     second = CachedReader(settings, SPEC).read(path)
-    assert decoded == [path, path]
+    assert decoded == [path] * 4  # pictures and sound, each time
     assert not torch.equal(first.frames_FHWC, second.frames_FHWC)
 
 
@@ -141,8 +141,32 @@ def test_nothing_is_written_without_a_folder_or_with_fill_never(
         assert_same(
             CachedReader(dataclasses.replace(settings, **other), SPEC).read(videos[0]), read_clip(videos[0], SPEC)
         )
-    assert decoded == [videos[0], videos[0]]
+    assert decoded == [videos[0]] * 3  # with a folder pictures and sound apart
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("order", [("a", "v", "av"), ("av", "v", "a"), ("v", "av", "a")], ids="-".join)
+def test_pictures_and_sound_are_decoded_and_stored_once_for_all_modalities(
+    order: tuple[str, ...], videos: list[Path], settings: CacheSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = {"a": SPECS["sound"], "v": SPECS["picture"], "av": SPEC}
+    asked: list[tuple[Path, bool, bool]] = []
+
+    def spy(path: Path, spec: ClipSpec) -> Clip | str:
+        asked.append((path, spec.frames is not None, spec.audio is not None))
+        return decode_isolated(path, spec)
+
+    monkeypatch.setattr(cache, "decode_isolated", spy)
+    for modal in order:
+        reader = CachedReader(settings, specs[modal])
+        for path in videos:
+            assert_same(reader.read(path), read_clip(path, specs[modal]))
+    assert sorted(asked) == sorted((path, kind, not kind) for path in videos for kind in (True, False))
+    total = sum(path.stat().st_size for path in shards(settings))
+    alone = dataclasses.replace(settings, folder=f"{settings.folder} alone")
+    fill(CachedReader(alone, SPEC), videos)
+    assert total == sum(path.stat().st_size for path in shards(alone))
+    assert {path.parent.name for path in shards(settings)} == {path.parent.name for path in shards(alone)}
 
 
 def leaves(value: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -274,23 +298,25 @@ def test_a_missing_file_is_said_by_the_reader(settings: CacheSettings, tmp_path:
         CachedReader(settings, SPEC).read(tmp_path / "none.mp4")
 
 
+@pytest.mark.parametrize("name", ["picture", "sound"])
 def test_any_flipped_byte_is_noticed_and_the_clip_written_anew(
-    videos: list[Path], settings: CacheSettings, caplog: pytest.LogCaptureFixture
+    name: str, videos: list[Path], settings: CacheSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = read_clip(videos[0], SPEC)
-    CachedReader(settings, SPEC).read(videos[0])
+    spec = SPECS[name]
+    expected = read_clip(videos[0], spec)
+    num_bytes = 2 * expected.waveform_S.numel() if name == "sound" else expected.frames_FHWC.numel() + 4 * 8
+    CachedReader(settings, spec).read(videos[0])
     draw = np.random.default_rng(0)
     for trial in range(12):
         shard = max(shards(settings), key=lambda path: path.stat().st_mtime_ns)
         data = bytearray(shard.read_bytes())
-        used = 4096 + expected.frames_FHWC.numel() + 4 * 8 + 2 * expected.waveform_S.numel()
-        data[3 * trial if trial < 6 else draw.integers(4096, used)] ^= 1 << draw.integers(8)
+        data[3 * trial if trial < 6 else draw.integers(4096, 4096 + num_bytes)] ^= 1 << draw.integers(8)
         shard.write_bytes(data)
         caplog.clear()
-        assert_same(CachedReader(settings, SPEC).read(videos[0]), expected)
+        assert_same(CachedReader(settings, spec).read(videos[0]), expected)
         assert "damaged" in caplog.text
         caplog.clear()
-        assert_same(CachedReader(settings, SPEC).read(videos[0]), expected)
+        assert_same(CachedReader(settings, spec).read(videos[0]), expected)
         assert caplog.text == ""
 
 

@@ -83,9 +83,9 @@ def test_a_count_of_frames_repeats_the_image_and_a_lack_of_sound_and_motion_is_s
     assert clip.frames_FHWC.shape == (8, 8, 8, 3)
     assert (clip.motion, clip.waveform_S) == (None, None)
     assert clip.missing == (
-        "no audio track: the file is a still image",
         "no motion: the file is a still image",
         ONE_FRAME,
+        "no audio track: the file is a still image",
     )
 
 

@@ -60,7 +60,7 @@ def fit(overrides):
 
     def of(*more):
         fixed = ("data=snapugc", "model.width=16", "logger=csv", "trainer.progress=false", "trainer.epochs=1")
-        config = compose([*fixed, "data.batch_size=4", *overrides, *more])
+        config = compose([*fixed, "data.batch_size=4", "callbacks.checkpoints.keep=all", *overrides, *more])
         run(config)
         return RunFolder(identity.folder(config))
 

@@ -22,10 +22,11 @@ DECODED_ANYWAY = "clips that are not in it are decoded each time"
 
 
 class Disk:
-    """What one process knows of the cache's folder, and may write there."""
+    """What one process knows of the cache's folder, and may write there. said: warnings that need not be said again."""
 
-    def __init__(self, settings: CacheSettings, spec: ClipSpec) -> None:
+    def __init__(self, settings: CacheSettings, spec: ClipSpec, said: set[str]) -> None:
         assert settings.folder is not None
+        self.said = said
         self.settings, self.root = settings, Path(settings.folder)
         self.hashes = ContentHashes(self.root, remember=settings.fill == "auto")
         limit = settings.max_gigabytes * GIGA
@@ -104,6 +105,7 @@ class Disk:
         return f"cache: {self.root} cannot be written ({error.strerror}); {DECODED_ANYWAY}"
 
     def _close(self, sentence: str) -> None:
-        if not self.is_closed:
+        if sentence not in self.said:
             log.warning(sentence)
+        self.said.add(sentence)
         self.is_closed = True

@@ -9,7 +9,7 @@ from typing import Any
 
 from evqa.media.clip import ClipSpec, described
 
-READER_VERSION = 4  # raise it with every change in evqa.media that changes what a record holds
+READER_VERSION = 5  # raise it with every change in evqa.media that changes what a record holds
 
 
 def describe(spec: ClipSpec, *, codec: str) -> str:

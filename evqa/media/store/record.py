@@ -31,7 +31,13 @@ MOST_PIECES = 1024  # that one call of the system fills (IOV_MAX of Linux)
 MAGIC = b"evqaclp1"
 _HEAD = struct.Struct("<8s32sIQQQ")  # magic, key, bytes of JSON, bytes of sections, checksums of JSON and of sections
 
-_PLAIN = ("missing", "seconds", "num_frames")  # fields of a clip that JSON holds
+_PLAIN = (
+    "missing",
+    "seconds",
+    "num_frames",
+    "picture_start_seconds",
+    "sound_start_seconds",
+)  # fields of a clip that JSON holds
 
 Content = Clip | str  # a clip, or the sentence that says why the file has none
 Section = LentMemory | FrameMemory  # what is read into
