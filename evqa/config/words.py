@@ -77,6 +77,15 @@ SAME = {"csv": "path", "videos": "root", "val_csv": "val_path", "test_csv": "tes
 OTHER_NAME = SAME | {other: name for name, other in SAME.items()}
 
 
+TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".json", ".mat")
+
+
+def as_table(word: str) -> str:
+    """Say how a table is given, where a word names one; empty elsewhere."""
+    given = word.lower().endswith(TABLES)
+    return f" A table is given as data=table data.path={word} data.root=FOLDER." if given else ""
+
+
 def other_name(key: str) -> str | None:
     """What another data set calls this key of `data`; None where there is no other name."""
     group, _, name = key.partition(".")

@@ -26,6 +26,14 @@ def composer():
         ("model=tny", r"model=tny: model has no option 'tny'\. Did you mean 'tiny'\? Options: .*tiny"),
         ("frames=8", r"frames=8: frames has no option '8'\. Options: .*first8.*uniform8"),
         ("model=null", r"model=null: to choose nothing write '~model'\. Options: .*tiny"),
+        (
+            "t.csv",
+            "'t.csv' is not of the form key=value. A table is given as data=table data.path=t.csv data.root=FOLDER.",
+        ),
+        (
+            "data=a/t.csv",
+            "data=a/t.csv: data has no option 'a/t.csv'. A table is given as data=table data.path=a/t.csv ",
+        ),
         ("epochs=10", "epochs: the configuration has no such key. Did you mean 'trainer.epochs'?"),
         ("lr=1e-4", "lr: the configuration has no such key. Did you mean 'optimizer.learning_rate'?"),
         ("batch_size=4", "batch_size: the configuration has no such key. Did you mean 'data.batch_size'?"),
