@@ -41,6 +41,11 @@ def composer():
         ("frames.num=8", "frames.num: FrameSampling takes no argument 'num'. Did you mean 'frames.count'?"),
         ("data.batch=4", "data.batch: Synthetic takes no argument 'batch'. Did you mean 'data.batch_size'?"),
         ("model.lr=1", "model.lr: Tiny takes no argument 'lr'. Did you mean 'optimizer.learning_rate'?"),
+        (
+            "trainer.batch_size=1",
+            "trainer.batch_size: TrainerSettings takes no argument 'batch_size'. Did you mean 'data.",
+        ),
+        ("data.root=v", r"data\.root: Synthetic takes no argument 'root'\. It belongs to .*data=table\.$"),
         ("learning_rat=1", "learning_rat: the configuration has no such key. Did you mean 'optimizer.learning_rate'?"),
         ("seconds=4", "seconds: the configuration has no such key. Did you mean 'audio.seconds' or 'frames.seconds'?"),
         (
