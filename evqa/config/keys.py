@@ -14,7 +14,7 @@ from evqa.config.nearest import nearest, suggestion
 from evqa.config.overrides import swept_values
 from evqa.config.root import COMPANIONS, PLAIN_NODES
 from evqa.config.signature import Parameter, UnknownTargetError, read_schema
-from evqa.config.words import keys_like, keys_meant, other_name
+from evqa.config.words import as_table, keys_like, keys_meant, only_key, other_name
 from evqa.files.names import listed
 
 
@@ -50,7 +50,7 @@ def choice_problem(composer: Composer, override: Override) -> str | None:
     if wrong is None:
         return None
     near = nearest(wrong, options)
-    hint = f" Did you mean '{near}'?" if near else ""
+    hint = f" Did you mean '{near}'?" if near else as_table(wrong) if group == "data" else ""
     return f"{group}={wrong}: {group} has no option '{wrong}'.{hint} Options: {', '.join(options)}."
 
 
@@ -196,7 +196,8 @@ def _unknown_key(composer: Composer, base: DictConfig, spot: Spot, key: str) -> 
     if spot.path == "":
         meant = meant or ([] if nearest(name, known) else keys_like(name, every_key(base)))
         return f"{key}: the configuration has no such key. {_either(meant) or suggestion(name, known)}"
-    hint = _either(meant) or _other_options(composer, key) or suggestion(name, known)
+    only = only_key(name, every_key(base))
+    hint = _either(meant) or _other_options(composer, key) or _either(only) or suggestion(name, known)
     owner = f"'{spot.path}'"
     if "_target_" in spot.node:
         owner = str(spot.node._get_node("_target_", validate_access=False)).rpartition(".")[2]

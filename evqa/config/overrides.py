@@ -12,6 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from evqa.config.words import as_table
+
 MOST_VALUES = 20  # of one axis that are checked one by one
 SYNTAX = frozenset(",[]{}()'\"")
 
@@ -55,7 +57,7 @@ def explain_grammar(line: str) -> str:
     """Say why a line cannot be read, with the line as a shell would need it."""
     key, equals, value = line.partition("=")
     if not equals:
-        return f"'{line}' is not of the form key=value."
+        return f"'{line}' is not of the form key=value.{as_table(line)}"
     if not key or any(part in key for part in (" ", "..")):
         return f"'{line}': '{key}' is no key. Write key=value without spaces around the equals sign."
     return (

@@ -15,7 +15,7 @@ from evqa.config import environment
 from evqa.config.check import HYDRA, check, quoted_choices
 from evqa.config.composer import CompositionError, open_configuration
 from evqa.config.examine import explain_failure
-from evqa.config.keys import must_be_added
+from evqa.config.keys import must_be_added, renamed
 from evqa.config.nearest import suggestion
 from evqa.config.older import why_too_old
 from evqa.config.overrides import read_overrides
@@ -125,7 +125,9 @@ def _set(config: DictConfig, override: Override, movable: Sequence[str]) -> str 
     try:
         known = OmegaConf.select(config, key, default=config, throw_on_missing=False) is not config
         if not known and not must_be_added(config, override):
-            return f"the run has no key '{key}'. {suggestion(key, _keys(config))}"
+            other = renamed(config, key)
+            hint = f"Did you mean '{other}'?" if other else suggestion(key, _keys(config))
+            return f"the run has no key '{key}'. {hint}"
         OmegaConf.update(config, key, override.value(), force_add=True)
     except CompositionError as error:
         return explain_failure(error)

@@ -77,6 +77,15 @@ SAME = {"csv": "path", "videos": "root", "val_csv": "val_path", "test_csv": "tes
 OTHER_NAME = SAME | {other: name for name, other in SAME.items()}
 
 
+TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".json", ".mat")
+
+
+def as_table(word: str) -> str:
+    """Say how a table is given, where a word names one; empty elsewhere."""
+    given = word.lower().endswith(TABLES)
+    return f" A table is given as data=table data.path={word} data.root=FOLDER." if given else ""
+
+
 def other_name(key: str) -> str | None:
     """What another data set calls this key of `data`; None where there is no other name."""
     group, _, name = key.partition(".")
@@ -84,15 +93,24 @@ def other_name(key: str) -> str | None:
 
 
 def keys_meant(key: str, known: Collection[str]) -> list[str]:
-    """The known keys that are called so elsewhere: those of the same group, or all, with those that end in this word.
+    """The known keys that are called so elsewhere: those of the same group, or all.
 
-    Of a key in a group, that another group has one of this name says little unless it is the only one.
+    A key without a group also means those that end in it.
     """
     group, _, word = key.rpartition(".")
     called = [ours for ours, words in CALLED.items() if ours in known and word in words.split()]
     same_group = [ours for ours in called if group and ours.startswith(f"{group}.")]
-    named = sorted(ours for ours in known if ours.rpartition(".")[2] == word)
-    return same_group or list(dict.fromkeys([*called, *(named if not group or len(named) == 1 else ())]))
+    return same_group or list(dict.fromkeys([*called, *([] if group else _ending(word, known))]))
+
+
+def only_key(word: str, known: Collection[str]) -> list[str]:
+    """The known key that ends in a word, where it is the only one; empty elsewhere."""
+    found = _ending(word, known)
+    return found if len(found) == 1 else []
+
+
+def _ending(word: str, known: Collection[str]) -> list[str]:
+    return sorted(ours for ours in known if ours.rpartition(".")[2] == word)
 
 
 def keys_like(word: str, known: Collection[str]) -> list[str]:

@@ -58,6 +58,7 @@ def scale_reader(scale: LabelScale) -> ReadLabel:
         mend = ""
         if scale.range == (0.0, 1.0) and 1.0 < value <= 100.0:
             mend = "; if the column holds percent set data.label.range=[0,100]"
+            mend += ", if ratings of 1 to 5 [1,5]" if value <= 5 else ""
         raise ValueError(f"{scale.name} is {text.strip()}, outside {scale.low:g}..{scale.high:g}{mend}")
 
     return read

@@ -108,7 +108,8 @@ class FileTable:
         sentences = [f"no column {name!r}{by.get(name, '')}{nearest_of(name, self.columns)}" for name in missing]
         has = listed(self.columns, shown=20)
         single = "" if len(self.columns) > 1 else f" Only {', '.join(SEPARATORS.values())} separate cells."
-        mend = f" Say which one it is: {keys[missing[0]]}=COLUMN." if by and keys and not single else ""
+        named = " ".join(f"{keys[name]}=COLUMN" for name in by) if keys else ""
+        mend = f" Say which it is: {named}." if named and not single else ""
         return f"{self.path}: {'; '.join(sentences)}. Its columns are: {has}.{mend}{single}"
 
 

@@ -143,8 +143,9 @@ class TableSource(InputSource):
         self._columns = choose_columns(path, self._stream.columns, asked, own)
         self._folder = MediaFolder(videos, check_sizes=False)
         self._state = self._stamp()
-        files = "" if self._columns.path else f", files are <{self._columns.id}>.* in {videos}"
-        self.notes = (*self._stream.notes, f"{path.name}: {self._columns.sentence()}{files}.")
+        files = "" if self._columns.path else f" <{self._columns.id}>.*"
+        where = f"Files{files} are looked for in {videos} (--videos)."
+        self.notes = (*self._stream.notes, f"{path.name}: {self._columns.sentence()}. {where}")
 
     def __iter__(self) -> Iterator[SourceEntry]:
         if self._stamp() != self._state:

@@ -26,6 +26,14 @@ def composer():
         ("model=tny", r"model=tny: model has no option 'tny'\. Did you mean 'tiny'\? Options: .*tiny"),
         ("frames=8", r"frames=8: frames has no option '8'\. Options: .*first8.*uniform8"),
         ("model=null", r"model=null: to choose nothing write '~model'\. Options: .*tiny"),
+        (
+            "t.csv",
+            "'t.csv' is not of the form key=value. A table is given as data=table data.path=t.csv data.root=FOLDER.",
+        ),
+        (
+            "data=a/t.csv",
+            "data=a/t.csv: data has no option 'a/t.csv'. A table is given as data=table data.path=a/t.csv ",
+        ),
         ("epochs=10", "epochs: the configuration has no such key. Did you mean 'trainer.epochs'?"),
         ("lr=1e-4", "lr: the configuration has no such key. Did you mean 'optimizer.learning_rate'?"),
         ("batch_size=4", "batch_size: the configuration has no such key. Did you mean 'data.batch_size'?"),
@@ -33,6 +41,11 @@ def composer():
         ("frames.num=8", "frames.num: FrameSampling takes no argument 'num'. Did you mean 'frames.count'?"),
         ("data.batch=4", "data.batch: Synthetic takes no argument 'batch'. Did you mean 'data.batch_size'?"),
         ("model.lr=1", "model.lr: Tiny takes no argument 'lr'. Did you mean 'optimizer.learning_rate'?"),
+        (
+            "trainer.batch_size=1",
+            "trainer.batch_size: TrainerSettings takes no argument 'batch_size'. Did you mean 'data.",
+        ),
+        ("data.root=v", r"data\.root: Synthetic takes no argument 'root'\. It belongs to .*data=table\.$"),
         ("learning_rat=1", "learning_rat: the configuration has no such key. Did you mean 'optimizer.learning_rate'?"),
         ("seconds=4", "seconds: the configuration has no such key. Did you mean 'audio.seconds' or 'frames.seconds'?"),
         (

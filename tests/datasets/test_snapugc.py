@@ -34,6 +34,7 @@ AWKWARD = HEADER + (
     "k,0.5\n"
     "../l,nope,,,\n"
     "m,0.9,None,null,\n"
+    "n,3.2,,,\n"
 )
 EXPECTED = {
     2: "ECR is empty",
@@ -52,6 +53,8 @@ EXPECTED = {
     16: "ECR is 9e99, outside 0..1",
     17: "has 2 fields where the header has 5 (line 19)",
     18: "ECR is 'nope', not a number; '../l' would leave the folder {videos}; name a file below it",
+    20: "ECR is 3.2, outside 0..1; if the column holds percent set data.label.range=[0,100]"
+    ", if ratings of 1 to 5 [1,5]",
 }
 
 

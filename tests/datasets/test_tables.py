@@ -231,7 +231,11 @@ def test_a_header_of_years_is_a_header(tmp_path: Path) -> None:
     ("name", "content", "sentence"),
     [
         ("t.csv", "Id,MOS\na,3\n", "no column 'id' for data.id_column (did you mean 'Id'?); no column 'mos' for data."),
-        ("t.csv", "Id,MOS\na,3\n", "Its columns are: Id, MOS. Say which one it is: data.id_column=COLUMN."),
+        (
+            "t.csv",
+            "Id,MOS\na,3\n",
+            "Its columns are: Id, MOS. Say which it is: data.id_column=COLUMN data.label.name=COLUMN.",
+        ),
         ("t.txt", "id mos\na 3\n", "are: id mos. Only commas, semicolons, tabs, vertical bars separate cells."),
         ("t.json", '[{"image": "a", "conversations": []}]', "LLaVA and VQA² publish them are read by data=llava, or"),
         ("t.json", '[["a", 3]]', "no item of its list can be read; the first fault: is not a JSON object."),
