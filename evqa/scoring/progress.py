@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from evqa.config.environment import hidden
-from evqa.files.terminal import Terminal
+from evqa.files.terminal import Terminal, terminal
 from evqa.scoring.outcome import ScoreOutcome, notes_on
 from evqa.scoring.score import Meaning
 
