@@ -159,7 +159,8 @@ class Dataset(ABC):
         if self.limit is not None:
             splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
         groups = {record.id: record.group for record in given.records if record.group}
-        notes = (*given.notes, *_group_notes(splits, groups), *_doubts(kept["train"], self.label))
+        is_divided = any(records and name not in given.splits for name, records in splits.items())
+        notes = (*given.notes, *_group_notes(splits, groups, is_divided), *_doubts(kept["train"], self.label))
         return Annotations(splits=splits, rejects=given.rejects, dropped=dropped, notes=notes)
 
     def _near_copies(self, records: Records) -> dict[Path, str]:
@@ -209,14 +210,14 @@ class Dataset(ABC):
         return given | {"train": rest, "val": held}
 
 
-def _group_notes(splits: Mapping[str, Records], groups: Mapping[str, str]) -> Iterable[str]:
-    """Say how many groups each split has. groups: of records, by id, as the table has them."""
+def _group_notes(splits: Mapping[str, Records], groups: Mapping[str, str], is_divided: bool) -> Iterable[str]:
+    """Say how many groups each split has, unless each is in a table of its own; groups: of records, by id."""
     found = {name: sorted({groups[one.id] for one in records if one.id in groups}) for name, records in splits.items()}
-    if not groups:
-        return
     in_order = sorted(found.items(), key=lambda split: split[0] != "train")
     counts = [f"{len(names)} in {split} ({listed(names, shown=3)})" for split, names in in_order if names]
     twice = [name for name, count in Counter(itertools.chain(*found.values())).items() if count > 1]
+    if not groups or not (is_divided or twice):
+        return
     both = f"; {len(twice)} on more than one side: {listed(twice, shown=3)}" if twice else ""
     num_without = sum(one.id not in groups for records in splits.values() for one in records)
     without = f"; rows without one: {num_without}" if num_without else ""

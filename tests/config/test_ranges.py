@@ -53,9 +53,11 @@ NUMERIC = [
 
 
 def test_the_listed_classes_are_those_of_all_options():
-    assert {"evqa.models.tiny.Tiny", "evqa.training.tuning.Tuning", "evqa.training.datamodule.BatchSettings"} <= set(
-        CLASSES
-    )
+    assert {
+        "evqa.models.tiny.Tiny",
+        "evqa.training.tuning.Tuning",
+        "evqa.training.batch_settings.BatchSettings",
+    } <= set(CLASSES)
     assert len(NUMERIC) > 60
 
 

@@ -153,7 +153,14 @@ LAYOUTS = {
         {"train": {"state3_mix/1": 57.2, "state3_mix/2": None, "state3_mix/3": None}},
     ),
 }  # fmt: skip
-OWN = ("table", "llava", "snapugc", "synthetic", "synthetic_quality")  # of one's own tables and clips
+OWN = (
+    "table",
+    "llava",
+    "snapugc",
+    "synthetic",
+    "synthetic_distortions",
+    "synthetic_quality",
+)  # of one's own tables and clips
 PRESETS = sorted(set(group_options(conf_folder() / "data")) - set(OWN))
 
 

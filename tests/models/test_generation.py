@@ -131,6 +131,22 @@ def test_the_embedded_models_cache_changes_nothing(made):
         assert decode(new) == answer
 
 
+@pytest.mark.parametrize("made", ["videollama2", "vqa2"], indirect=True)
+def test_the_cache_of_spliced_models_changes_nothing(made):
+    model, items, _ = made
+    cached = answers(model, items, Decoding(max_new_tokens=LONG))
+    for item, answer in zip(items, cached, strict=True):
+        with torch.no_grad():
+            spliced, new = model.sequence(model.preparer.collate([item])), list[int]()
+            prompt_BTD = spliced.embeds_BTD[:, : spliced.answer_B + 1]
+            while len(new) < LONG and model.chat.end not in new:
+                following_BTD = model.trunk.embed_tokens(torch.tensor([new]).long())
+                embeds_BTD = torch.cat([prompt_BTD, following_BTD], dim=1)
+                whole = replace(spliced, embeds_BTD=embeds_BTD, mask_BT=torch.ones(embeds_BTD.shape[:2]).bool())
+                new.append(int(model.lm_head(model.read(whole)[0, -1]).argmax()))
+        assert model.chat.decode(new) == answer
+
+
 def test_an_answer_that_outgrows_the_embedded_model_is_told(twin):
     scorer = build_model(read_plan(configure("tiny", "v", "text", arguments=twin("tiny") | {"max_tokens": 60})))
     item = samples(scorer, "v", learn=False)[0]
