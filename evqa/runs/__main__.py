@@ -15,18 +15,19 @@ from evqa.errors import RunError
 
 ABOUT = """\
 list   every run below the folders: setting, status, score with n, size, date; of each experiment the best first.
-       A pipe gets one line a run, separated by tabs. This is what `evqa runs` alone does.
+       A pipe gets one line a run, separated by tabs. This is what `evqa runs [PLACE...]` does, too.
 show   one run: setting, metrics, files, software.
 rm     remove runs, whole. Nothing outside their folders is touched; a run that is running is refused.
 prune  free the space of what finished runs no longer need: every checkpoint but the one that is scored with.
 """
+ACTIONS = ("list", "show", "rm", "prune")
 ROOT = Path("runs")
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the flags."""
     flags = Flags(prog="evqa runs", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
-    actions = flags.add_subparsers(dest="action", metavar="list|show|rm|prune", parser_class=Flags)
+    actions = flags.add_subparsers(dest="action", metavar="|".join(ACTIONS), parser_class=Flags)
     listing = actions.add_parser("list", description="List runs, the best of each experiment first.")
     listing.add_argument("places", nargs="*", type=Path, metavar="PLACE", help="folders of runs (default: runs)")
     showing = actions.add_parser("show", description="Show one run.")
@@ -47,7 +48,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Do what was asked for."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    flags = parser().parse_args(given or ["list"])
+    if given and given[0] not in ACTIONS and Path(given[0]).is_dir():
+        given = ["list", *given]
+    flags = parser().parse_args(given)
+    if flags.action is None:
+        flags = parser().parse_args([*given, "list"])
     if flags.action == "show":
         _show(flags.run)
     elif flags.action == "rm":

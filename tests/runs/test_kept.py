@@ -83,7 +83,7 @@ def test_a_person_gets_lines_that_fit_the_terminal(tmp_path, capsys, monkeypatch
     long = "a-name-of-many-letters-" * 3
     make(tmp_path, long, score=0.25, setting=[f"model.key_{number}=value" for number in range(12)])
     make(tmp_path, ODD, finished=False)
-    main(["list", ".."])
+    main([".."])  # as `list ..`
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "odd [red]x\\x1b[31m caf\\xe9" in out
