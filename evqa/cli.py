@@ -30,6 +30,8 @@ PACKAGE = Path(__file__).parent
 class Flags(argparse.ArgumentParser):
     """The flags of a command, and those of all commands; what was typed is shown as text in its messages."""
 
+    _has_common = False
+
     def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
         """Parse, and follow the flags that all commands have."""
         return self._follow(super().parse_args, *arguments)
@@ -38,8 +40,19 @@ class Flags(argparse.ArgumentParser):
         """Parse flags between positional arguments, and follow those that all commands have."""
         return self._follow(super().parse_intermixed_args, *arguments)
 
+    def parse_known_args(self, *arguments: Any) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
+        """Parse; sub-commands come in here, and have the flags of all commands too."""
+        self._add_common()
+        return super().parse_known_args(*arguments)
+
+    def _add_common(self) -> None:
+        """Behind a command's own flags, so that its help ends with them."""
+        if not self._has_common:
+            add_log_flags(self)
+            self._has_common = True
+
     def _follow(self, parse: Callable[..., argparse.Namespace], *arguments: Any) -> argparse.Namespace:
-        add_log_flags(self)
+        self._add_common()
         flags = parse(*arguments)
         take_log_flags(flags)
         return flags

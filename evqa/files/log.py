@@ -20,14 +20,20 @@ LEVEL, TIMES = "EVQA_LOG_LEVEL", "EVQA_LOG_TIMES"
 
 
 def add_log_flags(parser: argparse.ArgumentParser) -> None:
-    """Describe the flags that all commands have."""
+    """Describe the flags that all commands have; where one is not given, nothing is said of it."""
     group = parser.add_argument_group("what is said beside the results, on the standard error stream")
     group.add_argument(
         "--log-level",
         choices=LEVELS,
+        default=argparse.SUPPRESS,
         help=f"info (default): notes and counts too; warning: failures and warnings; error: why it ended ({LEVEL})",
     )
-    group.add_argument("--log-times", action="store_true", help=f"begin each line with its time ({TIMES}=1)")
+    group.add_argument(
+        "--log-times",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help=f"begin each line with its time ({TIMES}=1)",
+    )
 
 
 def take_log_flags(flags: argparse.Namespace) -> None:
@@ -37,9 +43,9 @@ def take_log_flags(flags: argparse.Namespace) -> None:
         ConfigError: an environment variable has a value that means nothing.
     """
     given = vars(flags)
-    if level := given.pop("log_level"):
+    if level := given.pop("log_level", None):
         os.environ[LEVEL] = level
-    if given.pop("log_times"):
+    if given.pop("log_times", False):
         os.environ[TIMES] = "1"
     problems = [
         f"{name}={os.environ[name]}: give one of {', '.join(known)}."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO, TypeVar
 
+from evqa.files.log import Stamped, is_told
 from evqa.files.names import shown, shown_lines
 from evqa.files.streams import say
 
@@ -104,13 +105,14 @@ def seconds_left(done: int, total: int, *, seconds: float) -> float | None:
 class Teller:
     """Tells where something stands on a standard stream: the same line again in a terminal, else new lines.
 
-    wanted: whether anything is told. In a terminal whatever else is printed meanwhile stands above the line.
+    wanted: whether anything is told; nothing is where the log's level leaves out notes. In a terminal whatever else is
+    printed meanwhile stands above the line.
     """
 
     def __init__(self, *, stderr: bool = False, wanted: bool = True) -> None:
-        self.wanted = wanted
+        self.wanted = wanted and is_told("info")
         self.stream: TextIO = sys.stderr if stderr else sys.stdout
-        self.is_drawn = wanted and self.stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        self.is_drawn = self.wanted and self.stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
         self._last = time.monotonic()
         self._stands = self._inside_line = False
         self._replaced: dict[str, Any] = {}
@@ -153,7 +155,7 @@ class Teller:
 
     def say(self, text: str) -> None:
         """Print a line that stays, with the time of day where that is no terminal."""
-        stamp = "" if self.is_drawn else f"{datetime.now():%Y-%m-%d %H:%M:%S} "
+        stamp = "" if self.is_drawn or isinstance(self.stream, Stamped) else f"{datetime.now():%Y-%m-%d %H:%M:%S} "
         self.erase()
         self._write(f"{stamp}{shown_lines(text)}\n")
 

@@ -12,6 +12,7 @@ from evqa.config.application import read_flags
 from evqa.errors import ConfigError
 from evqa.files import log
 from evqa.files.terminal import terminal
+from evqa.runs import __main__ as runs
 
 ENDS_AT_TORCH = """
 import sys
@@ -45,11 +46,17 @@ def test_what_is_below_the_level_is_not_said(level, monkeypatch, capsys):
     assert said.out == "a result\n"
 
 
-@pytest.mark.parametrize("command", [ask, benchmark, ensemble, evaluation, merge, predict, report, submit])
+@pytest.mark.parametrize("command", [ask, benchmark, ensemble, evaluation, merge, predict, report, runs, submit])
 def test_every_command_has_the_flags(command, capsys):
     with pytest.raises(SystemExit):
         command.parser().parse_args(["--help"])
     assert "--log-level {info,warning,error}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--log-level", "error", "list"], ["list", "--log-level", "error"]])
+def test_sub_commands_have_them_too(arguments):
+    assert not {"log_level", "log_times"} & vars(runs.parser().parse_args(arguments)).keys()
+    assert not log.is_told("warning")
 
 
 def test_the_commands_that_take_settings_have_them_too(monkeypatch):
