@@ -213,7 +213,7 @@ class Counting:
     def move(self, done: int) -> None:
         """Say how many are done now."""
         self.done = done
-        self.teller.tell(self.standing())
+        self.teller.tell(self.standing(), milestone=self.teller.is_drawn and done == self.total)
 
     def standing(self, *, is_over: bool = False) -> Standing:
         """Where it stands."""

@@ -64,7 +64,8 @@ def test_a_photo_is_a_video_of_one_frame_where_the_model_reads_no_images(finishe
     predict(Request(inputs=[place], scorer=finished.path))
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{place}\t0.")
-    assert line.endswith("the file is a still image; it is taken as a video of one frame")
+    notes = ["the file is a still image", "it is taken as a video of one frame"]
+    assert line.endswith("; ".join([*notes, "no audio track: the file is a still image"]))
     with pytest.raises(AnnotationError, match=r"1 .jpg.*; of images a folder is scored by what reads them as images"):
         predict(Request(inputs=[tmp_path], scorer=finished.path))
 
