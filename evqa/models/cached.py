@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -33,7 +34,9 @@ class CachedPrompts:
         self.language, self.to_logits, self.answer_B, self.num_axes = language, to_logits, answer_B, num_axes
         self.num_tokens = int(answer_B.max()) + 1
         self.mask_BT = torch.arange(self.num_tokens, device=answer_B.device) <= answer_B.unsqueeze(1)
-        self.cache = DynamicCache(config=language.config)
+        # transformers calls it `cache` since 5.24
+        name = "cache" if "cache" in signature(language.forward).parameters else "past_key_values"
+        self.cache = {name: DynamicCache(config=language.config)}
 
     def prefill(
         self, read: Callable[..., Any], *, position_B: Tensor, prompts: Sequence[Sequence[int]] = ()
@@ -42,7 +45,7 @@ class CachedPrompts:
 
         position_B: of the answer's place. prompts: see `Prefilled`.
         """
-        output = read(attention_mask=self.mask_BT.long(), past_key_values=self.cache, use_cache=True)
+        output = read(attention_mask=self.mask_BT.long(), **self.cache, use_cache=True)
         rows_B = torch.arange(len(self.answer_B), device=self.answer_B.device)
         self.position_B = position_B
         logits_BV = self.to_logits(output.last_hidden_state[rows_B, self.answer_B])
@@ -57,7 +60,7 @@ class CachedPrompts:
             input_ids=ids_B.unsqueeze(1),
             attention_mask=self.mask_BT.long(),
             position_ids=position_B1 if self.num_axes == 1 else position_B1.expand(self.num_axes, -1, -1),
-            past_key_values=self.cache,
+            **self.cache,
             use_cache=True,
         )
         return self.to_logits(output.last_hidden_state[:, 0])
