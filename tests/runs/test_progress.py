@@ -54,7 +54,9 @@ def test_a_terminal_keeps_one_line_and_ctrl_c_says_where_the_same_command_contin
     screen.process.send_signal(signal.SIGINT)
     rows = screen.until(None)
     assert screen.process.returncode == 130
-    sentence = r"Stopped in epoch \d+/900, (step|validation) \S+; the same command continues from step (\d+)\."
+    sentence = (
+        r"Stopped in epoch \d+/900, step \d+/4500(, validation \d/\d)?; the same command continues from step (\d+)\."
+    )
     stopped = re.fullmatch(sentence, rows[-2])
     assert stopped, rows[-3:]
     assert not [row for row in rows if re.search("v_num|━ epoch|Traceback", row)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -107,6 +110,7 @@ class TrainingProgress(lightning.Callback):
         self.loss = self.score = math.nan
         self.done = 0
         self.teller = Teller(wanted=False)
+        self.is_interrupted = False
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Take in what the run will do, and begin to tell."""
@@ -120,20 +124,21 @@ class TrainingProgress(lightning.Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Begin to count seconds; `current_epoch` counts from 0."""
         self.epoch = trainer.current_epoch + 1
-        self._tell(trainer, f"step {trainer.global_step}/{self.num_steps}", milestone=self.teller.is_drawn)
+        self._tell(trainer, milestone=self.teller.is_drawn)
         self.began = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Batch, index: int
     ) -> None:
         """Count a batch."""
+        self._repeat_ctrl_c()
         now = time.monotonic()
         self.pace.add(now - self.began, num_samples=len(batch))
         self.began = now
         self.done = (self.epoch - 1) * self.course.epoch_batches + index + 1
         if self.teller.is_due or trainer.is_last_batch:
             self.loss = float(trainer.callback_metrics.get("train/loss", math.nan))
-        self._tell(trainer, f"step {trainer.global_step}/{self.num_steps}")
+        self._tell(trainer)
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Begin to count its seconds."""
@@ -149,8 +154,8 @@ class TrainingProgress(lightning.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count one of its batches."""
-        total = self.course.validation_batches
-        self._tell(trainer, f"validation {index + 1}/{total}", validated=index + 1)
+        self._repeat_ctrl_c()
+        self._tell(trainer, validated=index + 1)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Take over its score and its seconds."""
@@ -160,7 +165,7 @@ class TrainingProgress(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Tell each epoch's end."""
-        self._tell(trainer, f"step {trainer.global_step}/{self.num_steps}", milestone=True)
+        self._tell(trainer, milestone=True)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Take the line away."""
@@ -173,30 +178,32 @@ class TrainingProgress(lightning.Callback):
         """Take the line away."""
         self.teller.close()
 
-    def _tell(
-        self, trainer: lightning.Trainer, place: str, *, validated: int | None = None, milestone: bool = False
-    ) -> None:
-        self.place = f"in epoch {self.epoch}/{self.course.epochs}, {place}"
+    def _tell(self, trainer: lightning.Trainer, *, validated: int | None = None, milestone: bool = False) -> None:
+        self.place = f"in epoch {self.epoch}/{self.course.epochs}, step {trainer.global_step}/{self.num_steps}"
+        if validated is not None:
+            self.place += f", validation {validated}/{self.course.validation_batches}"
         if not (milestone or self.teller.is_due):
             return
-        training_s, scoring_s, facts = self.pace.training_s, self.pace.scoring_s, []
-        left_s = None
-        if not math.isnan(self.loss):
-            facts.append(f"loss {self.loss:.4g}")
-        if not math.isnan(self.score):
-            facts.append(f"val {self.score:.4f}")
+        training_s, scoring_s, left_s = self.pace.training_s, self.pace.scoring_s, None
         if training_s is not None and scoring_s is not None:
-            facts.append(f"{rate(self.pace.samples_per_second * trainer.world_size)} samples/s")
             left_s = self.course.seconds_left(
                 self.done, training_s=training_s, scoring_s=scoring_s, validated=validated
             )
         standing = Standing(
             place=self.place.removeprefix("in "),
             share=self.done / max(1, self.course.num_batches),
-            facts=tuple(facts),
+            facts=tuple(self._facts(trainer.world_size)),
             left_s=left_s,
         )
         self.teller.tell(standing, milestone=milestone)
+
+    def _facts(self, world_size: int) -> Iterator[str]:
+        if not math.isnan(self.loss):
+            yield f"loss {self.loss:.4g}"
+        if not math.isnan(self.score):
+            yield f"val {self.score:.4f}"
+        if self.pace.recent:
+            yield f"{rate(self.pace.samples_per_second * world_size)} samples/s"
 
     @contextmanager
     def stopped(self, checkpoints: Checkpoints) -> Iterator[None]:
@@ -206,12 +213,37 @@ class TrainingProgress(lightning.Callback):
             Stopped: in its place.
         """
         try:
-            yield
+            with self._listening():
+                yield
         except Stopped:
             raise
         except KeyboardInterrupt:
             step = max(0, checkpoints.saved_step)
             raise Stopped(self.place, then=f"the same command continues from step {step}") from None
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Note a Ctrl-C: Python drops an exception that comes while it frees an object, as a loader's end does."""
+        before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+        if threading.current_thread() is not threading.main_thread() or not callable(before):
+            yield
+            return
+
+        def interrupt(number: int, frame: Any) -> None:
+            self.is_interrupted = True
+            before(number, frame)
+
+        signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook = lambda lost: None if lost.exc_type is KeyboardInterrupt else hook(lost)
+        try:
+            yield
+        finally:
+            sys.unraisablehook = hook
+            signal.signal(signal.SIGINT, before)
+
+    def _repeat_ctrl_c(self) -> None:
+        if self.is_interrupted:
+            raise KeyboardInterrupt
 
 
 def course_of(trainer: lightning.Trainer) -> Course:

@@ -1,8 +1,12 @@
 """The time to the end of a run, from its own steps and validations."""
 
+import signal
+from types import SimpleNamespace
+
 import pytest
 
-from evqa.training.callbacks.progress import Course, Pace
+from evqa.files.progress import Stopped
+from evqa.training.callbacks.progress import Course, Pace, TrainingProgress
 
 WHOLE = {"epochs": 10, "epoch_batches": 20, "validation_batches": 5, "final_batches": 15}
 
@@ -45,3 +49,21 @@ def test_the_pace_is_that_of_the_last_batches_without_the_first_that_warms_up():
     pace.validation_s = 0.5
     assert pace.training_s == pytest.approx(3.0)
     assert (pace.scoring_s, pace.samples_per_second) == (0.5, pytest.approx(8 / 3))
+
+
+def test_a_ctrl_c_that_python_drops_while_it_frees_an_object_comes_again_at_the_next_batch():
+    class Freed:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
+    progress = TrainingProgress(monitor="val/challenge", wanted=False)
+
+    def training():
+        with progress.stopped(SimpleNamespace(saved_step=3)):
+            Freed()
+            progress.on_train_batch_end(None, None, None, (), 0)
+
+    with pytest.raises(Stopped, match=r"^Stopped before the training began; the same command continues from step 3\.$"):
+        training()
+    signal.signal(signal.SIGINT, before)
