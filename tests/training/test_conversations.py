@@ -97,13 +97,13 @@ def samples(*records, prompt, max_bytes):
 
 def test_a_record_whose_conversation_does_not_fit_is_a_failure_of_its_own():
     long = record("long", texts={"title": "x" * 50})
-    turned = record("turned", turns=(Turn(role="user", text="Where is it?"),))
+    turned = record("turned", turns=(Turn(role="user", text=f"{MEDIA}{MEDIA}Where is it?"),))
     batch = samples(record(), long, turned, prompt=Prompt(question="{title}<media>").fitted(MOS), max_bytes=20)
     assert batch.ids == ("a",)
     assert {failure.id: failure.reason for failure in batch.failures} == {
         "long": "model.max_bytes=20 is too small: the text before the media is longer. Raise it, or begin "
         "prompt.question with <media>.",
-        "turned": "the conversation has 0 places for media (<media>), and this record has 1 streams. Change "
+        "turned": "the conversation has 2 places for media (<media>), and this record has 1 streams. Change "
         "prompt.question, or the record's turns.",
     }
 
