@@ -53,4 +53,6 @@ def test_the_first_process_decides_for_all_that_a_trial_is_stopped(toy):
     assert code == 0, errors
     trials = json.loads((toy.runs / "sweeps/default/trials.json").read_text())
     assert {(trial["params"]["seed"], trial["state"]) for trial in trials} == {("0", "complete"), ("9", "pruned")}
-    assert {line.rpartition(", ")[2] for line in out.splitlines() if "s9" in line} == {"1 epochs"}
+    assert {line.rpartition(", ")[2] for line in out.splitlines() if "s9" in line and line.endswith(" epochs")} == {
+        "1 epochs"
+    }
