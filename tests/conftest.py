@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - where it is loaded, commands called in this process do not say that they load it
 
 from tests.golden import find, place
 
