@@ -47,20 +47,21 @@ def about(files, question, answer):
     return {"image": files if len(files) > 1 else files[0], "frames per sec": 1, "conversations": turns}
 
 
-def test_a_table_in_llava_s_form_trains_a_conversation_head_and_a_row_without_place_is_a_failure(data, tmp_path):
+def test_a_table_in_llava_s_form_trains_a_conversation_head_and_a_row_with_a_place_too_many_is_a_failure(data, tmp_path):
     videos = sorted((data / "videos").glob("*.mp4"))[:12]
+    questions = ["<video>\n<video>\nHow sharp?", "Without a place: how sharp?", *["<video>\nHow sharp?"] * 10]
     rows = [
         {
             "id": video.stem,
             "video": video.name,
             "conversations": [
-                {"from": "human", "value": "<video>\nHow sharp?" if place else "No place for the video."},
+                {"from": "human", "value": question},
                 {"from": "gpt", "value": "Very sharp."},
                 {"from": "human", "value": "And loud?"},
                 {"from": "gpt", "value": "Not very."},
             ],
         }
-        for place, video in enumerate(videos)
+        for video, question in zip(videos, questions, strict=True)
     ]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = compose(
@@ -83,7 +84,7 @@ def test_a_table_in_llava_s_form_trains_a_conversation_head_and_a_row_without_pl
     (failed,) = record["failures"]
     assert failed["id"] == videos[0].stem
     assert failed["reason"].startswith(
-        "the conversation has 0 places for media (<media>), and this record has 1 stream"
+        "the conversation has 2 places for media (<media>), and this record has 1 stream"
     )
 
 
