@@ -108,7 +108,7 @@ class TrainingProgress(lightning.Callback):
         self.pace = Pace()
         self.place = "before the training began"
         self.loss = self.score = math.nan
-        self.done = 0
+        self.done = self.epoch = self.scored_epoch = 0
         self.teller = Teller(wanted=False)
         self.is_interrupted = False
 
@@ -162,6 +162,7 @@ class TrainingProgress(lightning.Callback):
         self.began = time.monotonic()
         self.pace.validation_s = (self.began - self.validation_began) / max(1, self.course.validation_batches)
         self.score = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        self.scored_epoch = self.epoch
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Tell each epoch's end."""
@@ -201,7 +202,8 @@ class TrainingProgress(lightning.Callback):
         if not math.isnan(self.loss):
             yield f"loss {self.loss:.4g}"
         if not math.isnan(self.score):
-            yield f"val {self.score:.4f}"
+            earlier = "" if self.scored_epoch == self.epoch else f" of epoch {self.scored_epoch}"
+            yield f"val {self.score:.4f}{earlier}"
         if self.pace.recent:
             yield f"{rate(self.pace.samples_per_second * world_size)} samples/s"
 

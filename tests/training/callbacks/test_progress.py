@@ -67,3 +67,13 @@ def test_a_ctrl_c_that_python_drops_while_it_frees_an_object_comes_again_at_the_
     with pytest.raises(Stopped, match=r"^Stopped before the training began; the same command continues from step 3\.$"):
         training()
     signal.signal(signal.SIGINT, before)
+
+
+def test_a_score_of_an_earlier_epoch_is_told_as_such():
+    progress = TrainingProgress(monitor="val/challenge", wanted=False)
+    progress.course = Course(**WHOLE, every_epochs=2, every_batches=20)
+    progress.epoch, progress.validation_began = 4, 0.0
+    progress.on_validation_end(SimpleNamespace(callback_metrics={"val/challenge": 0.61234}), None)
+    assert list(progress._facts(1)) == ["val 0.6123"]
+    progress.epoch = 5
+    assert list(progress._facts(1)) == ["val 0.6123 of epoch 4"]
