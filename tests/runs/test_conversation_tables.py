@@ -47,7 +47,7 @@ def about(files, question, answer):
     return {"image": files if len(files) > 1 else files[0], "frames per sec": 1, "conversations": turns}
 
 
-def test_a_table_in_llava_s_form_trains_a_conversation_head_and_a_row_with_a_place_too_many_is_a_failure(data, tmp_path):
+def test_a_table_in_llava_s_form_trains_a_conversation_head_and_a_place_too_many_is_a_failure(data, tmp_path):
     videos = sorted((data / "videos").glob("*.mp4"))[:12]
     questions = ["<video>\n<video>\nHow sharp?", "Without a place: how sharp?", *["<video>\nHow sharp?"] * 10]
     rows = [
