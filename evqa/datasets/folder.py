@@ -51,16 +51,24 @@ class MediaFolder:
     """A folder of media files; every sub-folder is listed once, so that a hundred thousand look-ups are cheap.
 
     follow_links: accept links that lead out of the folder (for folders of links that the user made on purpose).
+    on_link: what to do about such a link, for the sentence that refuses it.
     check_sizes: refuse empty files, which costs a question to the disk each; without, the listing alone answers.
     pattern: where below the folder the file of a name lies, see `STEM`; null: at the name itself.
     """
 
     def __init__(
-        self, root: Path, *, follow_links: bool = False, check_sizes: bool = True, pattern: str | None = None
+        self,
+        root: Path,
+        *,
+        follow_links: bool = False,
+        on_link: str = "set data.follow_links=true if that is meant",
+        check_sizes: bool = True,
+        pattern: str | None = None,
     ) -> None:
         if not root.is_dir():
             raise AnnotationError(f"{root}: no such folder of media files.")
         self.root, self.follow_links, self.check_sizes, self.pattern = root, follow_links, check_sizes, pattern
+        self.on_link = on_link
         self._root, self._real = str(root), os.path.realpath(root)
         self._listings: dict[str, _Listing] = {}
         self._places: dict[str, list[str]] = {}
@@ -136,8 +144,7 @@ class MediaFolder:
     def _checked(self, folder: str, entry: str, *, is_link: bool) -> Path:
         path = Path(folder, entry)
         if is_link and not self._holds(str(path)):
-            mend = "set data.follow_links=true if that is meant"
-            raise MediaError(path, f"{entry} is a link that leads out of {self.root}; {mend}")
+            raise MediaError(path, f"{entry} is a link that leads out of {self.root}; {self.on_link}")
         if self.check_sizes and path.stat().st_size == 0:
             raise MediaError(path, f"{entry} is empty (0 bytes)")
         return path

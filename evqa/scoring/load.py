@@ -74,8 +74,10 @@ def _check_no_checkpoint(place: object, checkpoint: str) -> None:
 def _nothing_there(place: object) -> str:
     path = Path(str(place))
     found = "holds no scorer" if path.is_dir() else "is no folder" if path.exists() else "is not there"
+    is_model = str(place) in group_options(group_folders(conf_folder())["model"])
+    trains = f" A run of this model: evqa train model={place}." if is_model else ""
     return (
         f"{place}: {found}. A scorer is a run folder (runs/<experiment>/<name>, with config.yaml), a folder that "
         "evqa.merge wrote (with evqa.json), a published checkpoint that gives scores (with config.json), or "
-        f"one of these names: {', '.join(scorer_names())}."
+        f"one of these names: {', '.join(scorer_names())}.{trains}"
     )

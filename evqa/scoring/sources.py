@@ -29,6 +29,9 @@ NAMES = {  # of columns, in the order in which they are preferred; upper and low
 }
 
 
+ON_LINK = "copy the file there, name it on the command line, or give the folder that the links lead to (--videos)"
+
+
 class SourceEntry(NamedTuple):
     """One item as its source has it. fault: why it cannot be scored, else empty.
 
@@ -141,7 +144,7 @@ class TableSource(InputSource):
         own = own or NamedColumns()
         self._stream = _opened(path, id_column=asked.id or own.id or "Id", header=own.header)
         self._columns = choose_columns(path, self._stream.columns, asked, own)
-        self._folder = MediaFolder(videos, check_sizes=False)
+        self._folder = MediaFolder(videos, check_sizes=False, on_link=ON_LINK)
         self._state = self._stamp()
         files = "" if self._columns.path else f" <{self._columns.id}>.*"
         where = f"Files{files} are looked for in {videos} (--videos)."

@@ -112,9 +112,12 @@ def summarise(members: Sequence[Member], folder: Path, *, naming: Naming, monito
     ]
     print_runs(runs, monitor=monitor, record=folder / "sweep.json")
     log.info("%d of %d runs finished; %s", len(members) - len(broken), len(members), folder / "sweep.json")
+    reasons = dict[str, list[str]]()
     for member in broken:
         words = " ".join(naming.differing(member.overrides)) or str(member)
-        log.error("failed: %s\n    %s", words, shown_lines(member.error or "").replace("\n", "\n    "))
+        reasons.setdefault(shown_lines(member.error or ""), []).append(words)
+    for why, members_words in reasons.items():
+        log.error("failed: %s\n    %s", "; ".join(members_words), why.replace("\n", "\n    "))
     if broken:
         log.info("The same command runs what is missing.")
     if len(broken) < len(members):

@@ -81,6 +81,15 @@ def test_a_table_that_names_no_file_lists_its_columns(tmp_path):
         find_inputs([tmp_path / "t.csv"], columns=NamedColumns(id="titel"))
 
 
+def test_a_link_out_of_the_videos_is_told_with_what_can_be_done_here(tmp_path):
+    put(tmp_path, "elsewhere/a.mp4", "v/b.mp4")
+    (tmp_path / "v/a.mp4").symlink_to(tmp_path / "elsewhere/a.mp4")
+    (tmp_path / "t.csv").write_text("Id\na\nb\n")
+    ((name, why),) = reasons(find_inputs([tmp_path / "t.csv"], videos=tmp_path / "v"))
+    assert name == "a"
+    assert why.startswith(f"a.mp4 is a link that leads out of {tmp_path / 'v'}; copy the file there")
+
+
 def test_texts_of_a_table_keep_every_character_and_empty_ones_are_none(tmp_path):
     put(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "t.csv").write_text('Id,Title,Description\na,"a, ""b""\nc; \'d\' $x 视频",None\nb,,\n')

@@ -288,6 +288,8 @@ def test_a_place_that_holds_no_scorer_is_told_what_could(tmp_path, monkeypatch, 
         ConfigError, match=rf"{place}: {found}. A scorer is a run folder .*evqa.json.*: lmm_evqa, vqa2_.*\.$"
     ):
         evqa.load(place)
+    with pytest.raises(ConfigError, match=r"tiny: is not there.* A run of this model: evqa train model=tiny\.$"):
+        evqa.load("tiny")
     with pytest.raises(ConfigError, match=r"lmm_evqa: is not there"):
         evqa.load(Path("lmm_evqa"))
 

@@ -24,6 +24,12 @@ def test_a_failed_member_does_not_stop_the_others_and_is_told_at_the_end(toy):
     assert errors.count("Traceback") == 1  # only of the fault that is the program's
 
 
+def test_a_reason_that_several_members_share_is_told_once_at_the_end(toy):
+    code, _, errors = toy.run('if cfg.seed: raise RunError("no data")', "-m", "seed=0,1,2")
+    assert code == 1
+    assert "failed: seed=1; seed=2\n    no data\n" in errors.partition("1 of 3 runs finished")[2]
+
+
 def test_the_record_names_each_members_run_folder_before_it_runs(toy):
     body = """
         import json
