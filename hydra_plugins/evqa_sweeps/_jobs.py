@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from evqa.config.identity import register_resolver
 from evqa.errors import EvqaError, MissingDependencyError, RunError
+from evqa.files.names import shown_lines
 from evqa.files.progress import CONTINUES, counted
 from evqa.files.stored import read_objects
 
@@ -93,10 +94,20 @@ class Jobs:
     def submit(
         self, members: Sequence[list[str]], places: Sequence[int], *, first: int
     ) -> list[submitit.Job[JobReturn]]:
-        """Submit the members at these places as one array and write down their job numbers."""
+        """Submit the members at these places as one array and write down their job numbers.
+
+        Raises RunError where the queue does not take them.
+        """
         executor = self.executor()
         chosen, numbers = [members[place] for place in places], [first + place for place in places]
-        jobs = executor.map_array(self.task, chosen, numbers, [Singleton.get_state()] * len(chosen))
+        try:
+            jobs = executor.map_array(self.task, chosen, numbers, [Singleton.get_state()] * len(chosen))
+        except submitit.core.utils.FailedJobError as error:
+            said = " ".join(shown_lines(str(error)).split())
+            raise RunError(
+                f"SLURM took none of the {len(chosen)} jobs: {said}. What is asked of it are the keys hydra.launcher.* "
+                "(partition, account, qos, gpus_per_node, mem_gb, timeout_min, ...); docs/cluster.md has an example."
+            ) from error
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
         with self.ledger.open("a", encoding="utf-8") as file:
             for member, number, job in zip(chosen, numbers, jobs, strict=True):

@@ -35,6 +35,15 @@ def test_a_cancelled_job_fails_alone(toy, cluster):
     assert toy.statuses == ["failed", "finished"]
 
 
+def test_jobs_that_the_queue_refuses_end_in_a_sentence_with_its_words(toy, cluster):
+    driver = toy.start("pass", *LAUNCHER, "hydra.launcher.partition=gpus", **cluster.environment)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 2
+    assert "SLURM took none of the 2 jobs: sbatch: error: invalid partition specified: gpus" in errors
+    assert "hydra.launcher.*" in errors
+    assert "Traceback" not in errors
+
+
 def test_a_driver_that_was_killed_waits_for_its_jobs_instead_of_submitting_them_twice(toy, cluster):
     first = start(toy, cluster)
     os.killpg(first.pid, signal.SIGKILL)
