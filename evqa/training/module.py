@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from evqa.errors import RunError
 from evqa.heads.base import Criterion, Head
-from evqa.metrics import METRICS
+from evqa.metrics.modules import all_metrics
 from evqa.models.base import Model
 from evqa.training.datamodule import ScoreDataModule
+from evqa.training.failures import of_all_ranks
 from evqa.training.model_with_head import METADATA, ModelWithHead
 from evqa.training.optimizer import AdamW, WarmupCosine
-from evqa.training.scored import Scored, gather, joined
 from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
 from evqa.training.window import Window
 from evqa.types import Batch, Failure, LabelScale
@@ -51,7 +51,8 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         self.optimizer, self.schedule = optimizer, schedule
         self.metadata, self.max_failures = metadata, max_failures
         self.strict_loading = False  # a checkpoint does not hold the published base
-        self._validated: list[Scored] = []  # of this rank, since the validation began
+        self.score_metrics = all_metrics()  # of the validation that is going on
+        self._unscored: list[Failure] = []  # of this rank, since the validation began
         self.token_loss = TokenLoss()  # the same for a head without scores; of all ranks at the end
         self._train_failures: dict[str, Failure] = {}
 
@@ -142,32 +143,29 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new split."""
-        self._validated, self.token_loss = [], TokenLoss()
+        self._unscored, self.token_loss = [], TokenLoss()
+        self.score_metrics.reset()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect scores, or the loss where the head gives none; metrics are taken over the whole split."""
         if self.head.gives_scores:
-            self._validated.append(self._scored(batch))
+            self._score(batch)
         else:
             self.token_loss += loss_of(batch, model=self.model, head=self.head, criterion=self.criterion)
 
-    def _scored(self, batch: Batch) -> Scored:
+    def _score(self, batch: Batch) -> None:
         values = self.values(batch)
         kept = [index for index, value in enumerate(values) if isinstance(value, float)]
-        unread = (Failure(id=batch.ids[i], reason=value) for i, value in enumerate(values) if isinstance(value, str))
-        return Scored(
-            ids=tuple(batch.ids[index] for index in kept),
-            scores=tuple(value for value in values if isinstance(value, float)),
-            labels=tuple(batch.labels[index] for index in kept),
-            failures=(*batch.failures, *unread),
-        )
+        unread = [Failure(id=batch.ids[i], reason=value) for i, value in enumerate(values) if isinstance(value, str)]
+        self._unscored += [*batch.failures, *unread]
+        scores = [value for value in values if isinstance(value, float)]
+        self.score_metrics.update(scores, [batch.labels[i] for i in kept], [batch.ids[i] for i in kept])
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split, with n and the number of failures."""
         if self.head.gives_scores:
-            scored = gather(joined(self._validated))
-            logged = {f"val/{name}": metric(scored.scores, scored.labels).value for name, metric in METRICS.items()}
-            logged |= {"val/n": float(len(scored.ids)), "val/failed": float(len(scored.failures))}
+            logged = {f"val/{name}": float(value) for name, value in self.score_metrics.compute().items()}
+            logged["val/failed"] = float(len(of_all_ranks(self._unscored)))
         else:
             self.token_loss = over_ranks(self.token_loss)
             logged = self.token_loss.logged() if self.trainer.state.fn == "fit" else {}  # else: of any split
@@ -188,7 +186,7 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         """Keep what scoring needs beside the published base, and the settings that it must share."""
         kept = self.kept()
         checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name in kept}
-        self._count_failures(gather(Scored(failures=self.train_failures())).failures)
+        self._count_failures(of_all_ranks(self.train_failures()))
         failures = [(failure.id, failure.reason) for failure in self.train_failures()]
         checkpoint[METADATA] = {**self.metadata, "train_failures": failures}
 

@@ -22,7 +22,6 @@ from evqa.training.build import build_module
 from evqa.training.callbacks.checkpoint_files import SIDE, read_checkpoint, write_checkpoint
 from evqa.training.model_with_head import METADATA
 from evqa.training.module import ScoreModule
-from evqa.training.scored import Scored, joined
 from evqa.types import Failure
 
 
@@ -313,7 +312,7 @@ def test_failures_of_all_processes_count_and_are_saved(finished, monkeypatch):
     module = build_module(run.plan, run.built)
     module.trainer = type("Trainer", (), {"datamodule": type("Data", (), {"splits": {"train": range(40)}})})
     module._count_failures(own)
-    monkeypatch.setattr("evqa.training.module.gather", lambda scored: joined([scored, Scored(failures=others)]))
+    monkeypatch.setattr("evqa.training.module.of_all_ranks", lambda failures: (*failures, *others))
     checkpoint = {"state_dict": dict(module.state_dict())}
     module.on_save_checkpoint(checkpoint)
     assert [id_ for id_, _ in checkpoint[METADATA]["train_failures"]] == ["a0", "a1", "b0", "b1"]
