@@ -16,9 +16,9 @@ _evqa_following() {
     shift 3
     if [ $# -gt 0 ] && [ -n "$(_evqa_words "flags $command $1")" ]; then command="$command $1"; fi
     case "$word" in -*) _evqa_words "flags $command" ;; esac
-    if _evqa_words "valued $command" | grep -q -x -e "$before"; then
+    if _evqa_words "valued $command" | grep -q -F -x -e "$before"; then
         _evqa_words "values $command $before"
-    elif _evqa_words configured | grep -q -x -e "$command"; then
+    elif _evqa_words configured | grep -q -F -x -e "$command"; then
         _evqa_settings "$word" "$@"
     elif [ $# -eq 0 ]; then
         _evqa_words "values $command"

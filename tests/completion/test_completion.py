@@ -42,6 +42,7 @@ OFFERED = {
     "evqa runs pru": ["prune"],
     "evqa runs show mod": [],
     "evqa trian mod": [],
+    r"evqa train a\{1 dry": ["dry_run="],
     "evqa train model=$(touch${IFS}run),vqa2_t": ["model=$(touch${IFS}run),vqa2_tiny"],
 }
 
