@@ -13,6 +13,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from evqa import __version__
@@ -22,6 +23,7 @@ from evqa.files.names import shown_lines
 from evqa.files.progress import say_stop
 from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
+from evqa.files.width import fitted
 from evqa.machine.program import end_of_pipe
 
 PACKAGE = Path(__file__).parent
@@ -42,20 +44,24 @@ class Flags(argparse.ArgumentParser):
 
     def parse_known_args(self, *arguments: Any) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
         """Parse; sub-commands come in here, and have the flags of all commands too."""
-        self._add_common()
+        self.add_common()
         return super().parse_known_args(*arguments)
 
-    def _add_common(self) -> None:
-        """Behind a command's own flags, so that its help ends with them."""
+    def add_common(self) -> None:
+        """Describe the flags of all commands, once: behind a command's own, so that its help ends with them."""
         if not self._has_common:
             add_log_flags(self)
             self._has_common = True
 
     def _follow(self, parse: Callable[..., argparse.Namespace], *arguments: Any) -> argparse.Namespace:
-        self._add_common()
+        self.add_common()
         flags = parse(*arguments)
         take_log_flags(flags)
         return flags
+
+    def format_help(self) -> str:
+        """The help, wrapped at words where a command wrote its lines itself."""
+        return fitted(super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """Print usage and message, and end with 2."""
@@ -112,8 +118,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in known:
         say(f"evqa {name}: there is no such command. {suggestion(name, known)}", sys.stderr)
         return 2
-    module = f"evqa.{name}" if (PACKAGE / f"{name}.py").is_file() else f"evqa.{name}.__main__"
-    return int(importlib.import_module(module).main(rest) or 0)
+    return int(load(name).main(rest) or 0)
+
+
+def load(name: str) -> ModuleType:
+    """Import a command's module."""
+    return importlib.import_module(f"evqa.{name}" if (PACKAGE / f"{name}.py").is_file() else f"evqa.{name}.__main__")
 
 
 def commands() -> dict[str, str]:
@@ -133,7 +143,7 @@ def overview() -> str:
     known = commands()
     width = max(map(len, known), default=0)
     lines = [f"  {name:<{width}}  {text}" for name, text in known.items()]
-    return "\n".join(["Usage: evqa COMMAND [ARGUMENTS]", "", "Commands (COMMAND --help tells more):", *lines])
+    return fitted("\n".join(["Usage: evqa COMMAND [ARGUMENTS]", "", "Commands (COMMAND --help tells more):", *lines]))
 
 
 def _defines_main(node: ast.stmt) -> bool:

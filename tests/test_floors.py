@@ -18,7 +18,7 @@ FLOORS = {
     1: ("files", "machine"),
     2: ("config",),
     3: ("media", "metrics", "prompts"),
-    4: ("models", "heads", "datasets", "ensembling", "reporting", "hydra_plugins"),
+    4: ("models", "heads", "datasets", "ensembling", "reporting", "completion", "hydra_plugins"),
     5: ("training",),
     6: ("scoring",),
     7: ("runs", "benchmarking"),

@@ -78,6 +78,7 @@ def test_the_installed_wheel_trains_scores_and_is_loaded(installed, tmp_path):
     place = "import evqa; print(evqa.__file__)"
     assert run(installed / "python", "-c", place, cwd=tmp_path).stdout.startswith(str(installed.parent))
 
+    assert "-F _evqa evqa" in run(evqa, "completion", "bash", cwd=tmp_path).stdout
     told = run(evqa, *TRAIN.split(), cwd=tmp_path).stderr
     assert "Warning" not in told, told
     (folder,) = tmp_path.glob("runs/default/tiny-*")

@@ -18,10 +18,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from evqa.config.flags import read_flags
 from evqa.errors import ConfigError, EvqaError
-from evqa.files.log import add_log_flags, take_log_flags
 from evqa.files.progress import CONTINUES, Stopped
 from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
@@ -73,14 +73,14 @@ class Application:
 
             _say(f"evqa {__version__}", sys.stdout)
             return 0
-        if {"-h", "--help"} & set(arguments):
+        flags = read_flags(arguments)
+        if flags.help:
             from evqa.config.help import help_text
 
-            _say(help_text(self.name, self.config_name, self.about), sys.stdout)
+            _say(help_text(self.name, self.config_name, self.about, flags), sys.stdout)
             return 0
-        flags = read_flags(arguments)
         composer, hydra = _start(self, flags)
-        if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
+        if flags.cfg or flags.info or flags.hydra_help:
             return _show(hydra, composer, flags)
         return self._launch(hydra, composer, flags, arguments)
 
@@ -165,25 +165,6 @@ def _sentence(error: EvqaError) -> str:
     return hidden(error)
 
 
-def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
-    """Hydra's flags and the overrides, in any order. Raises ConfigError for an unknown flag."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-    add_log_flags(parser)
-    parser.error = _refuse_flag  # type: ignore[method-assign]
-    flags = parser.parse_intermixed_args(list(arguments))
-    take_log_flags(flags)
-    if flags.experimental_rerun:
-        raise ConfigError(["--experimental-rerun is not supported: the same command finds its run again."])
-    return flags
-
-
-def _refuse_flag(message: str) -> NoReturn:
-    advice = "Settings are written without dashes, as key=value; --help lists what there is."
-    raise ConfigError([f"{message[:1].upper()}{message[1:]}. {advice}"])
-
-
 def _start(application: Application, flags: argparse.Namespace) -> tuple[Composer, Hydra]:
     from hydra._internal.hydra import Hydra
 
@@ -205,9 +186,6 @@ def _show(hydra: Hydra, composer: Composer, flags: argparse.Namespace) -> int:
 
     if flags.hydra_help:
         hydra.hydra_help(composer.config_name, args_parser=get_args_parser(), args=flags)
-        return 0
-    if flags.shell_completion:
-        hydra.shell_completion(composer.config_name, flags.overrides)
         return 0
     plan: Plan = examine(composer, flags.overrides, multirun=flags.multirun)
     if plan.cfg is None:

@@ -83,7 +83,7 @@ REPORT = dedent("""
     ("arguments", "code", "words"),
     [
         (["--help"], 0, "Usage: python -m evqa.train"),
-        (["-h"], 0, "model      tiny"),
+        (["-h"], 0, "model       tiny"),
         (["--cfg", "job"], 0, "_target_: evqa.models.tiny.Tiny"),
         (["--cfg", "job", "--resolve", "-p", "audio"], 0, "seconds: 8.0"),
         (["--info", "defaults"], 0, "modal/av"),
