@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,14 @@ def parser() -> argparse.ArgumentParser:
         help="compare every setting with the one that has this value and equals it elsewhere; may be repeated "
         "(default: all pairs)",
     )
+    flags.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        help="compare only settings that have this value, with the baseline or among each other; may be repeated, "
+        "of one axis for several values (default: all settings). Further runs then change no p",
+    )
     flags.add_argument("--split", default="val", help="which predictions (default: val)")
     flags.add_argument(
         "--labels", type=Path, metavar="CSV", help="table of labels, in place of those beside the predictions"
@@ -61,7 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> None:
     """Read the runs, compare, write, show. Raises EvqaError."""
-    baseline = _baseline(flags.baseline)
+    baseline = dict(_pairs("--baseline", flags.baseline)) or None
+    family = defaultdict[str, list[str]](list)
+    for key, value in _pairs("--compare", flags.compare):
+        family[key].append(value)
     say_begin("Reading the runs.")
     from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
@@ -76,7 +88,7 @@ def run(flags: argparse.Namespace) -> None:
     if flags.labels:
         runs = [with_labels(one, flags.labels) for one in runs]
     if flags.repeats:
-        unused = [f"--{name}" for name in ("baseline", "title", "wandb") if getattr(flags, name)]
+        unused = [f"--{name}" for name in ("baseline", "compare", "title", "wandb") if getattr(flags, name)]
         if unused:
             raise RunError(f"{unused[0]}: --repeats writes medians, and no report that takes it; leave it away.")
         for note in found.left_out:
@@ -86,7 +98,9 @@ def run(flags: argparse.Namespace) -> None:
         return
     with terminal(stderr=True).status("Resampling, drawing"):
         pooled = pool(runs, split=flags.split, metric=flags.metric)
-        study = compare(replace(pooled, notes=(*found.left_out, *pooled.notes)), baseline=baseline)
+        study = compare(
+            replace(pooled, notes=(*found.left_out, *pooled.notes)), baseline=baseline, family=family or None
+        )
         title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
         with placed(flags.out):
             drawn = write_report(study, flags.out, title=title)
@@ -100,12 +114,12 @@ def run(flags: argparse.Namespace) -> None:
         )
 
 
-def _baseline(given: Sequence[str]) -> dict[str, str] | None:
+def _pairs(flag: str, given: Sequence[str]) -> list[tuple[str, str]]:
     pairs = [text.partition("=") for text in given]
     bad = [text for text, (_, separator, _) in zip(given, pairs, strict=True) if not separator]
     if bad:
-        raise RunError(f"--baseline {bad[0]}: write AXIS=VALUE, for instance modal=v.")
-    return {key: value for key, _, value in pairs} or None
+        raise RunError(f"{flag} {bad[0]}: write AXIS=VALUE, for instance modal=v.")
+    return [(key, value) for key, _, value in pairs]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap, interval
 
 ALPHA = 0.05
 POWER = 0.80
+PER_BORDER = 200  # of so many draws one must lie beyond zero, or their number says little
+NUM_QUANTILES = 200  # of an estimated variance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +84,26 @@ def difference_of_draws(
     )
 
 
-def two_sided_p(draws_R: Vector) -> float:
+def two_sided_p(draws_R: Vector, *, error: float | None = None, freedom: float = math.inf) -> float:
     """Twice the share of draws beyond zero: below 0.05 where the 95 % percentile interval excludes zero.
 
-    One draw is added on each side (Davison and Hinkley 1997, eq. 4.11), so p is never 0; its floor is 2 / (R + 1).
-    Draws of exactly zero count for both sides, so equal predictions have p = 1.
+    One draw is added on each side (Davison and Hinkley 1997, eq. 4.11), and draws of exactly zero count for both sides,
+    so equal predictions have p = 1. Where less than 0.5 % of the draws lie beyond zero, their number says little and
+    has a floor, which Holm's correction of a large family would lift above 0.05: there the tail is that of a t
+    distribution (`freedom`; normal where it is infinite) around the median with standard deviation `error` (the draws'
+    own by default), scaled to agree with the count at its border.
     """
-    defined = draws_R[np.isfinite(draws_R)]
-    beyond = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
+    defined = np.sort(draws_R[np.isfinite(draws_R)])
+    defined = defined if np.median(defined) >= 0 else -defined[::-1]
+    beyond, border = int((defined <= 0).sum()), len(defined) // PER_BORDER
+    if beyond >= border or np.ptp(defined) < 1e-12:
+        return min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
+    from scipy import stats
+
+    error = float(defined.std(ddof=1)) if error is None else error
+    centre, at_border = float(np.median(defined)), 2 * (border + 1) / (len(defined) + 1)
+    outside = stats.t.logsf([centre / error, (centre - defined[border - 1]) / error], freedom)
+    return float(at_border * np.exp(outside[0] - outside[1]))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,11 +120,41 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def smallest_detectable(standard_error: float, *, alpha: float = ALPHA, power: float = POWER) -> float:
-    """(z(1 - alpha/2) + z(power)) x SE: the smallest true difference that a two-sided test finds with that power.
+def smallest_detectable(
+    standard_error: float,
+    *,
+    shift: float = 0.0,
+    freedom: int = 0,
+    family: int = 1,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> float:
+    """The smallest true difference that the two-sided test finds with that power, where no other of the family does.
 
-    2.80 SE for 5 % and 80 %. With the SE of a paired bootstrap it belongs to this n and this pair of predictions.
+    2.80 standard errors for 5 % and 80 % of a single test. With the SE of a paired bootstrap it belongs to this n and
+    this pair of predictions. family: the number of tests that Holm's correction counts. shift: standard deviation of
+    the noise of training in the difference, estimated with `freedom` degrees of freedom: the test then needs a
+    quantile of t, and its threshold is as uncertain as the estimate (the two parts of an interval are joined as by Zou
+    and Donner 2008, Statistics in Medicine 27).
     """
-    from scipy import stats
+    from scipy import optimize, stats
 
-    return float((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * standard_error)
+    if math.isnan(standard_error):
+        return math.nan
+    normal = stats.norm.isf(alpha / (2 * family)) * standard_error
+    if not (freedom and shift):
+        return float(normal + stats.norm.ppf(power) * standard_error)
+    shift /= _bias_of_deviation(freedom)
+    ratios = np.sqrt(stats.chi2.ppf((np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES, freedom) / freedom)
+    thresholds = np.hypot(normal, stats.t.isf(alpha / (2 * family), freedom) * shift * ratios)
+    error = math.hypot(standard_error, shift)
+
+    def lacking(difference: float) -> float:
+        return float(stats.norm.cdf((difference - thresholds) / error).mean()) - power
+
+    return float(optimize.brentq(lacking, 0.0, 2 * thresholds.max() + 10 * error))
+
+
+def _bias_of_deviation(freedom: int) -> float:
+    """The expected standard deviation of a normal sample over the true one (c4): 0.886 for 2 degrees of freedom."""
+    return math.sqrt(2 / freedom) * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))

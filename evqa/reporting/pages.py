@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from evqa.metrics.names import PRINTED
+from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
 from evqa.reporting.plots import Drawn, shown_settings
-from evqa.reporting.sentences import ends, fact, method, number, p_text, seed_verdict, verdicts
+from evqa.reporting.sentences import (
+    chosen_places,
+    ends,
+    fact,
+    mean_last,
+    method,
+    number,
+    p_text,
+    training_noise,
+    verdicts,
+)
 from evqa.reporting.slices import ScoredItem, by_error, score_slice, slices
 from evqa.reporting.study import Comparison, Pooled, Study
 
@@ -19,7 +30,7 @@ def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     return [
         Bullets(items=tuple(verdicts(study))),
         Heading(text="Settings"),
-        settings_table(study),
+        settings_table(study, chosen=True),
         *_picture(drawn, "settings"),
         *_differences(study, drawn),
         *_seeds(study),
@@ -36,16 +47,21 @@ def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     ]
 
 
-def settings_table(study: Study) -> TableBlock:
-    """One row a setting: axes, seeds, every metric; the main one with spread over seeds and interval."""
+def settings_table(study: Study, *, chosen: bool = False) -> TableBlock:
+    """One row a setting: axes, seeds, every metric; the main one with spread over seeds and interval.
+
+    chosen: also which checkpoints gave the scores, where they were chosen on these items, and what the last ones had.
+    """
     names = [name for name in PRINTED if name != study.metric]
+    found = [chosen_of(study, setting) if chosen else [] for setting in study.settings]
     rows = []
-    for setting in study.settings:
+    for setting, choice in zip(study.settings, found, strict=True):
         pooled = setting.metrics[study.metric]
         values = [setting.values[axis] for axis in study.axes] or [setting.name]
         others = [number(setting.metrics[name].mean) for name in names]
         main = [number(pooled.mean), number(pooled.spread), ends(pooled.low, pooled.high)]
-        rows.append((*values, str(len(setting.runs)), *main, *others, *_reason(pooled)))
+        last = [chosen_places(choice) or "-", number(mean_last(choice))] if any(found) else []
+        rows.append((*values, str(len(setting.runs)), *main, *last, *others, *_reason(pooled)))
     has_reason = any(setting.metrics[study.metric].reason for setting in study.settings)
     columns = [
         *(study.axes or ["setting"]),
@@ -53,6 +69,7 @@ def settings_table(study: Study) -> TableBlock:
         PRINTED[study.metric],
         "SD of seeds",
         "95 % interval",
+        *(["chosen on these items", "last validation"] if any(found) else []),
         *(PRINTED[name] for name in names),
         *(["why not"] if has_reason else []),
     ]
@@ -76,8 +93,8 @@ def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     rows = tuple(_difference_row(comparison) for comparison in study.comparisons)
     against = f" against {', '.join(f'{k}={v}' for k, v in study.baseline.items())}" if study.baseline else ""
     caption = (
-        f"Difference of {PRINTED[study.metric]}, first less second, on the same items. Detectable: the smallest true "
-        "difference that this comparison finds with 80 % probability."
+        f"Difference of {PRINTED[study.metric]}, first less second, on the same items. Detectable: the true difference "
+        "that this comparison, after Holm's correction, finds with 80 % probability."
     )
     others = TableBlock(
         columns=("first", "second", "both", *(PRINTED[name] for name in study.comparisons[0].others)),
@@ -118,22 +135,21 @@ def _seeds(study: Study) -> list[Block]:
         return []
     rows = tuple(
         (
-            pair.shared,
+            pair.setting,
             pair.first,
             pair.second,
             number(pair.difference.value, sign="+"),
-            ends(pair.items_only.low, pair.items_only.high, sign="+"),
-            ends(pair.difference.low, pair.difference.high, sign="+") if pair.freedom else "-",
+            ends(pair.difference.low, pair.difference.high, sign="+"),
             p_text(pair.raw_p),
             p_text(pair.difference.p),
         )
         for pair in study.seed_pairs
     )
-    columns = ("setting", "first", "second", "difference", "95 %, items", "95 %, items and seeds", "p", "p (Holm)")
+    columns = ("setting", "first seed", "second seed", "difference", "95 %, items", "p, items", "p (Holm)")
     return [
         Heading(text="Seeds of the same setting"),
-        Paragraph(text=seed_verdict(study)),
-        TableBlock(columns=columns, rows=rows, left=3, caption="All pairs of seeds", folded=True),
+        Paragraph(text=training_noise(study)),
+        TableBlock(columns=columns, rows=rows, left=3, caption="All pairs of seeds, by items alone", folded=True),
     ]
 
 

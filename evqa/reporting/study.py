@@ -59,20 +59,36 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`first - second` in the study's metric; p is adjusted by Holm over the whole family.
+    """`first - second` in the study's metric; the differences' p are adjusted by Holm over the whole family.
 
     first, second: what differs between the two settings. shared: what they have in common.
     difference: items and, where `freedom` > 0, training seeds. items_only: the same without the seeds' part.
+    raw_p, items_raw_p: as they are before the correction. shift: standard deviation of the seeds' part.
     """
 
     first: str
     second: str
     shared: str
+    first_seeds: tuple[str, ...]
+    second_seeds: tuple[str, ...]
     difference: Difference
     items_only: Difference
     others: Mapping[str, Interval]
     raw_p: float
+    items_raw_p: float
+    shift: float
     freedom: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedPair:
+    """Two seeds of one setting, by items alone; the difference's p is adjusted by Holm over all such pairs."""
+
+    setting: str
+    first: str
+    second: str
+    difference: Difference
+    raw_p: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +104,9 @@ class Study:
     axes: tuple[str, ...]
     settings: tuple[Setting, ...]
     comparisons: tuple[Comparison, ...] = ()
-    seed_pairs: tuple[Comparison, ...] = ()
+    seed_pairs: tuple[SeedPair, ...] = ()
     baseline: Values | None = None
+    family: Mapping[str, Sequence[str]] | None = None
     seed_spread: float = math.nan
     freedom: int = 0
     unfinished: tuple[Run, ...] = ()

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 from evqa.files.plain import write_json
 from evqa.files.whole import write_whole
+from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import to_html, to_markdown
 from evqa.reporting.pages import compose, settings_table
 from evqa.reporting.plots import Drawn, draw_all
 from evqa.reporting.slices import write_items
-from evqa.reporting.study import Comparison, Study
+from evqa.reporting.study import Comparison, SeedPair, Study
+from evqa.reporting.winner import winner_interval
 
 
 def write_report(study: Study, folder: Path, *, title: str) -> dict[str, Drawn]:
@@ -45,11 +47,13 @@ def to_json(study: Study) -> dict[str, Any]:
                 "seeds": [run.seed for run in one.runs],
                 "runs": [str(run.path) for run in one.runs],
                 "metrics": {name: asdict(pooled) for name, pooled in one.metrics.items()},
+                "chosen_on_these_items": [asdict(checkpoint) for checkpoint in chosen_of(study, one)],
             }
             for one in study.settings
         ],
+        "interval_of_the_best_of_all": asdict(winner) if (winner := winner_interval(study)) else None,
         "comparisons": [_comparison(one) for one in study.comparisons],
-        "seed_pairs": [_comparison(one) for one in study.seed_pairs],
+        "seed_pairs": [_seed_pair(one) for one in study.seed_pairs],
         "seed_spread": study.seed_spread,
         "unfinished": {str(run.path): run.problem for run in study.unfinished},
         "notes": study.notes,
@@ -57,6 +61,12 @@ def to_json(study: Study) -> dict[str, Any]:
 
 
 def _comparison(one: Comparison) -> dict[str, Any]:
+    fields = asdict(one)
+    fields["items_only"] |= {"p_holm": one.items_only.p, "p": fields.pop("items_raw_p")}
+    return {**fields, "p_holm": fields["difference"].pop("p"), "p": fields.pop("raw_p")}
+
+
+def _seed_pair(one: SeedPair) -> dict[str, Any]:
     fields = asdict(one)
     return {**fields, "p_holm": fields["difference"].pop("p"), "p": fields.pop("raw_p")}
 

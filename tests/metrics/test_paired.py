@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evqa.metrics import METRICS, bootstrap, holm, paired_difference, smallest_detectable
 from evqa.metrics.paired import difference_of_draws, two_sided_p
@@ -24,7 +25,7 @@ def test_a_better_prediction_is_found_with_its_interval_and_p():
     better, worse, labels = pair(200, noise=(0.1, 0.4))
     difference = paired_difference(better, worse, labels)
     assert difference.value > difference.low > 0
-    assert difference.p == pytest.approx(2 / 2001)
+    assert 0 < difference.p < 1e-6
     assert difference.reason is None
 
 
@@ -74,6 +75,31 @@ def test_p_below_five_percent_means_that_the_interval_excludes_zero():
 )
 def test_p_by_hand(draws, p):
     assert two_sided_p(np.array(draws)) == pytest.approx(p)
+
+
+@pytest.mark.parametrize("freedom", [math.inf, 4])
+def test_the_tail_takes_over_where_it_agrees_with_the_count_of_draws(freedom):
+    draws = stats.t.ppf((np.arange(2000) + 0.5) / 2000, freedom)
+    error = 1.0  # the scale of t
+    for beyond in (11, 10, 9, 3, 0):
+        shifted = draws - (draws[beyond] + draws[beyond - 1]) / 2 if beyond else draws + 8.0
+        exact = 2 * stats.t.sf(np.median(shifted), freedom)
+        found = two_sided_p(shifted, error=error, freedom=freedom)
+        assert found == pytest.approx(two_sided_p(-shifted, error=error, freedom=freedom))
+        assert found == pytest.approx(2 * (beyond + 1) / 2001 if beyond >= 10 else exact, rel=0.2)
+    at_border = draws - draws[9]
+    assert two_sided_p(at_border, error=error, freedom=freedom) == pytest.approx(2 * 11 / 2001)
+    assert two_sided_p(at_border + 1e-9, error=error, freedom=freedom) == pytest.approx(2 * 11 / 2001, rel=1e-6)
+
+
+def test_a_true_difference_is_found_among_a_thousand_comparisons():
+    better, worse, labels = pair(300, noise=(0.1, 0.4))
+    others = [paired_difference(*pair(60, seed=seed), num_resamples=200).p for seed in range(20)] * 50
+    assert holm([paired_difference(better, worse, labels).p, *others])[0] < 0.001
+
+
+def test_a_difference_without_noise_keeps_the_floor_of_its_draws():
+    assert two_sided_p(np.full(2000, 0.3)) == pytest.approx(2 / 2001)
 
 
 def test_a_difference_of_draws_by_hand():
@@ -131,6 +157,26 @@ def test_a_difference_of_that_size_is_found_four_times_in_five():
     shifts = smallest_detectable(1.0) + rng.normal(size=500)
     found = np.mean([two_sided_p(shift + rng.normal(size=400)) < 0.05 for shift in shifts])
     assert 0.75 < found < 0.85
+
+
+@pytest.mark.parametrize(("error", "shift", "freedom", "family"), [(1, 1, 2, 1), (0.3, 1, 4, 2), (1, 0.5, 22, 10)])
+def test_the_test_with_the_noise_of_training_has_the_power_that_is_stated(error, shift, freedom, family):
+    rng = np.random.default_rng(0)
+    shifts = shift * np.sqrt(rng.chisquare(freedom, 4000) / freedom)
+    stated = np.mean([smallest_detectable(error, shift=s, freedom=freedom, family=family) for s in shifts[:400]])
+    values = stated + math.hypot(error, shift) * rng.normal(size=len(shifts))
+    limits = (stats.norm.isf(0.025 / family) * error, stats.t.isf(0.025 / family, freedom) * shifts)
+    assert 0.75 < np.mean(values > np.hypot(*limits)) < 0.85
+
+
+def test_what_is_detectable_grows_with_the_family_and_falls_with_the_seeds():
+    alone, of_ten = smallest_detectable(1.0), smallest_detectable(1.0, family=10)
+    assert of_ten == pytest.approx(stats.norm.isf(0.0025) + stats.norm.ppf(0.8))
+    few, many = (smallest_detectable(1.0, shift=1.0, freedom=freedom) for freedom in (2, 2000))
+    assert alone < many < few
+    assert many == pytest.approx(2.8016 * math.sqrt(2), rel=0.01)
+    assert smallest_detectable(1.0, shift=0.0, freedom=4) == alone
+    assert math.isnan(smallest_detectable(math.nan, shift=1.0, freedom=4))
 
 
 def test_what_cannot_be_compared_says_why():

@@ -64,7 +64,9 @@ def _write_history(folder, *, modal, training, num_steps):
             file.write(json.dumps({"step": step, "epoch": step // 50, "train/loss": loss}) + "\n")
             if step % 50 == 49:
                 value = top * (1 - np.exp(-step / 50)) + 0.01 * training.normal()
-                file.write(json.dumps({"step": step, "val/challenge": value, "val/srocc": value}) + "\n")
+                file.write(
+                    json.dumps({"step": step, "epoch": step // 50, "val/challenge": value, "val/srocc": value}) + "\n"
+                )
         file.write('{"step": 999, "train/lo')
 
 
@@ -74,6 +76,8 @@ def _write_predictions(folder, scores, label, *, targets):
     record = {
         **evaluate(scores, label, num_resamples=200, fitted=False).to_json(),
         "label": {"name": "ECR", "range": [0, 1]},
+        "split": "val",
+        "checkpoint": "best.ckpt",
     }
     (folder / "predictions" / "val.json").write_text(json.dumps(record))
     if targets:

@@ -69,7 +69,9 @@ def test_the_text_gives_the_answer_first(report):
     lines = [line for line in (report / "report.md").read_text().splitlines() if line]
     assert lines[0] == "# Does \\<audio> help?"
     assert lines[1].startswith("- Highest 0.6 SROCC + 0.4 PLCC on val, n = 120 items: modal=av")
-    assert lines[2].startswith("- modal=av is better than modal=v")
+    assert lines[2].startswith("- It is the best of 2 settings on these items")
+    assert lines[3].startswith("- Each checkpoint was chosen on these items")
+    assert lines[4].startswith("- modal=av is better than modal=v")
     assert any("tiny-av-regression-s7: no predictions/val.csv" in line.replace("\\", "") for line in lines)
 
 
@@ -79,6 +81,8 @@ def test_the_numbers_are_there_for_machines(report):
     (comparison,) = numbers["comparisons"]
     assert comparison["difference"]["low"] > 0
     assert comparison["p_holm"] == comparison["p"]
+    assert set(comparison["items_only"]) >= {"p", "p_holm"}
+    assert [set(one) for one in numbers["settings"][0]["chosen_on_these_items"]] == [{"place", "last"}] * 2
     assert len(numbers["unfinished"]) == 1
     assert (report / "items.csv").read_text().startswith("Id,ECR,modal=av,modal=v\nclip_0000,")
 
