@@ -102,7 +102,7 @@ def evaluate(
     scores_N, labels_N = as_vectors(scores, labels)
     labelled_N = ~np.isnan(labels_N)
     scores_N, labels_N = scores_N[labelled_N], labels_N[labelled_N]
-    groups = groups and [groups[place] for place in np.flatnonzero(labelled_N)]
+    groups = groups and [groups[place] for place in np.flatnonzero(labelled_N).tolist()]
     return Evaluation(
         n=len(scores_N),
         num_failed=len(failures),
