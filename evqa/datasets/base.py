@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -24,6 +24,7 @@ from evqa.types import Failure, LabelScale
 LABELLED = ("train", "val")  # splits whose every row needs a label
 # What is written beside the scores of an item, for slices in a report; tags have other names.
 FACTS = ("duration", "has_audio", "title_chars", "description_chars")
+GROUP = "group"  # column of the targets, where any item has one
 SHOWN = 10  # items that one message lists
 
 
@@ -144,8 +145,6 @@ class Dataset(ABC):
             AnnotationError: a table cannot be used, nothing usable is left, or two tables share ids or files.
         """
         given = self.read()
-        if "train" not in given.splits:
-            return _not_empty(given)
         if self.test_fraction and "test" in given.splits:
             raise AnnotationError(
                 f"data.test_fraction={self.test_fraction}: the data set has test videos already; leave the fraction 0."
@@ -154,8 +153,11 @@ class Dataset(ABC):
             given.records
         )
         kept, dropped = self._part_tables(given.splits, contents)
+        kept = {name: join_groups(records, contents) for name, records in kept.items()}
+        if "train" not in kept:
+            return _not_empty(replace(given, splits=kept, dropped=dropped))
         _not_empty(Annotations(splits={"train": kept["train"]}, rejects=(*given.rejects, *dropped), notes=given.notes))
-        splits = self._divide(self._with_test(kept | {"train": join_groups(kept["train"], contents)}))
+        splits = self._divide(self._with_test(kept))
         if self.limit is not None:
             splits = limit_splits(splits, limit=self.limit, seed=self.split_seed)
         groups = {record.id: record.group for record in given.records if record.group}

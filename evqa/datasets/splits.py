@@ -17,6 +17,7 @@ from evqa.errors import AnnotationError
 from evqa.types import Record
 
 Records = tuple[Record, ...]
+CONTENT = "content:"  # begins the name of a group of equal files
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,15 @@ def join_groups(records: Records, contents: Mapping[Path, str]) -> Records:
     )
 
 
+def group_names(records: Sequence[Record]) -> list[str | None]:
+    """Name each record's group as it may be written beside scores: equal files by the first id, not by their place."""
+    first: dict[str, str] = {}
+    for record in records:
+        if record.group and record.group.startswith(CONTENT):
+            first.setdefault(record.group, f"copies of {record.id}")
+    return [record.group and first.get(record.group, record.group) for record in records]
+
+
 def check_ids(split: str, records: Records) -> None:
     """Refuse an id that stands in several tables of a split; those of one table were looked at row by row.
 
@@ -144,7 +154,7 @@ def find_leaks(splits: Mapping[str, Records], contents: Mapping[Path, str]) -> I
 
 
 def _bonds(record: Record, contents: Mapping[Path, str]) -> list[str]:
-    shared = [f"content:{contents[path]}" for path in record.paths if path in contents]
+    shared = [f"{CONTENT}{contents[path]}" for path in record.paths if path in contents]
     return [*([record.group] if record.group else []), *shared]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evqa.datasets.base import FACTS, LABELLED, Annotations, Dataset
+from evqa.datasets.base import FACTS, GROUP, LABELLED, Annotations, Dataset
 from evqa.datasets.divided import divide
 from evqa.datasets.folder import STEM, MediaFolder
 from evqa.datasets.places import listed, missing_videos, require_places
@@ -112,7 +112,7 @@ class Table(Dataset):
             yield f"data.columns={self.columns}: names {twice[0]} twice; give each column a name of its own."
         if self.path_pattern is not None and self.path_pattern.count(STEM) != 1:
             yield f"data.path_pattern={self.path_pattern}: write {STEM} once, where the name of the file goes."
-        if own := [name for name in self.tag_columns if name in (*FACTS, "Id", self.label.name)]:
+        if own := [name for name in self.tag_columns if name in (*FACTS, GROUP, "Id", self.label.name)]:
             yield f"data.tag_columns={self.tag_columns}: {own[0]} is written beside the scores already; take it away."
         yield from self._split_problems()
 

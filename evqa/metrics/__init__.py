@@ -2,6 +2,8 @@
 
 from evqa.metrics.correlation import METRICS, Measure, challenge, krocc, plcc, rmse, srocc
 from evqa.metrics.evaluation import Estimate, Evaluation, evaluate
+from evqa.metrics.groups import Groups, count_groups, with_groups
+from evqa.metrics.intervals import estimate_interval
 from evqa.metrics.logistic import LogisticFit, fit_four, fit_increasing, fit_original
 from evqa.metrics.paired import Difference, holm, paired_difference, smallest_detectable
 from evqa.metrics.resampling import Interval, bootstrap, interval
@@ -12,12 +14,15 @@ __all__ = [
     "Difference",
     "Estimate",
     "Evaluation",
+    "Groups",
     "Interval",
     "LogisticFit",
     "Measure",
     "ScoreTable",
     "bootstrap",
     "challenge",
+    "count_groups",
+    "estimate_interval",
     "evaluate",
     "fit_four",
     "fit_increasing",
@@ -32,5 +37,6 @@ __all__ = [
     "rmse",
     "smallest_detectable",
     "srocc",
+    "with_groups",
     "write_scores",
 ]

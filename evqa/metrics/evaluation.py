@@ -15,8 +15,10 @@ from numpy.typing import ArrayLike
 
 from evqa.files.plain import plain
 from evqa.metrics.correlation import METRICS, Measure, Vector, as_vectors
+from evqa.metrics.groups import Groups, count_groups
+from evqa.metrics.intervals import METHOD, estimate_interval
 from evqa.metrics.logistic import fit_four, fit_increasing
-from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap, interval
+from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap
 from evqa.types import Failure
 
 NOT_RESAMPLED = "no interval: the curve is not fitted again in each resample"
@@ -36,11 +38,12 @@ class Estimate:
 class Evaluation:
     """The metrics of one prediction.
 
-    n: items with a score and a label, which the metrics are of. num_failed: items that gave no score.
+    n: items with a score and a label, which the metrics are of. num_groups: the groups that these items form, which are
+    drawn as a whole; None where no item belongs to one, so that items are drawn. num_failed: items that gave no score.
     num_unlabelled: items with a score and no label. metrics: srocc, plcc, krocc, rmse, challenge on raw scores.
     extras: plcc_fitted and rmse_fitted, after an increasing five-parameter logistic curve; plcc_fitted_4 and
     rmse_fitted_4, after the four-parameter one of the field's tables. level, num_resamples, seed belong to the
-    percentile bootstrap over items.
+    intervals (`evqa.metrics.intervals`).
     """
 
     n: int
@@ -49,6 +52,7 @@ class Evaluation:
     metrics: Mapping[str, Estimate]
     extras: Mapping[str, Estimate]
     failures: tuple[Failure, ...] = ()
+    num_groups: int | None = None
     level: float = LEVEL
     num_resamples: int = NUM_RESAMPLES
     seed: int = 0
@@ -57,13 +61,15 @@ class Evaluation:
         """Plain values for a JSON file; NaN becomes null, because JSON has no NaN."""
         return {
             "n": self.n,
+            "num_groups": self.num_groups,
             "num_failed": self.num_failed,
             "num_unlabelled": self.num_unlabelled,
             "failures": plain_failures(self.failures),
             "metrics": {name: _plain(estimate) for name, estimate in self.metrics.items()},
             "extras": {name: _plain(estimate) for name, estimate in self.extras.items()},
             "interval": {
-                "method": "percentile bootstrap over items",
+                "method": METHOD,
+                "resampled": "items" if self.num_groups is None else "groups",
                 "level": self.level,
                 "num_resamples": self.num_resamples,
                 "seed": self.seed,
@@ -80,6 +86,7 @@ def evaluate(
     scores: ArrayLike,
     labels: ArrayLike,
     *,
+    groups: Groups | None = None,
     failures: Sequence[Failure] = (),
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
@@ -87,6 +94,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate scores [N] against labels [N], both in the label's own scale.
 
+    groups: the group of each item (near copies, a creator), None for an item without one; groups are resampled whole.
     Items whose label is NaN are counted and left out. A score that is not finite makes every metric NaN with that
     reason: a broken score is never dropped in silence. `num_resamples=0` draws no intervals.
     Raises ValueError where the two are not vectors of one length.
@@ -94,23 +102,29 @@ def evaluate(
     scores_N, labels_N = as_vectors(scores, labels)
     labelled_N = ~np.isnan(labels_N)
     scores_N, labels_N = scores_N[labelled_N], labels_N[labelled_N]
+    groups = groups and [groups[place] for place in np.flatnonzero(labelled_N).tolist()]
     return Evaluation(
         n=len(scores_N),
         num_failed=len(failures),
         num_unlabelled=int((~labelled_N).sum()),
-        metrics=_estimates(scores_N, labels_N, num_resamples=num_resamples, seed=seed),
+        metrics=_estimates(scores_N, labels_N, groups=groups, num_resamples=num_resamples, seed=seed),
         extras=_fitted(scores_N, labels_N) if fitted else {},
         failures=tuple(failures),
+        num_groups=count_groups(groups),
         num_resamples=num_resamples,
         seed=seed,
     )
 
 
-def _estimates(scores_N: Vector, labels_N: Vector, *, num_resamples: int, seed: int) -> dict[str, Estimate]:
-    draws = bootstrap(scores_N, labels_N, num_resamples=num_resamples, seed=seed)
+def _estimates(
+    scores_N: Vector, labels_N: Vector, *, groups: Groups | None, num_resamples: int, seed: int
+) -> dict[str, Estimate]:
+    draws = bootstrap(scores_N, labels_N, groups=groups, num_resamples=num_resamples, seed=seed)
+    num_units = count_groups(groups) or len(labels_N)
     estimates = {}
     for name, function in METRICS.items():
-        measure, ends = function(scores_N, labels_N), interval(draws[name])
+        measure = function(scores_N, labels_N)
+        ends = estimate_interval(name, measure.value, draws[name], num_units=num_units)
         reason = measure.reason or ends.reason
         low, high = (math.nan, math.nan) if measure.reason else (ends.low, ends.high)
         estimates[name] = Estimate(value=measure.value, low=low, high=high, reason=reason)

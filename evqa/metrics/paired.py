@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evqa.metrics.correlation import METRICS, Vector
+from evqa.metrics.groups import Groups
 from evqa.metrics.resampling import LEVEL, NUM_RESAMPLES, bootstrap, interval
 
 ALPHA = 0.05
@@ -51,14 +52,15 @@ def paired_difference(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
     level: float = LEVEL,
+    groups: Groups | None = None,
 ) -> Difference:
-    """Compare two predictions of the same items by resampling the items, the same ones for both.
+    """Compare two predictions of the same items by resampling the items (or groups), the same ones for both.
 
     Says what other items would have given; it knows nothing of other training seeds.
     """
     one, other = METRICS[metric](first, labels), METRICS[metric](second, labels)
     draws = [
-        bootstrap(scores, labels, metrics=(metric,), num_resamples=num_resamples, seed=seed)[metric]
+        bootstrap(scores, labels, metrics=(metric,), num_resamples=num_resamples, seed=seed, groups=groups)[metric]
         for scores in (first, second)
     ]
     return difference_of_draws(

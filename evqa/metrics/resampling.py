@@ -1,13 +1,14 @@
-"""Percentile bootstrap of all metrics at once, vectorised over the resamples.
+"""Bootstrap of all metrics at once, vectorised over the resamples; items that belong to a group are drawn together.
 
-A resample of N items is a row of counts: how often each item was drawn. Ranks with ties then follow from cumulative
-sums over the sorted items (nothing is sorted again), correlations from weighted sums, and Kendall's tau from one
-Fenwick tree whose cells are vectors over the resamples. Every draw equals the metric of the resampled vectors, ties
-between copies included; a test compares them with SciPy.
+A resample of N items is a row of counts: how often each item was drawn, or its group, so that the row's sum varies.
+Ranks with ties then follow from cumulative sums over the sorted items (nothing is sorted again), correlations from
+weighted sums, and Kendall's tau from one Fenwick tree whose cells are vectors over the resamples. Every draw equals the
+metric of the resampled vectors, ties between copies included; a test compares them with SciPy.
 
 The same (N, seed) gives the same resamples, so draws of two predictions of the same items are paired.
 
-# R resamples, N items (sorted by label inside), G groups of equal values
+# R resamples, N items (sorted by label inside), U units that are drawn (items, or groups of them), G groups of equal
+# values
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evqa.metrics.correlation import CHALLENGE_WEIGHTS, METRICS, Vector, as_vectors, obstacle
+from evqa.metrics.groups import Groups, numbered
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
@@ -33,7 +35,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A percentile interval, or NaN ends and the reason why there is none."""
+    """The two ends, or NaN and the reason why there is none."""
 
     low: float
     high: float
@@ -41,7 +43,7 @@ class Interval:
 
 
 def interval(draws_R: Vector, *, level: float = LEVEL) -> Interval:
-    """The middle `level` of the draws; resamples without a value are left out if they are few."""
+    """The percentile interval, the middle `level`; resamples without a value are left out if they are few."""
     defined = draws_R[np.isfinite(draws_R)]
     num_undefined = len(draws_R) - len(defined)
     if len(draws_R) == 0:
@@ -53,14 +55,19 @@ def interval(draws_R: Vector, *, level: float = LEVEL) -> Interval:
     return Interval(low=float(low), high=float(high))
 
 
-def counts(n: int, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Iterator[Matrix]:
-    """Resamples of n items as counts [R, N], in chunks that fit in memory; each row sums to n."""
+def counts(
+    num_units: int, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0, num_items: int | None = None
+) -> Iterator[Matrix]:
+    """Resamples of units as counts [R, U], in chunks that fit in memory also as counts of their items.
+
+    num_items: how many items the units have, where that is not one each. Each row sums to the number of units.
+    """
     generator = np.random.default_rng(seed)
-    size = max(1, CELLS_PER_CHUNK // max(n, 1))
+    size = max(1, CELLS_PER_CHUNK // max(num_items or num_units, 1))
     for start in range(0, num_resamples, size):
         rows = min(size, num_resamples - start)
-        drawn_RN = generator.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
-        yield np.bincount(drawn_RN.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+        drawn_RU = generator.integers(0, num_units, (rows, num_units)) + np.arange(rows)[:, None] * num_units
+        yield np.bincount(drawn_RU.ravel(), minlength=rows * num_units).reshape(rows, num_units).astype(np.float64)
 
 
 def bootstrap(
@@ -70,18 +77,29 @@ def bootstrap(
     metrics: Sequence[str] = tuple(METRICS),
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
+    groups: Groups | None = None,
 ) -> dict[str, Vector]:
     """Draws [R] of each metric over resampled items; NaN where a resample has no such value.
 
-    Draws of other scores for the same labels in the same order are paired when `seed` and `num_resamples` agree.
+    groups: the group of each item; whole groups are drawn (Davison and Hinkley 1997, section 3.8). Draws of other
+    scores for the same labels and groups in the same order are paired when `seed` and `num_resamples` agree.
     """
     scores_N, labels_N = as_vectors(scores, labels)
     if obstacle(scores_N, labels_N, correlation=False):
         return {name: np.full(num_resamples, math.nan) for name in metrics}
     items = _Items.of(scores_N, labels_N)
-    chunks = counts(len(scores_N), num_resamples=num_resamples, seed=seed)
+    chunks = _item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed)
     drawn = [_metrics_of(counts_RN, items, metrics) for counts_RN in chunks]
     return {name: np.concatenate([part[name] for part in drawn] or [np.empty(0)]) for name in metrics}
+
+
+def _item_counts(labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed: int) -> Iterator[Matrix]:
+    """Counts [R, N] of the items in the order of their labels."""
+    names = groups if groups is not None else [None] * len(labels_N)
+    unit_N = numbered([names[place] for place in np.argsort(labels_N, kind="stable")])
+    num_units = int(unit_N.max()) + 1
+    for counts_RU in counts(num_units, num_resamples=num_resamples, seed=seed, num_items=len(unit_N)):
+        yield counts_RU if num_units == len(unit_N) else np.take(counts_RU, unit_N, axis=1)
 
 
 @dataclass(frozen=True)
@@ -133,7 +151,7 @@ def _metrics_of(counts_RN: Matrix, items: _Items, names: Sequence[str]) -> dict[
     if "krocc" in names:
         values["krocc"] = _krocc(counts_RN, items)
     if "rmse" in names:
-        values["rmse"] = np.sqrt(counts_RN @ (items.scores_N - items.labels_N) ** 2 / counts_RN.shape[1])
+        values["rmse"] = np.sqrt(counts_RN @ (items.scores_N - items.labels_N) ** 2 / counts_RN.sum(axis=1))
     if "challenge" in names:
         values["challenge"] = CHALLENGE_WEIGHTS[0] * values["srocc"] + CHALLENGE_WEIGHTS[1] * values["plcc"]
     return {name: values[name] for name in names}
@@ -152,7 +170,7 @@ def _centred_ranks(counts_RN: Matrix, ties: _Ties) -> tuple[Matrix, Vector]:
     sizes_RG = ties.sizes(counts_RN)
     ranks_RG = np.cumsum(sizes_RG, axis=1)
     ranks_RG -= sizes_RG / 2
-    ranks_RG -= counts_RN.shape[1] / 2
+    ranks_RG -= counts_RN.sum(axis=1, keepdims=True) / 2
     squares_R = np.einsum("rg,rg,rg->r", sizes_RG, ranks_RG, ranks_RG)
     return (ranks_RG if sizes_RG is counts_RN else np.take(ranks_RG, ties.group_N, axis=1)), squares_R
 
@@ -165,7 +183,8 @@ def _srocc(counts_RN: Matrix, items: _Items) -> Vector:
 
 def _plcc(counts_RN: Matrix, items: _Items) -> Vector:
     s_N, y_N = (_unit_spread(values_N) for values_N in (items.scores_N, items.labels_N))
-    sums_R5 = counts_RN @ np.stack([s_N, y_N, s_N * y_N, s_N * s_N, y_N * y_N], axis=1) / counts_RN.shape[1]
+    sums_R5 = counts_RN @ np.stack([s_N, y_N, s_N * y_N, s_N * s_N, y_N * y_N], axis=1)
+    sums_R5 /= counts_RN.sum(axis=1, keepdims=True)
     s_R, y_R, sy_R, ss_R, yy_R = sums_R5.T
     return _ratio(sy_R - s_R * y_R, ss_R - s_R * s_R, yy_R - y_R * y_R)
 
@@ -177,10 +196,10 @@ def _unit_spread(values_N: Vector) -> Vector:
 
 def _krocc(counts_RN: Matrix, items: _Items) -> Vector:
     """tau-b = (concordant - discordant) / sqrt(pairs untied in scores x pairs untied in labels)."""
-    n = counts_RN.shape[1]
-    num_pairs = n * (n - 1) / 2
+    n_R = counts_RN.sum(axis=1)
+    num_pairs_R = n_R * (n_R - 1) / 2
     untied_s_R, untied_y_R = (
-        num_pairs - (sizes * (sizes - 1) / 2).sum(axis=1)
+        num_pairs_R - (sizes * (sizes - 1) / 2).sum(axis=1)
         for sizes in (items.score_ties.sizes(counts_RN), items.label_ties.sizes(counts_RN))
     )
     return _ratio(_concordance(counts_RN, items), untied_s_R, untied_y_R)

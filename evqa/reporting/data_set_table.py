@@ -14,6 +14,7 @@ from rich.table import Table
 
 from evqa.files.plain import write_json
 from evqa.files.whole import write_table
+from evqa.metrics.groups import with_groups
 from evqa.reporting.published_results import PublishedResult
 
 WITH_INTERVAL = ("srocc", "plcc", "krocc")
@@ -21,9 +22,9 @@ FITTED = ("plcc_fitted_4", "rmse_fitted_4")
 COMPARED = ("srocc", "plcc")  # with published numbers
 COLUMNS = ("data set", "n", "SROCC", "PLCC", "PLCC\nfitted", "KROCC", "RMSE\nfitted")
 METHOD = (
-    "In brackets: 95 % intervals, percentile bootstrap over items. SROCC, PLCC and KROCC are of raw scores. Fitted: "
-    "after the increasing four-parameter logistic curve; the RMSE is on the label's own scale. These two have no "
-    "intervals: the curve is not fitted again in each resample."
+    "In brackets: 95 % intervals, bootstrap over items (over groups, where n says how many). SROCC, PLCC and KROCC are "
+    "of raw scores. Fitted: after the increasing four-parameter logistic curve; the RMSE is on the label's own scale. "
+    "These two have no intervals: the curve is not fitted again in each resample."
 )
 COMPARISON = (
     "A published result is one number without the scores of its items, so no paired test is possible. 'inside': the "
@@ -81,7 +82,7 @@ def _lines(row: DataSetRow) -> Iterator[list[str]]:
         yield [row.name, "-", "not scored", "", "", "", ""]
         return
     values = [_number(row.value(name)) for name in ("srocc", "plcc", "plcc_fitted_4", "krocc", "rmse_fitted_4")]
-    yield [row.name, str(row.record["n"]), *values]
+    yield [row.name, with_groups(row.record["n"], row.record.get("num_groups")), *values]
     srocc, plcc, krocc = (_ends(row, name) for name in WITH_INTERVAL)
     yield [row.record["part"], "", srocc, plcc, "", krocc, ""]
     if failed := row.record["num_failed"]:

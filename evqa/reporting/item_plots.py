@@ -32,7 +32,7 @@ def plot_scatter(study: Study, shown: Sequence[Setting]) -> Figure:
         _cloud(panel, study.labels_N, scores_N, place)
         _bins(panel, study.labels_N, scores_N, place)
         panel.set_title(f"{wrapped(setting.words)}\n{pooled.mean:.3f}  [{pooled.low:.3f}, {pooled.high:.3f}]")
-    figure.supxlabel(f"label ({study.label}), n = {len(study.ids)} items", fontsize="medium")
+    figure.supxlabel(f"label ({study.label}), n = {study.size}", fontsize="medium")
     figure.supylabel(f"score (scale of {study.label})", fontsize="medium")
     return figure
 
@@ -49,7 +49,7 @@ def plot_residuals(study: Study, shown: Sequence[Setting]) -> Figure:
         panel.set_title(
             f"{wrapped(setting.words)}\nRMSE {math.sqrt(np.mean(errors_N**2)):.3f}, mean {errors_N.mean():+.3f}"
         )
-    figure.supxlabel(f"score (scale of {study.label}), n = {len(study.ids)} items", fontsize="medium")
+    figure.supxlabel(f"score (scale of {study.label}), n = {study.size}", fontsize="medium")
     figure.supylabel(f"score − label ({study.label})", fontsize="medium")
     return figure
 

@@ -78,8 +78,8 @@ def settings_table(study: Study, *, chosen: bool = False) -> TableBlock:
 
 
 def _caption(study: Study) -> str:
-    count = f"n = {len(study.ids)} items. " if study.ids else "From the runs' own records, labels are not at hand. "
-    return f"Split '{study.split}', label '{study.label}'. {count}Means over seeds; intervals over items."
+    count = f"n = {study.size}. " if study.ids else "From the runs' own records, labels are not at hand. "
+    return f"Split '{study.split}', label '{study.label}'. {count}Means over seeds; intervals over {study.units}."
 
 
 def _reason(pooled: Pooled) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def plot_settings(study: Study, shown: Sequence[Setting]) -> Figure:
         if len(pooled.of_seeds) > 1:
             panel.plot(pooled.of_seeds, [row + 0.25] * len(pooled.of_seeds), "o", color=colour, fillstyle="none", ms=4)
     names = [f"{wrapped(one.name, width=60)}  ({seeds(one)})" for one in study.settings]
-    count = f", n = {len(study.ids)} items" if study.ids else ""
+    count = f", n = {study.size}" if study.ids else ""
     _rows(panel, names, label=f"{PRINTED[study.metric]} on {study.split}{count}")
     return figure
 
@@ -116,7 +116,7 @@ def plot_differences(study: Study) -> Figure:
         wrapped(f"{one.first}  −  {one.second}" + (f"  ({one.shared})" if one.shared else ""), width=60)
         for one in study.comparisons
     ]
-    _rows(panel, names, label=f"difference of {PRINTED[study.metric]}, same n = {len(study.ids)} items")
+    _rows(panel, names, label=f"difference of {PRINTED[study.metric]}, same n = {study.size}")
     return figure
 
 

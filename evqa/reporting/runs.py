@@ -21,13 +21,17 @@ from evqa.metrics.score_table import ID, ScoreTable, read_labels, read_rows, rea
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """What is known about one item beside its scores; None where it is not known. tags: of data.tag_columns."""
+    """What is known about one item beside its scores; None where it is not known.
+
+    group: items of one are not independent of each other. tags: of data.tag_columns.
+    """
 
     label: float = math.nan
     duration: float | None = None
     has_audio: bool | None = None
     title_chars: int | None = None
     description_chars: int | None = None
+    group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -169,6 +173,7 @@ def _items(path: Path, *, label: str) -> dict[str, Item]:
             has_audio=_truth(row.get("has_audio")),
             title_chars=_count(row.get("title_chars")),
             description_chars=_count(row.get("description_chars")),
+            group=row.get("group") or None,
             tags={name: row[name] for name in tags if row.get(name)},
         )
         for row in rows

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.files.whole import write_table
-from evqa.metrics import Interval, bootstrap, interval, srocc
+from evqa.metrics import Interval, bootstrap, count_groups, estimate_interval, srocc
 from evqa.metrics.correlation import Vector
 from evqa.reporting.runs import Item
 from evqa.reporting.study import Setting, Study
@@ -100,15 +100,18 @@ def _deciles(labels_N: Vector) -> list[Slice]:
 def score_slice(study: Study, setting: Setting, part: Slice) -> SliceScore:
     """Score a setting on a slice; SROCC is NaN where it does not exist."""
     scores_SK, labels_K = setting.scores_SN[:, part.places_K], study.labels_N[part.places_K]
+    groups = [study.groups[place] for place in part.places_K.tolist()]
     draws = [
-        bootstrap(scores_K, labels_K, metrics=("srocc",), num_resamples=NUM_RESAMPLES)["srocc"]
+        bootstrap(scores_K, labels_K, metrics=("srocc",), num_resamples=NUM_RESAMPLES, groups=groups)["srocc"]
         for scores_K in scores_SK
     ]
+    value = float(np.mean([srocc(scores_K, labels_K).value for scores_K in scores_SK]))
+    num_units = count_groups(groups) or len(groups)
     errors_SK = scores_SK - labels_K
     return SliceScore(
         n=len(labels_K),
-        srocc=float(np.mean([srocc(scores_K, labels_K).value for scores_K in scores_SK])),
-        interval=interval(np.asarray(np.mean(draws, axis=0))),
+        srocc=value,
+        interval=estimate_interval("srocc", value, np.asarray(np.mean(draws, axis=0)), num_units=num_units),
         bias=float(errors_SK.mean()),
         rmse=float(np.sqrt((errors_SK**2).mean(axis=1)).mean()),
     )

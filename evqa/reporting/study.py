@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evqa.errors import RunError
 from evqa.files.names import shown
-from evqa.metrics import METRICS, Difference, Interval, bootstrap, interval
+from evqa.metrics import METRICS, Difference, Groups, Interval, bootstrap, count_groups, estimate_interval, with_groups
 from evqa.metrics.correlation import Vector
 from evqa.metrics.resampling import NUM_RESAMPLES
 from evqa.reporting.axes import Values, axes, setting_name
@@ -113,6 +113,21 @@ class Study:
     notes: tuple[str, ...] = ()
 
     @property
+    def groups(self) -> Groups:
+        """The group of every item, None for one without."""
+        return [item.group for item in self.items]
+
+    @property
+    def size(self) -> str:
+        """How many items there are, and in how many groups, where any has one: `400 items in 100 groups`."""
+        return with_groups(f"{len(self.ids)} items", count_groups(self.groups))
+
+    @property
+    def units(self) -> str:
+        """What intervals are drawn from: `groups`, where any item has one, else `items`."""
+        return "items" if count_groups(self.groups) is None else "groups"
+
+    @property
     def best(self) -> Setting:
         """The setting with the highest score."""
         return self.settings[0]
@@ -132,7 +147,7 @@ def pool(runs: Sequence[Run], *, split: str, metric: str = "challenge", num_resa
         raise RunError(f"The runs predict different things ({', '.join(labels)}); report them separately.")
     ids, items, notes = _shared_items(usable)
     labels_N = np.array([item.label for item in items])
-    settings = _settings(usable, values, metric=metric, ids=ids, labels_N=labels_N, num_resamples=num_resamples)
+    settings = _settings(usable, values, metric=metric, ids=ids, items=items, num_resamples=num_resamples)
     return Study(
         split=split,
         metric=metric,
@@ -187,42 +202,45 @@ def _settings(
     *,
     metric: str,
     ids: Sequence[str],
-    labels_N: Vector,
+    items: Sequence[Item],
     num_resamples: int,
 ) -> tuple[Setting, ...]:
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(values[run.path].items()), []).append(run)
     settings = [
-        _setting(dict(key), members, ids=ids, labels_N=labels_N, num_resamples=num_resamples)
+        _setting(dict(key), members, ids=ids, items=items, num_resamples=num_resamples)
         for key, members in sorted(groups.items())
     ]
     return tuple(sorted(settings, key=lambda one: -np.nan_to_num(one.metrics[metric].mean, nan=-2.0)))
 
 
 def _setting(
-    values: Values, runs: Sequence[Run], *, ids: Sequence[str], labels_N: Vector, num_resamples: int
+    values: Values, runs: Sequence[Run], *, ids: Sequence[str], items: Sequence[Item], num_resamples: int
 ) -> Setting:
     runs = sorted(runs, key=lambda run: (run.seed, run.name))
     scores_SN = np.array([[(run.scores or {})[id_] for id_ in ids] for run in runs])
-    drawn = [bootstrap(scores_N, labels_N, num_resamples=num_resamples) for scores_N in scores_SN if ids]
+    labels_N, groups = np.array([item.label for item in items]), [item.group for item in items]
+    drawn = [bootstrap(scores_N, labels_N, groups=groups, num_resamples=num_resamples) for scores_N in scores_SN if ids]
     draws = {name: tuple(one[name] for one in drawn) for name in METRICS}
     return Setting(
         name=setting_name(values),
         values=values,
         runs=tuple(runs),
         metrics={
-            name: _pooled(name, scores_SN, labels_N, draws[name]) if ids else _recorded(runs, name) for name in METRICS
+            name: _pooled(name, scores_SN, items, draws[name]) if ids else _recorded(runs, name) for name in METRICS
         },
         scores_SN=scores_SN,
         draws=draws,
     )
 
 
-def _pooled(name: str, scores_SN: Matrix, labels_N: Vector, draws: Sequence[Vector]) -> Pooled:
-    measures = [METRICS[name](scores_N, labels_N) for scores_N in scores_SN]
+def _pooled(name: str, scores_SN: Matrix, items: Sequence[Item], draws: Sequence[Vector]) -> Pooled:
+    measures = [METRICS[name](scores_N, [item.label for item in items]) for scores_N in scores_SN]
     reason = next((measure.reason for measure in measures if measure.reason), None)
-    ends = interval(np.asarray(np.mean(draws, axis=0)))
+    mean = float(np.mean([measure.value for measure in measures]))
+    num_units = count_groups([item.group for item in items]) or len(items)
+    ends = estimate_interval(name, mean, np.asarray(np.mean(draws, axis=0)), num_units=num_units)
     return _summary([measure.value for measure in measures], ends, reason or ends.reason)
 
 

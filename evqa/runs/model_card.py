@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from evqa.metrics.groups import with_groups
 from evqa.metrics.names import PRINTED
 from evqa.models.base import RANDOM_WEIGHTS
 from evqa.prompts.prompt import Prompt, with_quantity
@@ -75,12 +76,14 @@ def _metrics(records: Sequence[dict[str, Any]]) -> str:
     head = "| predictions | modal | n | failed | " + " | ".join(PRINTED.values()) + " |"
     rule = "|---" * (4 + len(PRINTED)) + "|"
     rows = [
-        f"| {record['name']} | {record['modal']} | {record['n']} | {record['num_failed']} | "
-        + " | ".join(_value(record["metrics"].get(name)) for name in PRINTED)
-        + " |"
+        f"| {record['name']} | {record['modal']} | {with_groups(record['n'], record.get('num_groups'))} | "
+        f"{record['num_failed']} | " + " | ".join(_value(record["metrics"].get(name)) for name in PRINTED) + " |"
         for record in records
     ]
-    note = "With 95 % bootstrap intervals over videos. PLCC is on raw scores. Failed items have no score."
+    note = (
+        "With 95 % bootstrap intervals over videos, or over groups of them where n says how many. PLCC is on raw "
+        "scores. Failed items have no score."
+    )
     return "\n".join(["## How good it is", "", head, rule, *rows, "", note])
 
 

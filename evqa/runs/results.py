@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from evqa.metrics.groups import with_groups
 from evqa.metrics.names import PRINTED, PRINTED_OF_WORDS
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder
@@ -36,7 +37,7 @@ def metrics_of(record: dict[str, Any], *, name: str) -> Table | str:
     failed = f"{record['num_failed']} failed"
     if not record["n"] and (num_unlabelled := record.get("num_unlabelled", 0)):
         return f"{name}: {num_unlabelled} scored, {failed}; without labels there is nothing to compare the scores with."
-    title = f"{name}: n={record['n']}, {failed}"
+    title = f"{name}: n={with_groups(record['n'], record.get('num_groups'))}, {failed}"
     table = Table("metric", "value", "95 % interval", title=title, title_justify="left")
     for metric_name, label in (PRINTED | PRINTED_OF_WORDS).items():
         metric = record["metrics"].get(metric_name)

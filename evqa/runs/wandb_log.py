@@ -53,7 +53,8 @@ class WandbLog:
 
     def summarize(self, split: str, record: dict[str, Any]) -> None:
         """Put the final metrics of a split (of the best checkpoint), their intervals and n into the run's summary."""
-        summary = {f"{split}/n": record["n"], f"{split}/num_failed": record["num_failed"]}
+        counts = ("n", "num_groups", "num_failed")
+        summary = {f"{split}/{name}": record[name] for name in counts if record.get(name) is not None}
         for name, metric in record["metrics"].items():
             values = {"": metric["value"], "_low": metric["low"], "_high": metric["high"]}
             summary |= {f"{split}/{name}{end}": value for end, value in values.items() if value is not None}

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from evqa.config.environment import hidden
-from evqa.datasets.base import FACTS
+from evqa.datasets.base import FACTS, GROUP
 from evqa.datasets.manifest import FileFacts
+from evqa.datasets.splits import group_names
 from evqa.files.plain import write_json
 from evqa.files.whole import write_table
 from evqa.metrics import evaluate
@@ -67,7 +68,10 @@ def write_predictions(
     without = [score.failure for score in scores if score.failure is not None]
     failures = [replace(failure, reason=hidden(failure.reason)) for failure in (*without, *rejects)]
     labels = [math.nan if score.label is None else score.label for score, _ in scored]
-    evaluation = evaluate([value for _, value in scored], labels, failures=failures)
+    groups = dict(zip((record.id for record in records), group_names(records), strict=True))
+    evaluation = evaluate(
+        [value for _, value in scored], labels, groups=[groups[score.id] for score, _ in scored], failures=failures
+    )
     label = {"name": scale.name, "range": list(scale.range)}
     lacking = count_missing(score.missing for score, _ in scored)
     record = {**about, "label": label, **evaluation.to_json(), "missing": lacking}
@@ -83,18 +87,21 @@ def count_missing(missing: Iterable[Sequence[str]]) -> dict[str, int]:
 
 def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, FileFacts], scale: LabelScale) -> None:
     tags = sorted({name for record in records for name in record.tags})
+    groups = group_names(records)
+    grouped = [GROUP] if any(groups) else []
     rows = [
         (
             record.id,
             repr(record.label),
+            *([group or ""] if grouped else []),
             facts[record.id].duration if record.id in facts else "",
             str(bool(facts[record.id].audio_codec)).lower() if record.id in facts else "",
             len(record.texts.get("title", "")),
             len(record.texts.get("description", "")),
             *(record.tags.get(name, "") for name in tags),
         )
-        for record in records
+        for record, group in zip(records, groups, strict=True)
         if record.label is not None
     ]
     if rows:
-        write_table(path, ["Id", scale.name, *FACTS, *tags], rows)
+        write_table(path, ["Id", scale.name, *grouped, *FACTS, *tags], rows)

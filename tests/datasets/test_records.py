@@ -99,6 +99,21 @@ def test_how_many_groups_went_where_is_told(folder):
     )
 
 
+def test_equal_files_are_one_group_in_every_split_also_where_a_table_of_its_own_gives_it(folder):
+    for name, content in (("b", "a"), ("d", "c")):
+        (folder / "videos" / f"{name}.mp4").write_text(content * 9)
+    (folder / "val.csv").write_text("id,mos\nc,1\nd,2\n")
+    found = table(folder, "id,mos\na,1\nb,2\n", val_path=str(folder / "val.csv")).load()
+    assert all(len({one.group for one in records} - {None}) == 1 for records in found.splits.values() if records)
+    test = Table(test_path=str(folder / "val.csv"), root=str(folder / "videos"), label=SCALE).load()
+    assert [one.group for one in test.splits["test"]] == [one.group for one in found.splits["val"]]
+
+
+def test_the_name_of_the_groups_column_is_no_tag(folder):
+    with pytest.raises(ConfigError, match=r"data\.tag_columns=\['group'\]: group is written beside the scores already"):
+        table(folder, "id,mos,group\na,1,x\n", tag_columns=["group"])
+
+
 def test_pairs_that_share_a_file_stay_on_one_side(folder):
     text = "id,mos,first,second\np,3,a,b\nq,3,b,c\nr,3,d,d\n"
     data = table(folder, text, path_column=["first", "second"]).load()

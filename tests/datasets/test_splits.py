@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evqa.datasets.duplicates import same_content
-from evqa.datasets.splits import draw_subset, find_leaks, hold_out, join_groups, limit_splits, split_folds
+from evqa.datasets.splits import draw_subset, find_leaks, group_names, hold_out, join_groups, limit_splits, split_folds
 from evqa.errors import AnnotationError
 from evqa.types import Record
 
@@ -286,3 +286,14 @@ def test_equal_files_are_found_even_where_both_ends_agree(tmp_path: Path) -> Non
     assert set(found) == {paths[name] for name in "abdfg"}
     assert found[paths["a"]] == found[paths["b"]]
     assert found[paths["d"]] == found[paths["f"]]
+
+
+def test_a_written_name_of_a_group_tells_no_place() -> None:
+    records = tuple(
+        replace(record, group=group)
+        for record, group in zip(
+            make_records(5), ["content:/home/x.mp4", "Ann", None, "content:/home/x.mp4", "Ann"], strict=True
+        )
+    )
+    copies = f"copies of {records[0].id}"
+    assert group_names(records) == [copies, "Ann", None, copies, "Ann"]

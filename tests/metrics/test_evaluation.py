@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from evqa.metrics import METRICS, Estimate, bootstrap, evaluate, fit_four, fit_increasing, interval
+from evqa.metrics import METRICS, Estimate, bootstrap, estimate_interval, evaluate, fit_four, fit_increasing
 from evqa.types import Failure
 
 
@@ -30,12 +30,24 @@ def test_json_has_the_counts_failures_and_intervals():
     assert set(plain["metrics"]["srocc"]) == {"value", "low", "high"}
     assert plain["extras"]["plcc_fitted"]["reason"] == "no interval: the curve is not fitted again in each resample"
     assert plain["interval"] == {
-        "method": "percentile bootstrap over items",
+        "method": "t interval with the bootstrap's standard error; correlations on Fisher's z scale, RMSE on the "
+        "log scale",
+        "resampled": "items",
         "level": 0.95,
         "num_resamples": 2000,
         "seed": 0,
     }
-    assert set(plain) == {"n", "num_failed", "num_unlabelled", "failures", "metrics", "extras", "interval"}
+    assert list(plain) == [
+        "n",
+        "num_groups",
+        "num_failed",
+        "num_unlabelled",
+        "failures",
+        "metrics",
+        "extras",
+        "interval",
+    ]
+    assert plain["num_groups"] is None
 
 
 def test_intervals_and_extras_are_those_of_their_functions():
@@ -43,8 +55,9 @@ def test_intervals_and_extras_are_those_of_their_functions():
     evaluation = evaluate(scores, labels, num_resamples=50, seed=3)
     draws = bootstrap(scores, labels, num_resamples=50, seed=3)
     for name, estimate in evaluation.metrics.items():
-        ends = interval(draws[name])
-        assert estimate == Estimate(value=METRICS[name](scores, labels).value, low=ends.low, high=ends.high)
+        value = METRICS[name](scores, labels).value
+        ends = estimate_interval(name, value, draws[name], num_units=60)
+        assert estimate == Estimate(value=value, low=ends.low, high=ends.high)
     for name, fit in {"fitted": fit_increasing(scores, labels), "fitted_4": fit_four(scores, labels)}.items():
         values = [evaluation.extras[f"{metric}_{name}"].value for metric in ("plcc", "rmse")]
         assert values == [fit.plcc.value, fit.rmse.value]
@@ -66,6 +79,18 @@ def test_a_metric_that_resamples_often_lack_has_a_value_and_no_interval():
         "high": None,
         "reason": estimate.reason,
     }
+
+
+def test_groups_are_counted_and_drawn_as_a_whole_and_items_without_a_label_belong_to_none():
+    scores, labels = sample()
+    groups = [*(f"creator {place // 4}" for place in range(56)), *[None] * 4]
+    evaluation = evaluate(np.append(scores, 0.5), np.append(labels, math.nan), groups=[*groups, "unlabelled"])
+    assert (evaluation.n, evaluation.num_groups) == (60, 14 + 4)
+    draws = bootstrap(scores, labels, groups=groups)["srocc"]
+    ends = estimate_interval("srocc", evaluation.metrics["srocc"].value, draws, num_units=18)
+    assert (evaluation.metrics["srocc"].low, evaluation.metrics["srocc"].high) == (ends.low, ends.high)
+    assert evaluation.to_json()["interval"]["resampled"] == "groups"
+    assert evaluate(scores, labels, groups=[None] * 60) == evaluate(scores, labels)
 
 
 def test_items_without_a_label_are_counted_and_left_out():

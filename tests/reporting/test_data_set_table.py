@@ -75,7 +75,12 @@ def test_the_table_fits_80_columns_whatever_the_numbers():
     ]
     text = printed(rows)
     assert max(map(len, text.splitlines())) <= 80
-    assert "[-1.00, 1.00]" in printed([DataSetRow(name="few", record=record(5, noise=2))])
+    few = record(5, noise=2)
+    few["metrics"]["srocc"] |= {"low": -1.0, "high": 1.0}
+    assert "[-1.00, 1.00]" in printed([DataSetRow(name="few", record=few)])
+    grouped = printed([DataSetRow(name="lsvq_1080p", record=record(12_345) | {"num_groups": 4321})])
+    assert "in 4321" in grouped
+    assert max(map(len, grouped.splitlines())) <= 80
     cells = [line.partition(" ")[0] for line in text.splitlines()]
     assert "a_data_set_with_a_long_name" in "".join(cells)  # folded, not cut
     words = " ".join(text.split())

@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 
 from evqa.errors import RunError
-from evqa.metrics import METRICS, challenge, holm, interval, paired_difference, smallest_detectable
+from evqa.metrics import (
+    METRICS,
+    bootstrap,
+    challenge,
+    estimate_interval,
+    holm,
+    interval,
+    paired_difference,
+    smallest_detectable,
+)
 from evqa.metrics.paired import difference_of_draws
 from evqa.reporting.comparing import compare
 from evqa.reporting.document import TableBlock
 from evqa.reporting.pages import compose
 from evqa.reporting.runs import read_run
 from evqa.reporting.sentences import method, verdicts
-from evqa.reporting.slices import by_error, score_slice, slices
+from evqa.reporting.slices import NUM_RESAMPLES, by_error, score_slice, slices
 from evqa.reporting.study import pool
 from evqa.reporting.writing import to_json
 
@@ -297,3 +306,37 @@ def test_tags_beside_the_scores_cut_the_items_by_their_most_frequent_values(tmp_
     sizes = {part.name: len(part.places_K) for part in parts if part.family == "codec"}
     assert sizes == {"h264": 40, "vp9": 40}
     assert sum(part.family == "creator" for part in parts) == 10
+
+
+def test_groups_beside_the_scores_are_drawn_whole_and_counted_wherever_an_interval_stands(tmp_path, make_run):
+    folders = [make_run(tmp_path, modal=modal, n=60) for modal in ("v", "av")]
+    plain = study_of(folders)
+    for folder in folders:
+        path = folder / "predictions" / "val.targets.csv"
+        header, *lines = path.read_text().splitlines()
+        rows = [f"{line},{f'creator {place // 4}' if place < 56 else ''}" for place, line in enumerate(lines)]
+        path.write_text("\n".join([f"{header},group", *rows]) + "\n")
+    found = study_of(folders)
+    assert (plain.size, plain.units, found.size, found.units) == (
+        "60 items",
+        "items",
+        "60 items in 18 groups",
+        "groups",
+    )
+    groups = [f"creator {place // 4}" if place < 56 else None for place in range(60)]
+    for setting in found.settings:
+        draws = bootstrap(setting.scores_SN[0], found.labels_N, groups=groups, num_resamples=500)
+        assert all(np.array_equal(setting.draws[name][0], draws[name]) for name in METRICS)
+        pooled = setting.metrics["srocc"]
+        ends = estimate_interval("srocc", pooled.mean, draws["srocc"], num_units=18)
+        assert (pooled.low, pooled.high) == (ends.low, ends.high)
+    whole = replace(slices(found)[0], places_K=np.arange(60))
+    draws = bootstrap(
+        found.best.scores_SN[0], found.labels_N, metrics=("srocc",), groups=groups, num_resamples=NUM_RESAMPLES
+    )["srocc"]
+    assert score_slice(found, found.best, whole).interval == estimate_interval(
+        "srocc", found.best.metrics["srocc"].mean, draws, num_units=18
+    )
+    text = str(compose(found, {}))
+    assert "n = 60 items in 18 groups. Means over seeds; intervals over groups." in text
+    assert not {"codec", "group"} & {part.family for part in slices(found)}
