@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--repeats",
         action="store_true",
         help="the runs repeat a setting over random splits or folds (data.split_seed, data.fold): judge each on its "
-        "own items and give medians",
+        "own items and give medians (without it the scores of all folds are pooled)",
     )
     flags.add_argument("--title", help="title of the report")
     flags.add_argument(
@@ -77,6 +77,7 @@ def run(flags: argparse.Namespace) -> None:
     say_begin("Reading the runs.")
     from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
+    from evqa.reporting.folds import join_folds
     from evqa.reporting.repeats import repeats, report
     from evqa.reporting.runs import find_runs, read_run, with_labels
     from evqa.reporting.show import show
@@ -97,10 +98,10 @@ def run(flags: argparse.Namespace) -> None:
             report(repeats(runs, metric=flags.metric), flags.out, metric=flags.metric, split=flags.split)
         return
     with terminal(stderr=True).status("Resampling, drawing"):
-        pooled = pool(runs, split=flags.split, metric=flags.metric)
-        study = compare(
-            replace(pooled, notes=(*found.left_out, *pooled.notes)), baseline=baseline, family=family or None
-        )
+        joined = join_folds(runs)
+        pooled = pool(joined.runs, split=flags.split, metric=flags.metric)
+        notes = (*found.left_out, *joined.notes, *pooled.notes)
+        study = compare(replace(pooled, notes=notes), baseline=baseline, family=family or None)
         title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
         with placed(flags.out):
             drawn = write_report(study, flags.out, title=title)

@@ -85,7 +85,7 @@ def few_items(count: int) -> str:
     return (
         f"Warning: {count} items are too few for a verdict (from {MIN_ITEMS} on): no p is given, and the intervals "
         "are not to be trusted. Folds score every item once: train with data.folds=5 and each of data.fold=0 to 4, "
-        "then use --repeats."
+        "then report them together."
     )
 
 

@@ -145,6 +145,7 @@ def pool(runs: Sequence[Run], *, split: str, metric: str = "challenge", num_resa
     labels = sorted({str(run.label) for run in usable})
     if len(labels) > 1:
         raise RunError(f"The runs predict different things ({', '.join(labels)}); report them separately.")
+    usable, small = _without_small(usable)
     ids, items, notes = _shared_items(usable)
     labels_N = np.array([item.label for item in items])
     settings = _settings(usable, values, metric=metric, ids=ids, items=items, num_resamples=num_resamples)
@@ -158,8 +159,20 @@ def pool(runs: Sequence[Run], *, split: str, metric: str = "challenge", num_resa
         axes=tuple(next(iter(values.values()))),
         settings=settings,
         unfinished=tuple(run for run in runs if run.scores is None),
-        notes=tuple(notes),
+        notes=(*small, *notes),
     )
+
+
+def _without_small(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Leave out runs with less than half of the largest one's items, a trial of `data.limit` for instance."""
+    largest = max(len(run.scores or {}) for run in runs)
+    kept = [run for run in runs if 2 * len(run.scores or {}) >= largest]
+    return kept, [
+        f"{run.name} has scores for {len(run.scores or {})} items and another run for {largest}; it is left out, "
+        "because only items that all runs have are compared. Report it alone, or with runs of its size."
+        for run in runs
+        if run not in kept
+    ]
 
 
 def _shared_items(runs: Sequence[Run]) -> tuple[tuple[str, ...], tuple[Item, ...], list[str]]:

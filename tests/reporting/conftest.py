@@ -16,6 +16,21 @@ def make_run():
     return write_run
 
 
+@pytest.fixture(scope="session")
+def keep():
+    return keep_part
+
+
+def keep_part(folder, *, part):
+    """Leave a run the predictions of every third item alone, as if the others had been trained on."""
+    for name in ("val.csv", "val.targets.csv"):
+        path = folder / "predictions" / name
+        header, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([header, *rows[part::3]]) + "\n")
+    path = folder / "predictions" / "val.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"n": len(rows[part::3])}))
+
+
 def write_run(
     root,
     *,

@@ -13,18 +13,8 @@ from evqa.reporting.repeats import repeats, sentences
 from evqa.reporting.runs import read_run
 
 
-def keep(folder, *, part):
-    """Leave a run the predictions of every third item alone, as if the others had been trained on."""
-    for name in ("val.csv", "val.targets.csv"):
-        path = folder / "predictions" / name
-        header, *rows = path.read_text().splitlines()
-        path.write_text("\n".join([header, *rows[part::3]]) + "\n")
-    path = folder / "predictions" / "val.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"n": len(rows[part::3])}))
-
-
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory, make_run):
+def folders(tmp_path_factory, make_run, keep):
     root, made = tmp_path_factory.mktemp("repeated"), []
     for modal in ("v", "av"):
         for seed in range(3):

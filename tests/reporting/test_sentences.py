@@ -108,7 +108,7 @@ def test_below_thirty_items_there_is_a_warning_and_no_verdict(tmp_path, make_run
     study = study_of([make_run(tmp_path, modal=modal, seed=seed, n=n) for modal in ("v", "av") for seed in range(2)])
     said, (comparison,) = " ".join(verdicts(study)), study.comparisons
     assert ("Warning: 29 items are too few for a verdict (from 30 on)" in said) == (n == 29)
-    assert ("train with data.folds=5 and each of data.fold=0 to 4, then use --repeats" in said) == (n == 29)
+    assert ("train with data.folds=5 and each of data.fold=0 to 4, then report them together" in said) == (n == 29)
     assert ("is better than" in said or "No difference was shown" in said) == (n == 30)
     assert ("allows for this choice" in said) == ("chance of items" in said) == (n == 30)
     tests = [comparison.difference, comparison.items_only, *(pair.difference for pair in study.seed_pairs)]
