@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from evqa.cli import Flags, exit_code
 from evqa.errors import AnnotationError
 from evqa.files.log import say_begin
+from evqa.files.progress import BEGINS_ANEW, counted, stoppable
 
 if TYPE_CHECKING:
     from evqa.ensembling import Combination, Judgement, Members, Method
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(partial(run, flags))
 
 
+@stoppable("before the prediction was written", then=BEGINS_ANEW)
 def run(flags: argparse.Namespace) -> None:
     """Read, combine, judge, write, show. Raises EvqaError."""
     say_begin("Reading the predictions.")
@@ -81,7 +83,6 @@ def run(flags: argparse.Namespace) -> None:
 
 def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judgement | None, list[str]]:
     from evqa.ensembling import equal, judge
-    from evqa.files.terminal import terminal
 
     method: Method = flags.method or "mean"
     if len(members.names) < 2:
@@ -94,8 +95,17 @@ def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judg
             )
         return equal(method, members.names), None, []
     scores_KM, labels_K = members.labelled()
-    with terminal(stderr=True).status(f"Judging {method} of {len(members.names)} members on {len(labels_K)} labels"):
-        found = judge(method, scores_KM, labels_K, names=members.names, num_folds=flags.folds, seed=flags.seed)
+    # With all members, and without each of them.
+    with counted(f"judging {method}", len(members.names) + 1, stderr=True, then=BEGINS_ANEW) as counting:
+        found = judge(
+            method,
+            scores_KM,
+            labels_K,
+            names=members.names,
+            num_folds=flags.folds,
+            seed=flags.seed,
+            watch=counting.watch,
+        )
     return *found, []
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, command
 from evqa.files.log import say_begin
+from evqa.files.progress import BEGINS_ANEW, stoppable
 from evqa.files.refusals import placed
 
 
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 @command
+@stoppable("before anything was written", then=BEGINS_ANEW)
 def main(arguments: list[str] | None = None) -> None:
     """Parse, rebuild the run's model, write the folder."""
     flags = parser().parse_args(arguments)

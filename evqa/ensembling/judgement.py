@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,9 +59,19 @@ class Judgement:
 
 
 def judge(
-    method: Method, scores_NM: Matrix, labels_N: Vector, *, names: Sequence[str], num_folds: int = 5, seed: int = 0
+    method: Method,
+    scores_NM: Matrix,
+    labels_N: Vector,
+    *,
+    names: Sequence[str],
+    num_folds: int = 5,
+    seed: int = 0,
+    watch: Callable[[Sequence[list[int]]], Iterable[list[int]]] = iter,
 ) -> tuple[Combination, Judgement]:
-    """Fit on all items and judge by cross-validation. Raises AnnotationError where labels or members do not suffice."""
+    """Fit on all items and judge by cross-validation. watch: is handed the members of each ensemble that is judged.
+
+    Raises AnnotationError where labels or members do not suffice.
+    """
     if len(labels_N) == 0 or is_constant(labels_N):
         raise AnnotationError(f"{len(labels_N)} labels without any difference cannot judge an ensemble.")
 
@@ -72,8 +82,8 @@ def judge(
         return out_of_fold(method, picked, labels_N, names=some, num_folds=num_folds, seed=seed)
 
     everyone = list(range(len(names)))
-    scores_N = honest_scores(everyone)
-    without = [honest_scores([other for other in everyone if other != column]) for column in everyone]
+    without_one = [[other for other in everyone if other != column] for column in everyone]
+    scores_N, *without = [honest_scores(columns) for columns in watch([everyone, *without_one])]
     if method in ("mean", "rank_mean"):
         combination, fitted, honest = equal(method, names), None, "no weight is fitted"
     else:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO, TypeVar
@@ -19,6 +19,7 @@ LINE_SECONDS = 60.0  # between two lines of a log
 DRAWING_SECONDS = 0.1  # between two drawings in a terminal
 BAR_WIDTHS = (6, 30)  # least and most columns
 CONTINUES = "the same command continues"
+BEGINS_ANEW = "the same command begins anew"
 Value = TypeVar("Value")
 
 
@@ -251,8 +252,47 @@ def counted(
         if not counting.teller.is_drawn and counting.done == total:
             counting.teller.tell(counting.standing(is_over=True), milestone=True)
     except KeyboardInterrupt as stop:
-        if isinstance(stop, Stopped):
-            raise
-        raise Stopped(f"while {counting.place}", then=then) from None
+        raise _with_sentence(stop, f"while {counting.place}", then) from None
     finally:
         counting.teller.close()
+
+
+@contextlib.contextmanager
+def staged(stages: Sequence[str], *, then: str = CONTINUES) -> Iterator[Callable[[], None]]:
+    """Tell on the standard error stream which stage is under way, the first one at once; gives what begins the next.
+
+    Raises:
+        Stopped: Ctrl-C, with the stage in which it came.
+    """
+    teller, begun = Teller(stderr=True), list[str]()
+
+    def begin() -> None:
+        begun.append(stages[len(begun)])
+        place = f"{begun[-1]}, step {len(begun)} of {len(stages)}"
+        teller.tell(Standing(place=place, share=(len(begun) - 1) / len(stages)), milestone=True)
+
+    teller.open()
+    try:
+        begin()
+        yield begin
+    except KeyboardInterrupt as stop:
+        raise _with_sentence(stop, f"while {begun[-1]}", then) from None
+    finally:
+        teller.close()
+
+
+@contextlib.contextmanager
+def stoppable(where: str, *, then: str = CONTINUES) -> Iterator[None]:
+    """Give Ctrl-C its sentence wherever it comes in a command. where: "before the report was written".
+
+    Raises:
+        Stopped: Ctrl-C, with this sentence or a closer one.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise _with_sentence(stop, where, then) from None
+
+
+def _with_sentence(stop: KeyboardInterrupt, where: str, then: str) -> Stopped:
+    return stop if isinstance(stop, Stopped) else Stopped(where, then=then)

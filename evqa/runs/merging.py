@@ -15,6 +15,7 @@ from evqa import __version__
 from evqa.config.environment import hidden
 from evqa.errors import RunError
 from evqa.files.plain import write_json
+from evqa.files.progress import BEGINS_ANEW, staged
 from evqa.files.terminal import terminal
 from evqa.files.whole import whole_folder, write_whole
 from evqa.heads.base import Head
@@ -44,13 +45,17 @@ def export_run(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"--out {out}: must be a new or empty folder.")
-    run = load_run(path, checkpoint=checkpoint, overrides=overrides, full_precision=True)
-    if not run.folder.is_finished:
-        raise RunError(f"{path}: the run is not finished, so its card would have no metrics. Run it to its end first.")
-    with whole_folder(out) as folder:
-        about = write_scorer(run, folder, adapter=adapter)
-        write_whole(folder / "README.md", model_card(about, _records(run)))
-        share_modes(folder)
+    with staged(("loading the run", "merging and writing the weights"), then=BEGINS_ANEW) as begin_next:
+        run = load_run(path, checkpoint=checkpoint, overrides=overrides, full_precision=True)
+        if not run.folder.is_finished:
+            raise RunError(
+                f"{path}: the run is not finished, so its card would have no metrics. Run it to its end first."
+            )
+        begin_next()
+        with whole_folder(out) as folder:
+            about = write_scorer(run, folder, adapter=adapter)
+            write_whole(folder / "README.md", model_card(about, _records(run)))
+            share_modes(folder)
     terminal().print(f"Exported: {out}\n{usage(about)}")
     return out
 
