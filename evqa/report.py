@@ -16,7 +16,11 @@ from evqa.cli import Flags, exit_code
 from evqa.errors import RunError
 from evqa.files.log import say_begin
 from evqa.files.names import from_system
+from evqa.files.progress import BEGINS_ANEW, counted, stoppable
 from evqa.files.refusals import placed
+
+FORMATS = ("pdf", "svg", "png")
+COLUMN = "in single-column width (88 mm), 300 dpi"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
         help="the runs repeat a setting over random splits or folds (data.split_seed, data.fold): judge each on its "
         "own items and give medians (without it the scores of all folds are pooled)",
     )
+    flags.add_argument(
+        "--format",
+        metavar="pdf,svg,png",
+        help=f"also write every picture for a paper: {COLUMN}; a png takes the place of the screen's",
+    )
     flags.add_argument("--title", help="title of the report")
     flags.add_argument(
         "--wandb", action="store_true", help="also log the tables and pictures to W&B (offline unless logged in)"
@@ -68,12 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(partial(run, flags))
 
 
+@stoppable("before the report was written", then=BEGINS_ANEW)
 def run(flags: argparse.Namespace) -> None:
     """Read the runs, compare, write, show. Raises EvqaError."""
     baseline = dict(_pairs("--baseline", flags.baseline)) or None
     family = defaultdict[str, list[str]](list)
     for key, value in _pairs("--compare", flags.compare):
         family[key].append(value)
+    formats = _formats(flags.format)
     say_begin("Reading the runs.")
     from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
@@ -85,11 +96,12 @@ def run(flags: argparse.Namespace) -> None:
     from evqa.reporting.writing import write_report
 
     found = find_runs(flags.runs)
-    runs = [read_run(path, split=flags.split) for path in found.folders]
+    with counted("reading runs", len(found.folders), stderr=True, then=BEGINS_ANEW) as counting:
+        runs = [read_run(path, split=flags.split) for path in counting.watch(found.folders)]
     if flags.labels:
         runs = [with_labels(one, flags.labels) for one in runs]
     if flags.repeats:
-        unused = [f"--{name}" for name in ("baseline", "compare", "title", "wandb") if getattr(flags, name)]
+        unused = [f"--{name}" for name in ("baseline", "compare", "format", "title", "wandb") if getattr(flags, name)]
         if unused:
             raise RunError(f"{unused[0]}: --repeats writes medians, and no report that takes it; leave it away.")
         for note in found.left_out:
@@ -97,15 +109,16 @@ def run(flags: argparse.Namespace) -> None:
         with placed(flags.out):
             report(repeats(runs, metric=flags.metric), flags.out, metric=flags.metric, split=flags.split)
         return
-    with terminal(stderr=True).status("Resampling, drawing"):
-        joined = join_folds(runs)
-        pooled = pool(joined.runs, split=flags.split, metric=flags.metric)
-        notes = (*found.left_out, *joined.notes, *pooled.notes)
-        study = compare(replace(pooled, notes=notes), baseline=baseline, family=family or None)
-        title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
-        with placed(flags.out):
-            drawn = write_report(study, flags.out, title=title)
-    show(study, folder=flags.out)
+    joined = join_folds(runs)
+    num_scored = sum(one.scores is not None for one in joined.runs)
+    with counted("resampling the items of runs", num_scored, stderr=True, then=BEGINS_ANEW) as counting:
+        pooled = pool(joined.runs, split=flags.split, metric=flags.metric, watch=counting.watch)
+    notes = (*found.left_out, *joined.notes, *pooled.notes)
+    study = compare(replace(pooled, notes=notes), baseline=baseline, family=family or None)
+    title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
+    with placed(flags.out):
+        drawn = write_report(study, flags.out, title=title, formats=formats)
+    show(study, folder=flags.out, formats=formats)
     if flags.wandb:
         from evqa.reporting.writing import log_to_wandb
         from evqa.runs.wandb_log import has_login, online_or_offline
@@ -121,6 +134,18 @@ def _pairs(flag: str, given: Sequence[str]) -> list[tuple[str, str]]:
     if bad:
         raise RunError(f"{flag} {bad[0]}: write AXIS=VALUE, for instance modal=v.")
     return [(key, value) for key, _, value in pairs]
+
+
+def _formats(given: str | None) -> tuple[str, ...]:
+    """The formats that a flag names, each once."""
+    if given is None:
+        return ()
+    names = [name.strip().lower() for name in given.split(",")]
+    if bad := [name for name in names if name not in FORMATS]:
+        raise RunError(
+            f"--format {given}: '{bad[0]}' is no format; give {', '.join(FORMATS)}, or several with commas between."
+        )
+    return tuple(dict.fromkeys(names))
 
 
 if __name__ == "__main__":

@@ -74,10 +74,11 @@ def settings_table(study: Study, *, chosen: bool = False) -> TableBlock:
         *(["why not"] if has_reason else []),
     ]
     full = tuple((*row, "") if len(row) < len(columns) else row for row in rows)
-    return TableBlock(columns=tuple(columns), rows=full, left=max(1, len(study.axes)), caption=_caption(study))
+    return TableBlock(columns=tuple(columns), rows=full, left=max(1, len(study.axes)), caption=settings_caption(study))
 
 
-def _caption(study: Study) -> str:
+def settings_caption(study: Study) -> str:
+    """Of which items and labels the table of settings is."""
     count = f"n = {study.size}. " if study.ids else "From the runs' own records, labels are not at hand. "
     return f"Split '{study.split}', label '{study.label}'. {count}Means over seeds; intervals over {study.units}."
 

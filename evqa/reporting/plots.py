@@ -12,12 +12,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evqa.files.progress import BEGINS_ANEW, counted
 from evqa.metrics.names import PRINTED
-from evqa.reporting.canvas import COLOURS, INK, MARKERS, PAGE, STYLE, legend, save, seeds, wrapped
+from evqa.reporting.canvas import COLUMN, PAGE, SCREEN, Rows, Sheet, legend, rows, save, save_for_print, seeds, wrapped
+from evqa.reporting.colours import INK, MARKERS, styles
 from evqa.reporting.item_plots import plot_residuals, plot_scatter, plot_slices
 from evqa.reporting.study import Comparison, Setting, Study
 
-MAX_SETTINGS = len(COLOURS)
+MAX_SETTINGS = len(MARKERS)
 
 CAPTIONS = {
     "settings": (
@@ -27,8 +29,8 @@ CAPTIONS = {
     "differences": (
         "Paired differences",
         "Thick: 95 % interval over items. Thin: with the noise of training seeds, where several were run. Dashed: the "
-        "smallest true difference that this comparison finds with 80 % probability. Filled and blue: p after Holm's "
-        "correction below 0.05.",
+        "smallest true difference that this comparison finds with 80 % probability. Filled: p after Holm's correction "
+        "below 0.05.",
     ),
     "scatter": (
         "Scores against labels",
@@ -49,6 +51,9 @@ CAPTIONS = {
 }
 
 
+Plot = Callable[[Study, Sequence[Setting], Sheet], Figure]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
     """A picture: name of its PNG file, its SVG, what it shows, how to read it."""
@@ -59,112 +64,125 @@ class Drawn:
     caption: str
 
 
-def draw_all(study: Study, folder: Path, *, only: Sequence[str] = tuple(CAPTIONS)) -> dict[str, Drawn]:
-    """Draw what the study has data for, by name. Writes PNG files into the folder."""
+def draw_all(
+    study: Study, folder: Path, *, only: Sequence[str] = tuple(CAPTIONS), formats: Sequence[str] = ()
+) -> dict[str, Drawn]:
+    """Draw what the study has data for, by name, as PNG files into the folder.
+
+    formats: write each also for a paper's column, as pdf, svg or png; a png then takes the place of the screen's.
+    """
     has_history = any(run.history for one in study.settings for run in one.runs) or bool(study.unfinished)
-    wanted: list[tuple[str, bool, Callable[[Study, Sequence[Setting]], Figure]]] = [
+    wanted: list[tuple[str, bool, Plot]] = [
         ("settings", True, plot_settings),
-        ("differences", bool(study.comparisons), lambda study, _: plot_differences(study)),
+        ("differences", bool(study.comparisons), plot_differences),
         ("scatter", bool(study.ids), plot_scatter),
         ("residuals", bool(study.ids), plot_residuals),
         ("learning_curves", has_history, plot_curves),
         ("slices", bool(study.ids), plot_slices),
     ]
-    shown, drawn = shown_settings(study), {}
-    for name, is_wanted, plot in wanted:
-        if is_wanted and name in only:
-            with mpl.rc_context(STYLE):
-                svg = save(plot(study, shown), folder / f"{name}.png")
-            description, caption = CAPTIONS[name]
-            drawn[name] = Drawn(file=f"{name}.png", svg=svg, description=description, caption=caption)
-    return drawn
+    chosen = [(name, plot) for name, is_wanted, plot in wanted if is_wanted and name in only]
+    with counted("drawing pictures", len(chosen), stderr=True, then=BEGINS_ANEW) as counting:
+        return {name: _draw(study, plot, folder / name, formats=formats) for name, plot in counting.watch(chosen)}
+
+
+def _draw(study: Study, plot: Plot, path: Path, *, formats: Sequence[str]) -> Drawn:
+    shown = shown_settings(study)
+    with mpl.rc_context(SCREEN.style):
+        svg = save(plot(study, shown, SCREEN), path.with_suffix(".png"))
+    if formats:
+        with mpl.rc_context(COLUMN.style):
+            figure = plot(study, shown, COLUMN)
+            for suffix in formats:
+                save_for_print(figure, path.with_suffix(f".{suffix}"))
+    description, caption = CAPTIONS[path.name]
+    return Drawn(file=f"{path.name}.png", svg=svg, description=description, caption=caption)
 
 
 def shown_settings(study: Study) -> list[Setting]:
-    """As many settings as there are colours: the best ones, and the baseline's best among them."""
+    """As many settings as there are markers: the best ones, and the baseline's best among them."""
     base = [one for one in study.settings if study.baseline and study.baseline.items() <= one.values.items()][:1]
     chosen = {one.name for one in [*base, *(one for one in study.settings if one not in base)][:MAX_SETTINGS]}
     return [one for one in study.settings if one.name in chosen]
 
 
-def plot_settings(study: Study, shown: Sequence[Setting]) -> Figure:
+def plot_settings(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure:
     """Mean, interval and single seeds of every setting."""
-    figure = Figure(figsize=(7.6, 0.9 + 0.42 * len(study.settings)))
-    panel = figure.subplots()
-    colours = {one.name: COLOURS[place] for place, one in enumerate(shown)}
-    for row, setting in enumerate(study.settings):
-        pooled, colour = setting.metrics[study.metric], colours.get(setting.name, INK)
-        if math.isfinite(pooled.low):
-            panel.plot([pooled.low, pooled.high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
-        panel.plot(pooled.mean, row, "o", color=colour, markersize=7)
-        if len(pooled.of_seeds) > 1:
-            panel.plot(pooled.of_seeds, [row + 0.25] * len(pooled.of_seeds), "o", color=colour, fillstyle="none", ms=4)
-    names = [f"{wrapped(one.name, width=60)}  ({seeds(one)})" for one in study.settings]
+    names = [f"{one.name}  ({seeds(one)})" for one in study.settings]
     count = f", n = {study.size}" if study.ids else ""
-    _rows(panel, names, label=f"{PRINTED[study.metric]} on {study.split}{count}")
-    return figure
+    made = rows(names, label=f"{PRINTED[study.metric]} on {study.split}{count}", sheet=sheet)
+    style, size = styles(study.settings, shown), sheet.mark
+    for row, setting in enumerate(study.settings):
+        pooled, colour = setting.metrics[study.metric], style[setting.name].colour
+        if math.isfinite(pooled.low):
+            ends = [pooled.low, pooled.high]
+            made.panel.plot(ends, [row, row], color=colour, linewidth=2.2 * size, solid_capstyle="butt")
+        made.panel.plot(pooled.mean, row, "o", color=colour, markersize=7 * size)
+        if len(pooled.of_seeds) > 1:
+            below = [row + 0.25 * made.of_row] * len(pooled.of_seeds)
+            ring: dict[str, Any] = {"fillstyle": "none", "ms": 4 * size, "markeredgewidth": size}
+            made.panel.plot(pooled.of_seeds, below, "o", color=colour, **ring)
+    return made.figure
 
 
-def plot_differences(study: Study) -> Figure:
+def plot_differences(study: Study, _: Sequence[Setting], sheet: Sheet) -> Figure:
     """Every comparison with its intervals and the smallest detectable difference."""
-    figure = Figure(figsize=(7.6, 0.9 + 0.42 * len(study.comparisons)))
-    panel = figure.subplots()
+    names = [f"{one.first}  −  {one.second}" + (f"  ({one.shared})" if one.shared else "") for one in study.comparisons]
+    label = f"difference of {PRINTED[study.metric]}, same n = {study.size}"
+    made = rows(names, label=label, sheet=sheet)
     for row, comparison in enumerate(study.comparisons):
-        _difference(panel, row, comparison)
-    panel.axvline(0, color=INK, linewidth=1)
-    names = [
-        wrapped(f"{one.first}  −  {one.second}" + (f"  ({one.shared})" if one.shared else ""), width=60)
-        for one in study.comparisons
-    ]
-    _rows(panel, names, label=f"difference of {PRINTED[study.metric]}, same n = {study.size}")
-    return figure
+        _difference(made, row, comparison, size=sheet.mark)
+    made.panel.axvline(0, color=INK, linewidth=sheet.mark)
+    return made.figure
 
 
-def _difference(panel: Axes, row: int, comparison: Comparison) -> None:
-    difference, items = comparison.difference, comparison.items_only
+def _difference(made: Rows, row: int, comparison: Comparison, *, size: float) -> None:
+    difference, items, panel = comparison.difference, comparison.items_only, made.panel
     if difference.reason:
         panel.text(0, row, f"  {difference.reason}", va="center")
         return
-    is_found = difference.p < 0.05
-    colour = COLOURS[0] if is_found else INK
-    panel.plot([difference.low, difference.high], [row, row], color=colour, linewidth=1)
-    panel.plot([items.low, items.high], [row, row], color=colour, linewidth=3, solid_capstyle="butt")
-    face = colour if is_found else PAGE
-    panel.plot(difference.value, row, "o", color=colour, markersize=7, markerfacecolor=face)
+    line: dict[str, Any] = {"color": INK, "linewidth": size}
+    panel.plot([difference.low, difference.high], [row, row], **line)
+    panel.plot([items.low, items.high], [row, row], color=INK, linewidth=3 * size, solid_capstyle="butt")
+    face = INK if difference.p < 0.05 else PAGE
+    panel.plot(difference.value, row, "o", color=INK, markersize=7 * size, markerfacecolor=face)
+    reach = 0.3 * made.of_row
     for side in (-1, 1):
-        panel.plot([side * difference.detectable] * 2, [row - 0.3, row + 0.3], color=INK, linestyle="--", linewidth=1)
+        panel.plot([side * difference.detectable] * 2, [row - reach, row + reach], linestyle="--", **line)
 
 
-def _rows(panel: Axes, names: Sequence[str], *, label: str) -> None:
-    panel.set_yticks(range(len(names)), names)
-    panel.set_ylim(len(names) - 0.4, -0.6)
-    panel.set_xlabel(label)
-    panel.grid(visible=False, axis="y")
-
-
-def plot_curves(study: Study, shown: Sequence[Setting]) -> Figure:
+def plot_curves(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure:
     """Training loss and validation metric over optimizer steps, one line a run."""
-    figure = Figure(figsize=(9.0, 3.5))
-    panels = figure.subplots(1, 2)
+    figure = Figure(figsize=(sheet.width, 3.0) if sheet.is_narrow else (9.0, 3.5))
+    panels = figure.subplots(2, 1, sharex=True) if sheet.is_narrow else figure.subplots(1, 2)
     names = {"train/loss": "training loss", f"val/{study.metric}": f"validation {PRINTED[study.metric]}"}
+    style = styles(study.settings, shown)
     for panel, (key, name) in zip(panels, names.items(), strict=True):
-        for place, setting in enumerate(shown):
-            style = {"color": COLOURS[place], "marker": MARKERS[place]}
+        for setting in shown:
+            own = style[setting.name]
+            look: dict[str, Any] = {
+                "color": own.colour,
+                "marker": own.marker,
+                "linestyle": own.line,
+                "size": sheet.mark,
+            }
             for number, run in enumerate(setting.runs):
-                _curve(panel, run.history, key, label="" if number else setting.words, **style)
+                _curve(panel, run.history, key, label="" if number else setting.words, **look)
         for number, run in enumerate(study.unfinished):
-            _curve(panel, run.history, key, color=INK, linestyle=":", label="" if number else "no predictions")
+            look = {"color": INK, "linestyle": ":", "size": sheet.mark}
+            _curve(panel, run.history, key, label="" if number else "no predictions", **look)
+        panel.set_ylabel(wrapped(name, width=20) if sheet.is_narrow else name)
+    for panel in panels[-1:] if sheet.is_narrow else panels:
         panel.set_xlabel("optimizer step")
-        panel.set_ylabel(name)
-    legend(figure, panels)
+    legend(figure, panels, sheet)
     return figure
 
 
-def _curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, **style: Any) -> None:
+def _curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, *, size: float, **style: Any) -> None:
     points = [(row["step"], row[key]) for row in history if _is_number(row.get(key)) and _is_number(row.get("step"))]
     if points:
         steps, values = zip(*points, strict=True)
-        panel.plot(steps, values, linewidth=1.3, alpha=0.85, markersize=3.5 if len(points) <= 25 else 0, **style)
+        marks = 3.5 * size if len(points) <= 25 else 0
+        panel.plot(steps, values, linewidth=1.3 * size, alpha=0.85, markersize=marks, **style)
 
 
 def _is_number(value: object) -> bool:

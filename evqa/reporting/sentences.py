@@ -61,7 +61,7 @@ def _chosen(study: Study) -> list[str]:
     if not known:
         return []
     each = [
-        f"{setting.name} {chosen_places(found)} (last validation {number(mean_last(found), digits=3)})"
+        f"{setting.name} {chosen_places(found)} (last validation {number(mean_last(found))})"
         for setting, found in known
     ]
     left = f"; {len(each) - MAX_CHOSEN} more in the table" if len(each) > MAX_CHOSEN else ""
@@ -201,9 +201,9 @@ def with_interval(pooled: Pooled) -> str:
     return f"{pooled.mean:.3f}{ends}"
 
 
-def number(value: float, *, sign: str = "", digits: int = 4) -> str:
-    """Four decimals; `-` for NaN."""
-    return "-" if math.isnan(value) else f"{value:{sign}.{digits}f}"
+def number(value: float, *, sign: str = "") -> str:
+    """Three decimals; `-` for NaN."""
+    return "-" if math.isnan(value) else f"{value:{sign}.3f}"
 
 
 def ends(low: float, high: float, *, sign: str = "") -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,8 +133,18 @@ class Study:
         return self.settings[0]
 
 
-def pool(runs: Sequence[Run], *, split: str, metric: str = "challenge", num_resamples: int = NUM_RESAMPLES) -> Study:
-    """Pool runs by setting, without comparing them. Raises RunError where nothing can be reported together."""
+def pool(
+    runs: Sequence[Run],
+    *,
+    split: str,
+    metric: str = "challenge",
+    num_resamples: int = NUM_RESAMPLES,
+    watch: Callable[[Matrix], Iterable[Vector]] = iter,
+) -> Study:
+    """Pool runs by setting, without comparing them. watch: is handed the scores [S, N] of each setting, row by row.
+
+    Raises RunError where nothing can be reported together.
+    """
     if metric == "rmse" or metric not in METRICS:
         raise RunError(f"--metric {metric}: settings are compared by {', '.join(m for m in METRICS if m != 'rmse')}.")
     values = dict(zip((run.path for run in runs), axes(runs), strict=True))
@@ -148,7 +158,7 @@ def pool(runs: Sequence[Run], *, split: str, metric: str = "challenge", num_resa
     usable, small = _without_small(usable)
     ids, items, notes = _shared_items(usable)
     labels_N = np.array([item.label for item in items])
-    settings = _settings(usable, values, metric=metric, ids=ids, items=items, num_resamples=num_resamples)
+    settings = _settings(usable, values, metric=metric, ids=ids, items=items, num_resamples=num_resamples, watch=watch)
     return Study(
         split=split,
         metric=metric,
@@ -217,24 +227,35 @@ def _settings(
     ids: Sequence[str],
     items: Sequence[Item],
     num_resamples: int,
+    watch: Callable[[Matrix], Iterable[Vector]],
 ) -> tuple[Setting, ...]:
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(values[run.path].items()), []).append(run)
     settings = [
-        _setting(dict(key), members, ids=ids, items=items, num_resamples=num_resamples)
+        _setting(dict(key), members, ids=ids, items=items, num_resamples=num_resamples, watch=watch)
         for key, members in sorted(groups.items())
     ]
     return tuple(sorted(settings, key=lambda one: -np.nan_to_num(one.metrics[metric].mean, nan=-2.0)))
 
 
 def _setting(
-    values: Values, runs: Sequence[Run], *, ids: Sequence[str], items: Sequence[Item], num_resamples: int
+    values: Values,
+    runs: Sequence[Run],
+    *,
+    ids: Sequence[str],
+    items: Sequence[Item],
+    num_resamples: int,
+    watch: Callable[[Matrix], Iterable[Vector]],
 ) -> Setting:
     runs = sorted(runs, key=lambda run: (run.seed, run.name))
     scores_SN = np.array([[(run.scores or {})[id_] for id_ in ids] for run in runs])
     labels_N, groups = np.array([item.label for item in items]), [item.group for item in items]
-    drawn = [bootstrap(scores_N, labels_N, groups=groups, num_resamples=num_resamples) for scores_N in scores_SN if ids]
+    drawn = [
+        bootstrap(scores_N, labels_N, groups=groups, num_resamples=num_resamples)
+        for scores_N in watch(scores_SN)
+        if ids
+    ]
     draws = {name: tuple(one[name] for one in drawn) for name in METRICS}
     return Setting(
         name=setting_name(values),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -12,20 +12,26 @@ from evqa.files.whole import write_whole
 from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import to_html, to_markdown
 from evqa.reporting.pages import compose, settings_table
+from evqa.reporting.paper_table import settings_tex, write_settings_csv
 from evqa.reporting.plots import Drawn, draw_all
 from evqa.reporting.slices import write_items
 from evqa.reporting.study import Comparison, SeedPair, Study
 from evqa.reporting.winner import winner_interval
 
 
-def write_report(study: Study, folder: Path, *, title: str) -> dict[str, Drawn]:
-    """Write report.md, report.html, report.json, items.csv and the pictures; returns the pictures."""
+def write_report(study: Study, folder: Path, *, title: str, formats: Sequence[str] = ()) -> dict[str, Drawn]:
+    """Write report.md, report.html, report.json, the tables and the pictures; returns the pictures.
+
+    formats: of further pictures for a paper: pdf, svg, png.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = draw_all(study, folder)
+    drawn = draw_all(study, folder, formats=formats)
     blocks = compose(study, drawn)
     write_whole(folder / "report.md", to_markdown(title, blocks))
     write_whole(folder / "report.html", to_html(title, blocks))
     write_json(folder / "report.json", to_json(study))
+    write_settings_csv(folder / "settings.csv", study)
+    write_whole(folder / "settings.tex", settings_tex(study))
     if study.ids:
         write_items(folder / "items.csv", study)
     return drawn

@@ -45,6 +45,8 @@ def test_a_report_has_text_page_numbers_items_and_pictures(report):
         "report.html",
         "report.json",
         "items.csv",
+        "settings.csv",
+        "settings.tex",
         *(f"{name}.png" for name in pictures),
     }
     for name in pictures:
@@ -104,6 +106,8 @@ def test_a_report_without_labels_or_history_is_still_one(tmp_path, make_run):
         "report.md",
         "report.html",
         "report.json",
+        "settings.csv",
+        "settings.tex",
         "settings.png",
     }
 
@@ -112,6 +116,7 @@ def test_what_the_user_can_mend_is_a_sentence_and_exit_code_2(runs, tmp_path, ca
     for arguments, message in [
         (["nowhere"], "nowhere: not a folder. Give run folders"),
         ([str(runs), "--baseline", "modal"], "--baseline modal: write AXIS=VALUE, for instance modal=v."),
+        ([str(runs), "--format", "pdf,jpg"], "--format pdf,jpg: 'jpg' is no format; give pdf, svg, png, or several"),
         ([str(runs), "--split", "test"], "No run has predictions for 'test'"),
         ([str(runs), "--labels", str(tmp_path / "no.csv")], "no.csv: cannot be read as a table"),
     ]:
