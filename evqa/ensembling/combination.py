@@ -31,10 +31,10 @@ METHODS: tuple[Method, ...] = (*get_args(Equal), *FITTED)
 class Combination:
     """Weights of named members, ready for a set without labels.
 
-    mean: of the scores as they are. rank_mean: of the ranks within the set that is combined, mapped to 0-1. Both: of the
-    members whose weight is not 0.
-    weights, greedy, stack: offset + sum of weight x (score - centre) / spread, with centres and spreads of the set that the
-    weights were fitted on, so that members of any scale join and the result is in the label's scale.
+    mean: of the scores as they are. rank_mean: of the ranks within the set that is combined, mapped to 0-1. Both are
+    of the members whose weight is not 0. weights, greedy, stack: offset + sum of weight x (score - centre) / spread,
+    with centres and spreads of the set that the weights were fitted on, so that members of any scale join and the
+    result is in the label's scale.
     """
 
     method: Method
@@ -95,7 +95,7 @@ class Combination:
 
 
 def equal(method: Equal, names: Sequence[str], *, without: Sequence[str] = ()) -> Combination:
-    """The combination that needs no labels: all members alike, but for constant ones (`without`), which tell nothing."""
+    """The combination that needs no labels: all members alike, but for those of weight 0 (`without`)."""
     alive = [name not in without for name in names]
     if not any(alive):
         alive = [True] * len(names)

@@ -84,21 +84,6 @@ def out_of_fold(
     return on_labels_scale(held_out_N, labels_N)
 
 
-def best_out_of_fold(
-    scores_NM: Matrix, labels_N: Vector, *, groups: Groups | None = None, num_folds: int = 5, seed: int = 0
-) -> Vector:
-    """Scores [N] of the best member, chosen for each item without the labels of its fold; in the labels' scale.
-
-    Raises AnnotationError where there are too few items.
-    """
-    standard_NM, unit_N = standardised(scores_NM), _units(labels_N, groups)
-    chosen_N = np.zeros_like(labels_N)
-    for fold in stratified_folds(labels_N, unit_N=unit_N, num_folds=num_folds, seed=seed):
-        rest = np.setdiff1d(np.arange(len(labels_N)), fold)
-        chosen_N[fold] = standard_NM[fold, best_member(standard_NM[rest], labels_N[rest])]
-    return on_labels_scale(chosen_N, labels_N)
-
-
 def best_member(scores_NM: Matrix, labels_N: Vector) -> int:
     """The place of the member with the highest challenge score; one without a score (constant) is never the best."""
     return int(np.argmax([np.nan_to_num(challenge(scores_N, labels_N).value, nan=-2) for scores_N in scores_NM.T]))
@@ -113,10 +98,15 @@ def on_labels_scale(scores_N: Vector, labels_N: Vector) -> Vector:
     return np.asarray(labels_N.mean() + centred_N * (slope if slope > 0 else labels_N.std() / centred_N.std()))
 
 
+def outer_folds(labels_N: Vector, *, groups: Groups | None = None, num_folds: int, seed: int) -> list[Places]:
+    """The folds that scores are held out by. Raises AnnotationError where there are too few items or groups."""
+    return stratified_folds(labels_N, unit_N=_units(labels_N, groups), num_folds=num_folds, seed=seed)
+
+
 def stratified_folds(labels_N: Vector, *, unit_N: Places, num_folds: int, seed: int) -> list[Places]:
     """Folds with the same spread of labels: neighbours in label order go to different folds, drawn by chance.
 
-    unit_N: numbers of what stays together; units go by their mean label. Raises AnnotationError where there are too few.
+    unit_N: numbers of what stays together and goes by its mean label. Raises AnnotationError where there are too few.
     """
     num_units, needed = len(np.unique(unit_N)), MIN_ITEMS_PER_FOLD * num_folds
     if num_folds < 2 or num_units < needed:
@@ -143,10 +133,12 @@ def _units(labels_N: Vector, groups: Groups | None) -> Places:
 def _chosen(
     method: Fitted, standard_NM: Matrix, labels_N: Vector, rows_K: Places, *, unit_N: Places, seed: int
 ) -> Vector:
-    """Weights [M] fitted on some rows, with the strength whose held-out scores are best among them; of equal ones the
-    strongest."""
+    """Weights [M] fitted on some rows, with the strength whose held-out scores are best among them.
+
+    Of strengths that are equally good, the strongest.
+    """
     path = PATHS[method]
-    candidates_PM = path(standard_NM[rows_K], labels_N[rows_K])
+    candidates_PM: Matrix = path(standard_NM[rows_K], labels_N[rows_K])
     held_out_PN = np.zeros((len(candidates_PM), len(labels_N)))
     folds = stratified_folds(labels_N[rows_K], unit_N=unit_N[rows_K], num_folds=NUM_INNER_FOLDS, seed=seed)
     for places in folds:
@@ -154,7 +146,7 @@ def _chosen(
         for place, weights_M in enumerate(path(standard_NM[rest], labels_N[rest])):
             held_out_PN[place, fold] = _mixed(standard_NM, weights_M)[fold]
     goodness = [np.nan_to_num(challenge(one[rows_K], labels_N[rows_K]).value, nan=-2) for one in held_out_PN]
-    return candidates_PM[max(range(len(goodness)), key=lambda place: (goodness[place], place))]
+    return np.asarray(candidates_PM[max(range(len(goodness)), key=lambda place: (goodness[place], place))])
 
 
 def _mixed(standard_NM: Matrix, weights_M: Vector) -> Vector:

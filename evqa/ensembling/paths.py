@@ -33,7 +33,7 @@ def convex_path(standard_KM: Matrix, labels_K: Vector) -> Matrix:
 
 
 def greedy_path(standard_KM: Matrix, labels_K: Vector) -> Matrix:
-    """Forward selection with replacement (Caruana et al. 2004, section 2): shares of the members among many to few picks.
+    """Forward selection with replacement (Caruana et al. 2004, section 2): shares of members among many to few picks.
 
     Each pick is the member that makes the mean of all picks best, the first one of equals.
     """
