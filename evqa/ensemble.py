@@ -19,7 +19,7 @@ from evqa.files.progress import BEGINS_ANEW, counted, stoppable
 if TYPE_CHECKING:
     from evqa.ensembling import Combination, Judgement, Members, Method
 
-METHODS = ("mean", "rank_mean", "weights", "stack")
+METHODS = ("mean", "rank_mean", "weights", "greedy", "stack")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,9 +27,10 @@ def parser() -> argparse.ArgumentParser:
     flags = Flags(
         prog="evqa ensemble",
         description="Combine predictions. Members are run folders or files with the columns 'Id,<label>'.",
-        epilog="With labels the ensemble is judged: weights and stack by nested cross-validation, so that the score "
-        "shown is one for labels that the weights have not seen. The file F gets the prediction; the weights go to the "
-        "same name with .json, and --weights applies them to a set without labels.",
+        epilog="With labels the ensemble is judged: weights, greedy and stack by nested cross-validation, so that the "
+        "score shown is one for labels that the weights have not seen. Items of a group (a column 'group' beside the "
+        "labels) stay together. The file F gets the prediction; the weights go to the same name with .json, and "
+        "--weights applies them to a set without labels.",
     )
     flags.add_argument("predictions", metavar="PRED", nargs="+", help="run folder or Id,<label> file, or NAME=PATH")
     flags.add_argument(
@@ -76,25 +77,27 @@ def run(flags: argparse.Namespace) -> None:
     if not flags.weights:
         written.append(flags.out.with_suffix(".json"))
         fitted_on = members.digest() if judgement and judgement.fitted else None
-        about = {"label": members.label, "fitted_on": fitted_on, "judgement": judgement and judgement.to_json()}
+        about = {"label": members.label, "fitted_on": fitted_on, "judgement": judgement and judgement.to_json()} | {
+            "weight_0": list(combination.retired())
+        }
         save(written[-1], combination, about=about)
     show(members, combination, judgement, notes=[*members.left_out, *notes], written=written)
 
 
 def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judgement | None, list[str]]:
-    from evqa.ensembling import equal, judge
+    from evqa.ensembling import FITTED, alike, judge
 
     method: Method = flags.method or "mean"
     if len(members.names) < 2:
         raise AnnotationError(" ".join(["One prediction is no ensemble; give at least two.", *members.left_out]))
     if members.labels_N is None:
-        if method in ("weights", "stack"):
+        if method in FITTED:
             raise AnnotationError(
                 f"--method {method} fits weights, but no labels are known: give --targets with the column "
                 f"'{members.label}', or --weights FILE."
             )
-        return equal(method, members.names), None, []
-    scores_KM, labels_K = members.labelled()
+        return alike(method, members.scores_NM, names=members.names), None, []
+    scores_KM, labels_K, groups = members.labelled()
     # With all members, and without each of them.
     with counted(f"judging {method}", len(members.names) + 1, stderr=True, then=BEGINS_ANEW) as counting:
         found = judge(
@@ -102,6 +105,7 @@ def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judg
             scores_KM,
             labels_K,
             names=members.names,
+            groups=groups,
             num_folds=flags.folds,
             seed=flags.seed,
             watch=counting.watch,
@@ -121,7 +125,8 @@ def _apply(flags: argparse.Namespace, members: Members) -> tuple[Combination, Ju
     if members.labels_N is None:
         return combination, None, notes
     same_labels = about.get("fitted_on") == members.digest()
-    return combination, judge_given(combination, *members.labelled(), same_labels=same_labels), notes
+    scores_KM, labels_K, groups = members.labelled()
+    return combination, judge_given(combination, scores_KM, labels_K, same_labels=same_labels, groups=groups), notes
 
 
 if __name__ == "__main__":

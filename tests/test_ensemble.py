@@ -10,7 +10,8 @@ import pytest
 
 from evqa.ensemble import main
 from evqa.ensembling import Combination, error_correlation, fit, out_of_fold
-from evqa.ensembling.fitting import best_convex, stratified_folds
+from evqa.ensembling.fitting import stratified_folds
+from evqa.ensembling.paths import best_convex
 from evqa.errors import AnnotationError
 from evqa.metrics import challenge, read_scores, write_scores
 
@@ -64,7 +65,7 @@ def test_mean_is_the_mean_and_rank_mean_the_mean_of_ranks(ensemble, folder):
     assert scores_of(folder / "out.csv") == pytest.approx((ranks[0] + ranks[1]) / 2 / N)
 
 
-@pytest.mark.parametrize("method", ["mean", "rank_mean", "weights", "stack"])
+@pytest.mark.parametrize("method", ["mean", "rank_mean", "weights", "greedy", "stack"])
 def test_the_written_file_has_the_score_that_is_shown_as_the_headline(ensemble, folder, method):
     shown = ensemble("v.csv", "a.csv", "--targets", "targets.csv", "--method", method)
     label, members = truth()
@@ -200,27 +201,27 @@ def test_out_of_fold_scores_of_pure_noise_are_not_made_good():
     for seed in range(12):
         rng = np.random.default_rng(seed)
         scores, label, names = rng.normal(size=(60, 6)), rng.uniform(size=60), list("abcdef")
-        honest.append(challenge(out_of_fold("stack", scores, label, names=names), label).value)
+        honest.append(challenge(out_of_fold("stack", scores, label), label).value)
         fitted.append(challenge(fit("stack", scores, label, names=names).apply(scores), label).value)
     assert np.mean(honest) < 0.12 < 0.22 < np.mean(fitted)
 
 
-@pytest.mark.parametrize("method", ["weights", "stack"])
+@pytest.mark.parametrize("method", ["weights", "greedy", "stack"])
 def test_the_scale_of_a_member_does_not_matter_to_fitted_weights(method):
     label, members = truth()
     scores = np.stack([members["v"], members["a"]], axis=1)
-    plain = out_of_fold(method, scores, label, names=["v", "a"])
-    assert out_of_fold(method, scores * [1, 100] + [5, 7], label, names=["v", "a"]) == pytest.approx(plain, abs=1e-6)
+    plain = out_of_fold(method, scores, label)
+    assert out_of_fold(method, scores * [1, 100] + [5, 7], label) == pytest.approx(plain, abs=1e-6)
 
 
 def test_every_fold_has_the_same_spread_of_labels():
     label = np.random.default_rng(0).uniform(size=103)
-    folds = stratified_folds(label, num_folds=5, seed=1)
+    folds = stratified_folds(label, unit_N=np.arange(103), num_folds=5, seed=1)
     assert sorted(np.concatenate(folds).tolist()) == list(range(103))
     assert max(len(fold) for fold in folds) - min(len(fold) for fold in folds) <= 5
     assert np.ptp([label[fold].mean() for fold in folds]) < 0.05
     with pytest.raises(AnnotationError, match="10 labelled items are too few for 5 folds"):
-        stratified_folds(label[:10], num_folds=5, seed=1)
+        stratified_folds(label[:10], unit_N=np.arange(10), num_folds=5, seed=1)
 
 
 def test_errors_of_the_same_prediction_correlate_fully_and_those_of_a_constant_one_are_known():
@@ -240,9 +241,11 @@ def test_weights_for_another_number_of_members_are_refused():
 
 def test_a_constant_member_breaks_nothing(ensemble, folder):
     write_scores(folder / "flat.csv", dict.fromkeys(IDS, 0.5), label="ECR")
-    for method in ("mean", "rank_mean", "stack"):
+    for method in ("mean", "rank_mean", "weights", "greedy", "stack"):
         shown = ensemble("v.csv", "a.csv", "flat.csv", "--targets", "targets.csv", "--method", method)
         assert "none" in shown
+        assert "flat (constant)." in shown
+        assert json.loads((folder / "out.json").read_text())["combination"]["weights"][2] == 0
         assert all(math.isfinite(value) for value in scores_of(folder / "out.csv"))
 
 
@@ -280,3 +283,56 @@ def test_only_files_are_read(ensemble, folder, place):
     os.mkfifo(folder / "pipe")
     for arguments in ([place, "v.csv"], ["v.csv", "a.csv", "--targets", place], ["v.csv", "a.csv", "--weights", place]):
         assert f"is a {'pipe (FIFO)' if place == 'pipe' else 'device'}, not a file" in ensemble(*arguments, code=2)
+
+
+def test_groups_beside_the_labels_of_a_table_or_of_runs_are_kept_together_and_counted(ensemble, folder):
+    header, *lines = (folder / "targets.csv").read_text().splitlines()
+    rows = [f"{line},{'' if place > 80 else f'creator {place // 4}'}" for place, line in enumerate(lines)]
+    (folder / "grouped.csv").write_text("\n".join([f"{header},group", *rows]) + "\n")
+    plain = ensemble("v.csv", "a.csv", "--targets", "targets.csv", "--method", "weights")
+    shown = ensemble("v.csv", "a.csv", "--targets", "grouped.csv", "--method", "weights")
+    assert "n = 90 in 30 groups" in shown
+    assert "groups" not in plain
+    judgement = json.loads((folder / "out.json").read_text())["judgement"]
+    every = [judgement["ensemble"], judgement["methods"]["mean"]["ensemble"], *judgement["members"]]
+    assert {one["num_groups"] for one in every} == {30}
+    for name in ("v", "a"):
+        (folder / name / "predictions").mkdir(parents=True)
+        (folder / name / "predictions" / "val.csv").write_bytes((folder / f"{name}.csv").read_bytes())
+        (folder / name / "predictions" / "val.targets.csv").write_bytes((folder / "grouped.csv").read_bytes())
+    assert ensemble("v", "a", "--method", "weights") == shown
+    ensemble("v", "a", "--targets", "targets.csv", "--weights", "out.json", out="again.csv")
+    assert json.loads((folder / "out.json").read_text())["judgement"]["ensemble"]["num_groups"] == 30
+    error = ensemble("v", "a", "--method", "weights", "--folds", "15", code=2)
+    assert error.startswith("90 labelled items in 30 groups are too few for 15 folds")
+
+
+def test_all_methods_stand_side_by_side_with_honest_scores_whichever_is_asked_for(ensemble, folder):
+    tables = []
+    for method in ("mean", "greedy"):
+        shown = ensemble("v.csv", "a.csv", "noise.csv", "--targets", "targets.csv", "--method", method)
+        judgement = json.loads((folder / "out.json").read_text())["judgement"]
+        own = judgement["methods"][method]
+        assert own == {"ensemble": judgement["ensemble"], "gain": judgement["gain"]}
+        start = shown.index("Every method: honest score")
+        tables.append(shown[start : shown.index("Members, and what")])
+        assert f"{own['ensemble']['metrics']['challenge']['value']:.4f}" in tables[-1]
+    assert tables[0] == tables[1]
+    assert [line.split()[0] for line in tables[0].splitlines()[3:8]] == [
+        "mean",
+        "rank_mean",
+        "weights",
+        "greedy",
+        "stack",
+    ]
+    assert max(map(len, tables[0].splitlines())) <= 80
+
+
+@pytest.mark.filterwarnings("error")
+def test_few_items_are_combined_without_a_warning_and_without_a_claim(ensemble, folder):
+    for name in ("v", "a", "targets"):
+        (folder / f"{name}.csv").write_text("\n".join((folder / f"{name}.csv").read_text().splitlines()[:6]) + "\n")
+    shown = " ".join(ensemble("v.csv", "a.csv", "--targets", "targets.csv").split())
+    assert "gain over best member none" in shown
+    assert "Best member: too few items or groups to choose the best member by others than it is compared on" in shown
+    assert list(json.loads((folder / "out.json").read_text())["judgement"]["methods"]) == ["mean", "rank_mean"]

@@ -24,7 +24,6 @@ from evqa.types import Failure, LabelScale
 LABELLED = ("train", "val")  # splits whose every row needs a label
 # What is written beside the scores of an item, for slices in a report; tags have other names.
 FACTS = ("duration", "has_audio", "title_chars", "description_chars")
-GROUP = "group"  # column of the targets, where any item has one
 SHOWN = 10  # items that one message lists
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evqa.datasets.base import FACTS, GROUP, LABELLED, Annotations, Dataset
+from evqa.datasets.base import FACTS, LABELLED, Annotations, Dataset
 from evqa.datasets.divided import divide
 from evqa.datasets.folder import STEM, MediaFolder
 from evqa.datasets.places import listed, missing_videos, require_places
@@ -17,6 +17,7 @@ from evqa.datasets.splits import Records, check_ids
 from evqa.datasets.tables import FileTable, format_of, read_table
 from evqa.errors import AnnotationError
 from evqa.files.grid import UNREAD, NoHeaderError
+from evqa.metrics.score_table import GROUP
 from evqa.types import Failure
 
 ONE_COLUMN = ("title_column", "description_column", "turns_column", "group_column")

@@ -20,17 +20,21 @@ from evqa.errors import AnnotationError
 from evqa.files.stored import read_object
 from evqa.files.whole import write_whole
 
-Method = Literal["mean", "rank_mean", "weights", "stack"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Equal = Literal["mean", "rank_mean"]
+Fitted = Literal["weights", "greedy", "stack"]
+Method = Equal | Fitted
+FITTED: tuple[Fitted, ...] = get_args(Fitted)
+METHODS: tuple[Method, ...] = (*get_args(Equal), *FITTED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
     """Weights of named members, ready for a set without labels.
 
-    mean: of the scores as they are. rank_mean: of the ranks within the set that is combined, mapped to 0-1.
-    weights, stack: offset + sum of weight x (score - centre) / spread, with centres and spreads of the set that the
-    weights were fitted on, so that members of any scale join and the result is in the label's scale.
+    mean: of the scores as they are. rank_mean: of the ranks within the set that is combined, mapped to 0-1. Both are
+    of the members whose weight is not 0. weights, greedy, stack: offset + sum of weight x (score - centre) / spread,
+    with centres and spreads of the set that the weights were fitted on, so that members of any scale join and the
+    result is in the label's scale.
     """
 
     method: Method
@@ -44,7 +48,7 @@ class Combination:
         """Raise ValueError or TypeError unless the parts fit together."""
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r}")
-        fitted = (self.centres, self.spreads) if self.method in ("weights", "stack") else ()
+        fitted = (self.centres, self.spreads) if self.method in FITTED else ()
         if any(len(values) != len(self.members) for values in (self.weights, *fitted)):
             raise ValueError(f"not one number for each of {len(self.members)} members")
         numbers = (*self.weights, *self.centres, *self.spreads, self.offset)
@@ -54,9 +58,9 @@ class Combination:
     def apply(self, scores_NM: Matrix) -> Vector:
         """Combined scores [N]."""
         if self.method == "mean":
-            return np.asarray(scores_NM.mean(axis=1))
+            return np.asarray(scores_NM[:, np.flatnonzero(self.weights)].mean(axis=1))
         if self.method == "rank_mean":
-            ranks_NM = stats.rankdata(scores_NM, axis=0)
+            ranks_NM = stats.rankdata(scores_NM[:, np.flatnonzero(self.weights)], axis=0)
             return np.asarray((ranks_NM.mean(axis=1) - 0.5) / len(scores_NM))
         standard_NM = (scores_NM - np.array(self.centres)) / np.array(self.spreads)
         return np.asarray(self.offset + standard_NM @ np.array(self.weights))
@@ -85,10 +89,17 @@ class Combination:
         weights, centres, spreads = map(picked, (self.weights, self.centres, self.spreads))
         return replace(self, members=tuple(names), weights=weights, centres=centres, spreads=spreads), True
 
+    def retired(self) -> tuple[str, ...]:
+        """The members that add nothing: those of weight 0."""
+        return tuple(name for name, weight in zip(self.members, self.weights, strict=True) if weight == 0)
 
-def equal(method: Method, names: Sequence[str]) -> Combination:
-    """The combination that needs no labels: all members alike."""
-    return Combination(method=method, members=tuple(names), weights=(1 / len(names),) * len(names))
+
+def equal(method: Equal, names: Sequence[str], *, without: Sequence[str] = ()) -> Combination:
+    """The combination that needs no labels: all members alike, but for those of weight 0 (`without`)."""
+    alive = [name not in without for name in names]
+    if not any(alive):
+        alive = [True] * len(names)
+    return Combination(method=method, members=tuple(names), weights=tuple(one / sum(alive) for one in alive))
 
 
 def save(path: Path, combination: Combination, *, about: dict[str, Any]) -> None:

@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from evqa.ensembling.combination import Combination, Method, equal
-from evqa.ensembling.fitting import fit, out_of_fold
+from evqa.ensembling.combination import METHODS, Combination, Method, equal
+from evqa.ensembling.fitting import MIN_ITEMS_PER_FOLD, Places, best_member, constant, fit, out_of_fold, outer_folds
+from evqa.ensembling.gain import BestMember, best_out_of_fold
 from evqa.ensembling.members import Matrix, Members, Vector
 from evqa.errors import AnnotationError
 from evqa.files.plain import plain
-from evqa.metrics import Difference, Evaluation, bootstrap, challenge, evaluate, paired_difference
+from evqa.metrics import Difference, Evaluation, Groups, count_groups, evaluate, paired_difference
 from evqa.metrics.correlation import is_constant
-from evqa.metrics.paired import difference_of_draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,10 @@ class Judgement:
 
     scores_N: the honest prediction (out of fold where weights were fitted). honest: what makes it so, a sentence.
     fitted: the weights of all items scored on the same items; None where nothing was fitted. Too good by construction.
-    gain: challenge score over that of the single best member, the member fixed. gain_reselected: the same with the best
-    member chosen anew in each resample; lower, because a maximum over resampled members is too high.
-    added: for each member, challenge score with it less that without it (weights fitted anew).
+    best: the best member on these labels. chosen: the best member, chosen out of fold; None where there are too few
+    items. gain: challenge score over that of `chosen`. added: for each member, challenge score with it less that
+    without it (weights fitted anew). methods: the honest score and the gain of every method that these items suffice
+    for; empty for weights from a file.
     """
 
     scores_N: Vector
@@ -38,10 +39,11 @@ class Judgement:
     ensemble: Evaluation
     fitted: Evaluation | None
     best: str
+    chosen: Evaluation | None
     gain: Difference
-    gain_reselected: Difference
     added: tuple[Difference, ...]
     error_correlation_MM: Matrix
+    methods: Mapping[Method, tuple[Evaluation, Difference]]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes null."""
@@ -51,8 +53,12 @@ class Judgement:
             "ensemble": self.ensemble.to_json(),
             "fitted_on_the_same_labels": self.fitted.to_json() if self.fitted else None,
             "best_member": self.best,
+            "best_member_chosen_out_of_fold": self.chosen.to_json() if self.chosen else None,
             "gain": plain(asdict(self.gain)),
-            "gain_with_best_member_chosen_in_each_resample": plain(asdict(self.gain_reselected)),
+            "methods": {
+                name: {"ensemble": evaluation.to_json(), "gain": plain(asdict(gain))}
+                for name, (evaluation, gain) in self.methods.items()
+            },
             "added_by_each_member": [plain(asdict(difference)) for difference in self.added],
             "error_correlation": plain(self.error_correlation_MM.tolist()),
         }
@@ -64,34 +70,54 @@ def judge(
     labels_N: Vector,
     *,
     names: Sequence[str],
+    groups: Groups | None = None,
     num_folds: int = 5,
     seed: int = 0,
     watch: Callable[[Sequence[list[int]]], Iterable[list[int]]] = iter,
 ) -> tuple[Combination, Judgement]:
-    """Fit on all items and judge by cross-validation. watch: is handed the members of each ensemble that is judged.
+    """Fit on all items and judge by cross-validation, groups kept together.
 
-    Raises AnnotationError where labels or members do not suffice.
+    watch: is handed the members of each ensemble that is judged. Raises AnnotationError where labels or members do not suffice.
     """
     if len(labels_N) == 0 or is_constant(labels_N):
         raise AnnotationError(f"{len(labels_N)} labels without any difference cannot judge an ensemble.")
 
-    def honest_scores(columns: Sequence[int]) -> Vector:
-        picked, some = scores_NM[:, columns], [names[column] for column in columns]
-        if method in ("mean", "rank_mean"):
-            return equal(method, some).apply(picked)
-        return out_of_fold(method, picked, labels_N, names=some, num_folds=num_folds, seed=seed)
+    def honest_scores(method: Method, columns: Sequence[int]) -> Vector:
+        picked = scores_NM[:, columns]
+        if method == "mean" or method == "rank_mean":
+            return alike(method, picked, names=[names[column] for column in columns]).apply(picked)
+        return out_of_fold(method, picked, labels_N, groups=groups, num_folds=num_folds, seed=seed)
 
     everyone = list(range(len(names)))
     without_one = [[other for other in everyone if other != column] for column in everyone]
-    scores_N, *without = [honest_scores(columns) for columns in watch([everyone, *without_one])]
-    if method in ("mean", "rank_mean"):
-        combination, fitted, honest = equal(method, names), None, "no weight is fitted"
+    scores_N, *without = [honest_scores(method, columns) for columns in watch([everyone, *without_one])]
+    best = best_out_of_fold(
+        scores_NM, labels_N, folds=_folds(labels_N, groups, num_folds=num_folds, seed=seed), groups=groups
+    )
+    if method == "mean" or method == "rank_mean":
+        combination, fitted, honest = alike(method, scores_NM, names=names), None, "no weight is fitted"
     else:
-        combination = fit(method, scores_NM, labels_N, names=names, seed=seed)
-        fitted = evaluate(combination.apply(scores_NM), labels_N, fitted=False)
+        combination = fit(method, scores_NM, labels_N, names=names, groups=groups, seed=seed)
+        fitted = evaluate(combination.apply(scores_NM), labels_N, groups=groups, fitted=False)
         honest = f"out of fold, nested {num_folds}-fold cross-validation"
-    judgement = _judgement(scores_N, without, scores_NM, labels_N, names=names, fitted=fitted, honest=honest)
+    methods = {}
+    for one in METHODS:
+        try:
+            known_N = scores_N if one == method else honest_scores(one, everyone)
+        except AnnotationError:
+            continue  # too few items for folds; the method that was asked for has raised above
+        methods[one] = (evaluate(known_N, labels_N, groups=groups, fitted=False), best.gain(known_N))
+    judgement = _judgement(
+        scores_N, without, scores_NM, best, names=names, fitted=fitted, honest=honest, methods=methods
+    )
     return combination, judgement
+
+
+def alike(method: Method, scores_NM: Matrix, *, names: Sequence[str]) -> Combination:
+    """The combination that needs no labels; constant members tell nothing and have weight 0."""
+    assert method == "mean" or method == "rank_mean"
+    flat_M = constant(scores_NM)
+    return equal(method, names, without=[name for name, flat in zip(names, flat_M, strict=True) if flat])
 
 
 def prediction(members: Members, combination: Combination, judgement: Judgement | None) -> Vector:
@@ -105,7 +131,16 @@ def prediction(members: Members, combination: Combination, judgement: Judgement 
     return scores_N
 
 
-def judge_given(combination: Combination, scores_NM: Matrix, labels_N: Vector, *, same_labels: bool) -> Judgement:
+def judge_given(
+    combination: Combination,
+    scores_NM: Matrix,
+    labels_N: Vector,
+    *,
+    same_labels: bool,
+    groups: Groups | None = None,
+    num_folds: int = 5,
+    seed: int = 0,
+) -> Judgement:
     """Judge weights from a file on labels; `same_labels`: they are the ones that the weights were fitted on."""
     scores_N = combination.apply(scores_NM)
     without = []
@@ -118,41 +153,49 @@ def judge_given(combination: Combination, scores_NM: Matrix, labels_N: Vector, *
         if same_labels
         else "weights from a file that was fitted on other labels"
     )
-    return _judgement(scores_N, without, scores_NM, labels_N, names=combination.members, fitted=None, honest=honest)
+    folds = _folds(labels_N, groups, num_folds=num_folds, seed=seed)
+    best = best_out_of_fold(scores_NM, labels_N, folds=folds, groups=groups)
+    return _judgement(
+        scores_N, without, scores_NM, best, names=combination.members, fitted=None, honest=honest, methods={}
+    )
+
+
+def _folds(labels_N: Vector, groups: Groups | None, *, num_folds: int, seed: int) -> list[Places]:
+    """The folds that the best member is chosen by: fewer where there are few items, none below two."""
+    num_units = count_groups(groups) or len(labels_N)
+    num_folds = min(num_folds, num_units // MIN_ITEMS_PER_FOLD)
+    return outer_folds(labels_N, groups=groups, num_folds=num_folds, seed=seed) if num_folds > 1 else []
 
 
 def _judgement(
     scores_N: Vector,
     without: Sequence[Vector],
     scores_NM: Matrix,
-    labels_N: Vector,
+    best: BestMember,
     *,
     names: Sequence[str],
     fitted: Evaluation | None,
     honest: str,
+    methods: Mapping[Method, tuple[Evaluation, Difference]],
 ) -> Judgement:
-    goodness = [np.nan_to_num(challenge(member_N, labels_N).value, nan=-2) for member_N in scores_NM.T]
-    best = int(np.argmax(goodness))
+    labels_N, groups = best.labels_N, best.groups
+
+    def evaluated(one_N: Vector) -> Evaluation:
+        return evaluate(one_N, labels_N, groups=groups, fitted=False)
+
     return Judgement(
         scores_N=scores_N,
         honest=honest,
-        members=tuple(evaluate(member_N, labels_N, fitted=False) for member_N in scores_NM.T),
-        ensemble=evaluate(scores_N, labels_N, fitted=False),
+        members=tuple(map(evaluated, scores_NM.T)),
+        ensemble=evaluated(scores_N),
         fitted=fitted,
-        best=names[best],
-        gain=paired_difference(scores_N, scores_NM[:, best], labels_N),
-        gain_reselected=_gain_reselected(scores_N, scores_NM, labels_N),
-        added=tuple(paired_difference(scores_N, other_N, labels_N) for other_N in without),
+        best=names[best_member(scores_NM, labels_N)],
+        chosen=None if best.scores_N is None else evaluated(best.scores_N),
+        gain=best.gain(scores_N),
+        added=tuple(paired_difference(scores_N, other_N, labels_N, groups=groups) for other_N in without),
         error_correlation_MM=error_correlation(scores_NM, labels_N),
+        methods=methods,
     )
-
-
-def _gain_reselected(scores_N: Vector, scores_NM: Matrix, labels_N: Vector) -> Difference:
-    ensemble_R, *members_MR = (
-        bootstrap(column_N, labels_N, metrics=("challenge",))["challenge"] for column_N in (scores_N, *scores_NM.T)
-    )
-    value = challenge(scores_N, labels_N).value - max(challenge(member_N, labels_N).value for member_N in scores_NM.T)
-    return difference_of_draws(value, ensemble_R - np.fmax.reduce(members_MR))
 
 
 def error_correlation(scores_NM: Matrix, labels_N: Vector) -> Matrix:

@@ -17,7 +17,8 @@ from evqa.config.paths import is_unfinished
 from evqa.errors import AnnotationError, RunError
 from evqa.files.names import listed
 from evqa.files.stored import check_complete
-from evqa.metrics.score_table import ID, ScoreTable, columns_of, read_ids, read_labels, read_scores
+from evqa.metrics import Groups
+from evqa.metrics.score_table import GROUP, ID, ScoreTable, columns_of, read_ids, read_labels, read_rows, read_scores
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -29,6 +30,7 @@ class Members:
     """Predictions of the same items, and their labels where known.
 
     scores_NM: in each member's own scale. labels_N: NaN where unknown; None where the table of targets has none.
+    groups: of each item, None for one without; None where no item has a group.
     left_out: sentences about folders without a finished run, and about items that not all had, where the user allowed
     that.
     """
@@ -38,13 +40,15 @@ class Members:
     ids: tuple[str, ...]
     scores_NM: Matrix
     labels_N: Vector | None = None
+    groups: tuple[str | None, ...] | None = None
     left_out: tuple[str, ...] = ()
 
-    def labelled(self) -> tuple[Matrix, Vector]:
-        """Scores and labels of the items whose label is known."""
+    def labelled(self) -> tuple[Matrix, Vector, Groups | None]:
+        """Scores, labels and groups of the items whose label is known."""
         assert self.labels_N is not None
         known_N = ~np.isnan(self.labels_N)
-        return self.scores_NM[known_N], self.labels_N[known_N]
+        groups = self.groups and [self.groups[place] for place in np.flatnonzero(known_N).tolist()]
+        return self.scores_NM[known_N], self.labels_N[known_N], groups
 
     def digest(self) -> str | None:
         """Fingerprint of the ids and their labels, to notice weights that meet the labels they were fitted on."""
@@ -71,6 +75,7 @@ def read_members(
     tables = [read_scores(path) for _, path in files]
     label = label or _shared_label(names, tables)
     wanted, labels = _targets(targets, label=label) if targets else (None, _kept_labels(files, label=label))
+    groups = _groups([*filter(None, [targets]), *(path.with_suffix(".targets.csv") for _, path in files)])
     ids = wanted or list(tables[0].values)
     left_out = _differences(dict(zip(names, tables, strict=True)), ids, of=str(targets or names[0]))
     if left_out and not common:
@@ -87,6 +92,7 @@ def read_members(
         label=label,
         ids=tuple(ids),
         scores_NM=np.array([[table.values[id_] for table in tables] for id_ in ids]),
+        groups=tuple(groups.get(id_) for id_ in ids) if groups else None,
         labels_N=None if labels is None else np.array([labels.get(id_, np.nan) for id_ in ids]),
         left_out=(*(f"{source} {why} and left out." for source, why in useless.items()), *left_out),
     )
@@ -156,11 +162,22 @@ def _kept_labels(files: Sequence[tuple[str, Path]], *, label: str) -> dict[str, 
         if label not in columns:
             continue
         for id_, value in read_labels(path, label=label).values.items():
-            if kept.setdefault(id_, value) != value:
+            if kept.setdefault(id_, value) != value and not np.isnan([kept[id_], value]).all():
                 raise AnnotationError(
                     f"{name} was scored with another label of {id_} ({value:g}, not {kept[id_]:g}): give --targets."
                 )
     return kept or None
+
+
+def _groups(tables: Iterable[Path]) -> dict[str, str]:
+    """The groups that tables of targets name, by id; the first one that names an item's group decides."""
+    found: dict[str, str] = {}
+    for path in filter(Path.exists, tables):
+        columns, rows = read_rows(path)
+        if {ID, GROUP} <= set(columns):
+            for row in rows:
+                found.setdefault(row[ID], row[GROUP])
+    return {id_: group for id_, group in found.items() if group}
 
 
 def _differences(tables: dict[str, ScoreTable], ids: Iterable[str], *, of: str) -> list[str]:

@@ -16,7 +16,8 @@ from evqa.ensembling.combination import Combination
 from evqa.ensembling.judgement import Judgement
 from evqa.ensembling.members import Members
 from evqa.files.terminal import terminal
-from evqa.metrics import Difference, Estimate, Evaluation, holm
+from evqa.metrics import Difference, Estimate, Evaluation, holm, with_groups
+from evqa.metrics.correlation import is_constant
 
 SPREAD_RATIO = 3.0  # members whose scores spread this much more than others' dominate a plain mean
 
@@ -34,6 +35,8 @@ def show(
     console = console or terminal(soft_wrap=False)
     if judgement is not None:
         console.print(_headline(combination, judgement))
+        if judgement.methods:
+            console.print(_methods(judgement))
         console.print(_members(combination, judgement))
         console.print(_errors(judgement))
     else:
@@ -48,21 +51,30 @@ def show(
 
 
 def _headline(combination: Combination, judgement: Judgement) -> Group:
-    best = judgement.members[combination.members.index(judgement.best)]
     table = _table("", "challenge", "95 % interval", "p", "SROCC", "PLCC")
-    table.title = f"Ensemble '{combination.method}' of {len(combination.members)}, n = {judgement.ensemble.n}"
+    size = with_groups(judgement.ensemble.n, judgement.ensemble.num_groups)
+    table.title = f"Ensemble '{combination.method}' of {len(combination.members)}, n = {size}"
     table.add_row(Text("ensemble", "bold"), *_numbers(judgement.ensemble))
-    table.add_row("best member", *_numbers(best))
+    if judgement.chosen is not None:
+        table.add_row("best member", *_numbers(judgement.chosen))
     table.add_row(Text("gain over best member", "bold"), *_difference(judgement.gain))
-    table.add_row("gain, best chosen anew", *_difference(judgement.gain_reselected))
+    how = judgement.gain.reason if judgement.chosen is None else "chosen out of fold"
     said = [
-        f"Ensemble: {judgement.honest}. Best member: {judgement.best}; chosen anew in each resample.",
+        f"Ensemble: {judgement.honest}. Best member: {how}; on all labels it is {judgement.best}.",
         "challenge: 0.6 SROCC + 0.4 PLCC.",
     ]
     if judgement.fitted is not None:
         table.add_row(Text("too good", "dim"), *_numbers(judgement.fitted))
         said.insert(1, "Too good: scored on the labels that the weights were fitted on.")
     return Group(table, "", " ".join(said))
+
+
+def _methods(judgement: Judgement) -> Group:
+    table = _table("method", "challenge", "95 % interval", "gain", "95 % interval", "p")
+    table.title = "\nEvery method: honest score, and gain over the best member"
+    for name, (evaluation, gain) in judgement.methods.items():
+        table.add_row(name, *_numbers(evaluation)[:2], *_difference(gain))
+    return Group(table, "", "A method that is chosen by this table is chosen on these labels: no honest score is left.")
 
 
 def _members(combination: Combination, judgement: Judgement) -> Table:
@@ -110,10 +122,21 @@ def _ends(estimate: Estimate | Difference, form: str) -> str:
 
 
 def _warnings(members: Members, combination: Combination) -> list[str]:
-    spreads_M = members.scores_NM.std(axis=0)
+    return [*_retired(members, combination), *_spreads(members, combination)]
+
+
+def _retired(members: Members, combination: Combination) -> list[str]:
+    flat = {name for name, scores_N in zip(members.names, members.scores_NM.T, strict=True) if is_constant(scores_N)}
+    each = [f"{name} (constant)" if name in flat else name for name in combination.retired()]
+    return [f"left out with weight 0: {', '.join(each)}."] if each else []
+
+
+def _spreads(members: Members, combination: Combination) -> list[str]:
+    spreads_M = members.scores_NM[:, np.flatnonzero(combination.weights)].std(axis=0)
     if combination.method != "mean" or spreads_M.max() <= SPREAD_RATIO * max(spreads_M.min(), 1e-300):
         return []
-    each = ", ".join(f"{name} {spread:.3g}" for name, spread in zip(members.names, spreads_M, strict=True))
+    kept = [name for name in members.names if name not in combination.retired()]
+    each = ", ".join(f"{name} {spread:.3g}" for name, spread in zip(kept, spreads_M, strict=True))
     return [
         f"the members' scores spread differently (standard deviations: {each}); a plain mean follows the widest. "
         "rank_mean and weights do not mind."

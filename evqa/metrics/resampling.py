@@ -88,13 +88,19 @@ def bootstrap(
     if obstacle(scores_N, labels_N, correlation=False):
         return {name: np.full(num_resamples, math.nan) for name in metrics}
     items = _Items.of(scores_N, labels_N)
-    chunks = _item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed)
+    chunks = item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed)
     drawn = [_metrics_of(counts_RN, items, metrics) for counts_RN in chunks]
     return {name: np.concatenate([part[name] for part in drawn] or [np.empty(0)]) for name in metrics}
 
 
-def _item_counts(labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed: int) -> Iterator[Matrix]:
-    """Counts [R, N] of the items in the order of their labels."""
+def draws_of(counts_RN: Matrix, scores_N: Vector, labels_N: Vector, *, metric: str) -> Vector:
+    """A metric of resamples given as counts, of items in the order of their labels; NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample may be empty where some items are left out
+        return _metrics_of(counts_RN, _Items.of(scores_N, labels_N), (metric,))[metric]
+
+
+def item_counts(labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed: int) -> Iterator[Matrix]:
+    """Resamples of items or groups as counts [R, N] of the items, which go in the order of their labels."""
     names = groups if groups is not None else [None] * len(labels_N)
     unit_N = numbered([names[place] for place in np.argsort(labels_N, kind="stable")])
     num_units = int(unit_N.max()) + 1

@@ -17,6 +17,7 @@ from evqa.files.separated import Quoting
 from evqa.files.whole import write_table
 
 ID = "Id"
+GROUP = "group"  # column of a table of targets: items of one are not independent of each other
 
 
 @dataclass(frozen=True, kw_only=True)

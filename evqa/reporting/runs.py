@@ -16,7 +16,7 @@ from evqa.config.reading import read_yaml
 from evqa.errors import AnnotationError, FileError, RunError
 from evqa.files.names import shown
 from evqa.files.stored import check_complete, read_object, read_objects
-from evqa.metrics.score_table import ID, ScoreTable, read_labels, read_rows, read_scores
+from evqa.metrics.score_table import GROUP, ID, ScoreTable, read_labels, read_rows, read_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ def _items(path: Path, *, label: str) -> dict[str, Item]:
             has_audio=_truth(row.get("has_audio")),
             title_chars=_count(row.get("title_chars")),
             description_chars=_count(row.get("description_chars")),
-            group=row.get("group") or None,
+            group=row.get(GROUP) or None,
             tags={name: row[name] for name in tags if row.get(name)},
         )
         for row in rows

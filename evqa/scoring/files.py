@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from evqa.config.environment import hidden
-from evqa.datasets.base import FACTS, GROUP
+from evqa.datasets.base import FACTS
 from evqa.datasets.manifest import FileFacts
 from evqa.datasets.splits import group_names
 from evqa.files.plain import write_json
 from evqa.files.whole import write_table
 from evqa.metrics import evaluate
+from evqa.metrics.score_table import GROUP
 from evqa.scoring.score import Score
 from evqa.scoring.scorer import Scorer
 from evqa.training.folder import RunFolder

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evqa.ensembling import equal, error_correlation, fit, judge, judge_given, out_of_fold
+from evqa.ensembling.fitting import best_member, on_labels_scale, outer_folds, standardised
+from evqa.ensembling.gain import FEW, best_out_of_fold
 from evqa.errors import AnnotationError
 from evqa.metrics import bootstrap, challenge, evaluate, paired_difference
-from evqa.metrics.paired import difference_of_draws
+from tests.simulations.ensembles import copies, coverage, simulate
 
 NAMES = ["a", "b", "c"]
 
@@ -17,18 +20,19 @@ def sample(n=45, seed=0):
     return labels[:, None] + rng.normal(size=(n, 3)) * [0.5, 0.3, 0.4], labels
 
 
-def check(judgement, scores_N, scores, labels, without):
+def check(judgement, scores_N, scores, labels, without, *, num_folds=5, seed=0):
     """Every number of a judgement, from the functions that define them."""
     best = max(range(3), key=lambda at: challenge(scores[:, at], labels).value)
+    chosen = best_out_of_fold(scores, labels, folds=outer_folds(labels, num_folds=num_folds, seed=seed))
+    assert judgement.chosen == evaluate(chosen.scores_N, labels, fitted=False)
     assert np.array_equal(judgement.scores_N, scores_N)
     assert judgement.ensemble == evaluate(scores_N, labels, fitted=False)
     assert judgement.members == tuple(evaluate(scores[:, at], labels, fitted=False) for at in range(3))
     assert judgement.best == NAMES[best] == "b"
-    assert judgement.gain == paired_difference(scores_N, scores[:, best], labels)
+    assert judgement.gain == chosen.gain(scores_N)
+    value = challenge(scores_N, labels).value - challenge(chosen.scores_N, labels).value
+    assert judgement.gain.value == pytest.approx(value)
     assert judgement.added == tuple(paired_difference(scores_N, other, labels) for other in without)
-    draws = [bootstrap(column, labels)["challenge"] for column in (scores_N, *scores.T)]
-    value = challenge(scores_N, labels).value - challenge(scores[:, best], labels).value
-    assert judgement.gain_reselected == difference_of_draws(value, draws[0] - np.max(draws[1:], axis=0))
     assert np.array_equal(judgement.error_correlation_MM, error_correlation(scores, labels))
 
 
@@ -46,12 +50,12 @@ def test_fitted_weights_are_judged_out_of_fold():
     scores, labels = sample()
     combination, judgement = judge("stack", scores, labels, names=NAMES, num_folds=3, seed=4)
     assert combination == fit("stack", scores, labels, names=NAMES, seed=4)
-    honest = out_of_fold("stack", scores, labels, names=NAMES, num_folds=3, seed=4)
+    honest = out_of_fold("stack", scores[:, [0, 1, 2]], labels, num_folds=3, seed=4)
     without = [
-        out_of_fold("stack", np.delete(scores, at, axis=1), labels, names=["x", "y"], num_folds=3, seed=4)
+        out_of_fold("stack", scores[:, [one for one in range(3) if one != at]], labels, num_folds=3, seed=4)
         for at in range(3)
     ]
-    check(judgement, honest, scores, labels, without)
+    check(judgement, honest, scores, labels, without, num_folds=3, seed=4)
     assert judgement.honest == "out of fold, nested 3-fold cross-validation"
     assert judgement.fitted == evaluate(combination.apply(scores), labels, fitted=False)
     assert judge("stack", scores, labels, names=NAMES)[1].honest == "out of fold, nested 5-fold cross-validation"
@@ -97,3 +101,75 @@ def test_errors_correlate_after_each_member_is_mapped_to_the_labels():
     flat = np.stack([scores[:, 0], np.full(45, 2.0)], axis=1)
     known = np.corrcoef([residuals[0], labels])[0, 1]  # a constant knows nothing: its error is the label
     assert error_correlation(flat, labels)[0, 1] == pytest.approx(known)
+
+
+def test_the_best_member_is_chosen_for_each_fold_by_the_other_items():
+    scores, labels = sample()
+    scores[:, 2] = scores[:, 1] + 0.3 * np.random.default_rng(1).normal(size=45)
+    folds, standard, chosen = outer_folds(labels, num_folds=5, seed=0), standardised(scores), np.empty(45)
+    for fold in folds:
+        rest = np.setdiff1d(np.arange(45), fold)
+        chosen[fold] = standard[fold, best_member(scores[rest], labels[rest])]
+    best = best_out_of_fold(scores, labels, folds=folds)
+    assert best.scores_N == pytest.approx(on_labels_scale(chosen, labels))
+    drawn = np.random.default_rng(0).integers(0, 45, (500, 45))[17]  # in the order of the labels
+    items = np.argsort(labels)[drawn]
+    anew = np.empty(45)
+    for fold in folds:
+        kept = items[~np.isin(items, fold)]
+        anew[fold] = standard[fold, best_member(scores[kept], labels[kept])]
+    assert best.held_R[17] == pytest.approx(challenge(chosen[items], labels[items]).value)
+    assert best.anew_R[17] == pytest.approx(challenge(anew[items], labels[items]).value)
+
+
+def test_the_interval_of_a_gain_takes_the_mean_variance_of_both_kinds_of_draws():
+    scores, labels = sample()
+    best = best_out_of_fold(scores, labels, folds=outer_folds(labels, num_folds=5, seed=0))
+    ensemble = bootstrap(scores.mean(axis=1), labels, metrics=("challenge",), num_resamples=500)["challenge"]
+    variances = [np.var(ensemble - draws, ddof=1) for draws in (best.held_R, best.anew_R)]
+    gain = best.gain(scores.mean(axis=1))
+    error = np.sqrt(np.mean(variances) * 45 / 44)
+    assert gain.standard_error == pytest.approx(error)
+    assert (gain.low, gain.high) == pytest.approx(stats.t.interval(0.95, 44, loc=gain.value, scale=error))
+    assert gain.p == pytest.approx(2 * stats.t.sf(abs(gain.value) / error, 44))
+
+
+@pytest.mark.parametrize("n", [30, 500])
+def test_two_copies_of_a_member_gain_nothing(n):
+    scores, labels = sample(n=n)
+    judgement = judge("greedy", scores[:, [1, 1]], labels, names=["a", "b"])[1]
+    assert len(judgement.methods) == 5
+    for name, (_, gain) in judgement.methods.items():
+        if name == "rank_mean":
+            continue  # ranks have another PLCC
+        assert (gain.value, gain.low, gain.high, gain.p) == pytest.approx((0, 0, 0, 1), abs=1e-12)
+
+
+def test_too_few_items_to_choose_the_best_member_give_no_gain():
+    scores, labels = sample(n=5)
+    judgement = judge("mean", scores, labels, names=NAMES)[1]
+    assert (judgement.gain.reason, judgement.chosen, list(judgement.methods)) == (FEW, None, ["mean", "rank_mean"])
+    assert judge("mean", *sample(n=9), names=NAMES)[1].gain.reason is None  # three folds of three
+
+
+def test_the_gain_of_equal_members_is_the_true_one_and_its_interval_holds_it():
+    rows = simulate("6 equal, 80 % shared", 60, times=40, methods=("mean",), seed=3)["mean"]
+    shown, true = rows.mean(axis=0)[:2]
+    assert shown == pytest.approx(true, abs=3 * rows[:, 0].std() / np.sqrt(40))
+    assert true == pytest.approx(0.032, abs=0.003)
+    assert coverage(rows)[0] >= 0.9  # with the best member of the same labels: 0.35 to 0.87
+
+
+def test_copies_of_items_do_not_make_an_ensemble_better_than_it_is():
+    found = {"true": [], "groups": [], "items": []}
+    for seed in range(5):
+        scores, labels, groups = copies(np.random.default_rng(seed))
+        names = [str(place) for place in range(16)]
+        large, truth, _ = copies(np.random.default_rng(99), n=2000)
+        combination = fit("stack", scores, labels, names=names, groups=groups)
+        found["true"].append(challenge(combination.apply(large), truth).value)
+        found["groups"].append(challenge(out_of_fold("stack", scores, labels, groups=groups), labels).value)
+        found["items"].append(challenge(out_of_fold("stack", scores, labels), labels).value)
+    true, grouped, single = (np.mean(values) for values in found.values())
+    assert grouped == pytest.approx(true, abs=0.12)
+    assert single > true + 0.2

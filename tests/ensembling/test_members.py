@@ -14,7 +14,8 @@ from evqa.errors import AnnotationError, RunError
 
 def test_labelled_items_and_the_fingerprint_of_their_labels(members):
     known = members(labels_N=np.array([0.25, math.nan, 1.0]))
-    scores, labels = known.labelled()
+    scores, labels, groups = known.labelled()
+    assert groups is None
     assert (scores.tolist(), labels.tolist()) == ([[1.0, 0.0], [0.0, 0.0]], [0.25, 1.0])
     assert known.digest() == hashlib.sha256(b"x\t0.25\ny\tnan\nz\t1.0").hexdigest()
     turned = members(ids=("z", "y", "x"), labels_N=np.array([1.0, math.nan, 0.25]))
@@ -150,3 +151,15 @@ def test_a_wrong_submission_is_told_by_its_ids(tmp_path, rows, label, sentence):
         check_submission(path, ["x", "y"], label="ECR")
     assert str(error.value) == f"{path}: {sentence}"
     check_submission(path, list(rows), label=label)
+
+
+def test_the_first_table_that_names_an_items_group_decides(here):
+    for name, group in (("p", "Ann"), ("q", "Bea")):
+        table(here / f"{name}/predictions/val.csv", dict(zip("xyz", (1, 2, 3), strict=True)))
+        kept = here / f"{name}/predictions/val.targets.csv"
+        kept.write_text(f"Id,ECR,group\nx,0.1,{group}\ny,0.2,\nz,,{group}\n")
+    assert read("p", "q").groups == ("Ann", None, "Ann")
+    assert read("q", "p").labelled()[2] == ["Bea", None]
+    (here / "t.csv").write_text("Id,ECR,group\nz,0.3,Cy\ny,0.2,Cy\n")
+    assert read("p", "q", targets=here / "t.csv", common=True).groups == ("Cy", "Cy")
+    assert read("a.csv", "b.csv").groups is None

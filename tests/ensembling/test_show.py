@@ -47,7 +47,11 @@ JUDGEMENT = Judgement(
     fitted=evaluation(0.7),
     best="[a]",
     gain=difference(0.1, 0.0123),
-    gain_reselected=difference(0.05, 0.2, reason="none", low=math.nan, high=math.nan),
+    chosen=evaluation(0.48, low=0.4),
+    methods={
+        "rank_mean": (evaluation(0.55), difference(0.05, 0.2, reason="none", low=math.nan, high=math.nan)),
+        "stack": (evaluation(0.6, low=0.5), difference(0.1, 0.0123)),
+    },
     added=(difference(0.02, 0.01), difference(-0.03, 0.04)),
     error_correlation_MM=np.array([[1.0, math.nan], [0.456, 1.0]]),
 )
@@ -80,13 +84,18 @@ def test_the_screen_shows_every_number_and_nothing_as_markup(shown):
             "Ensemble 'stack' of 2, n = 3",
             "challenge 95 % interval p SROCC PLCC",
             "ensemble 0.6000 0.5000 to 0.7000 0.6100 0.5900",
-            "best member 0.5000 0.4000 to 0.6000 0.5100 0.4900",
+            "best member 0.4800 0.4000 to 0.5800 0.4900 0.4700",
             "gain over best member +0.1000 +0.0900 to +0.1200 0.012",
-            "gain, best chosen anew none",
             "too good 0.7000 0.7100 0.6900",
-            "Ensemble: out of fold, nested 3-fold cross-validation. Best member: [a]; chosen anew in each resample.",
+            "Ensemble: out of fold, nested 3-fold cross-validation. Best member: chosen out of fold; on all labels it",
+            "is [a].",
             "Too good: scored on the labels that the weights were fitted on.",
             "challenge: 0.6 SROCC + 0.4 PLCC.",
+            "Every method: honest score, and gain over the best member",
+            "method challenge 95 % interval gain 95 % interval p",
+            "rank_mean 0.5500 none",
+            "stack 0.6000 0.5000 to 0.7000 +0.1000 +0.0900 to +0.1200 0.012",
+            "A method that is chosen by this table is chosen on these labels: no honest score is left.",
             "Members, and what each adds to the ensemble of the others",
             "member weight challenge adds 95 % interval p (Holm)",
             "1 [a] 0.750 0.5000 +0.0200 +0.0100 to +0.0400 0.02",
@@ -145,8 +154,9 @@ def test_a_judgement_is_recorded_under_stable_names():
         "ensemble",
         "fitted_on_the_same_labels",
         "best_member",
+        "best_member_chosen_out_of_fold",
         "gain",
-        "gain_with_best_member_chosen_in_each_resample",
+        "methods",
         "added_by_each_member",
         "error_correlation",
     ]
@@ -156,7 +166,10 @@ def test_a_judgement_is_recorded_under_stable_names():
     assert plain["fitted_on_the_same_labels"] == JUDGEMENT.fitted.to_json()
     assert plain["best_member"] == "[a]"
     assert plain["gain"] == asdict(JUDGEMENT.gain)
-    assert plain["gain_with_best_member_chosen_in_each_resample"]["low"] is None
+    assert plain["best_member_chosen_out_of_fold"] == JUDGEMENT.chosen.to_json()
+    assert list(plain["methods"]) == ["rank_mean", "stack"]
+    assert plain["methods"]["rank_mean"]["gain"]["low"] is None
+    assert plain["methods"]["stack"] == {"ensemble": plain["ensemble"], "gain": plain["gain"]}
     assert plain["added_by_each_member"] == [asdict(one) for one in JUDGEMENT.added]
     assert plain["error_correlation"] == [[1.0, None], [0.456, 1.0]]
     assert replace(JUDGEMENT, fitted=None).to_json()["fitted_on_the_same_labels"] is None
@@ -170,3 +183,16 @@ def test_items_whose_weights_saw_their_labels_are_written_out_of_fold(members):
     assert prediction(known, combination, replace(fitted, fitted=None)).tolist() == [0.5, 0.5, 0.0]
     assert prediction(known, combination, None).tolist() == [0.5, 0.5, 0.0]
     assert prediction(members(), combination, fitted).tolist() == [0.5, 0.5, 0.0]
+
+
+def test_members_of_weight_0_are_named_and_groups_counted(shown):
+    scores = np.array([[0.1, 0.5], [0.2, 0.5], [0.4, 0.5]])
+    combination = equal("mean", ["a", "b"], without=["b"])
+    assert "Note: left out with weight 0: b (constant)." in shown(combination=combination, scores_NM=scores)
+    assert not any("weight 0" in line for line in shown())
+    unused = replace(COMBINATION, weights=(1.0, 0.0))
+    assert "Note: left out with weight 0: b." in shown(combination=unused)
+    grouped = replace(JUDGEMENT, ensemble=replace(JUDGEMENT.ensemble, n=12, num_groups=4))
+    assert "Ensemble 'stack' of 2, n = 12 in 4 groups" in shown(judgement=grouped)
+    few = replace(JUDGEMENT, chosen=None, gain=difference(math.nan, math.nan, reason="too few items"), methods={})
+    assert "Best member: too few items; on all labels it is [a]." in " ".join(shown(judgement=few))
