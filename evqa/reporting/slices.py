@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from evqa.files.whole import write_table
 from evqa.metrics import Interval, bootstrap, count_groups, estimate_interval, srocc
 from evqa.metrics.correlation import Vector
+from evqa.metrics.resampling import LEVEL
 from evqa.reporting.runs import Item
 from evqa.reporting.study import Setting, Study
 
@@ -44,19 +45,23 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceScore:
-    """A setting on a slice, means over its seeds: SROCC with its interval, mean error (score - label), RMSE."""
+    """A setting on a slice, means over its seeds: SROCC, mean error (score - label), RMSE.
+
+    interval, bias_interval: 95 %, over items, of SROCC and of the mean error (normal theory, t); NaN for single items.
+    """
 
     n: int
     srocc: float
     interval: Interval
     bias: float
+    bias_interval: Interval
     rmse: float
 
 
 def slices(study: Study) -> list[Slice]:
-    """All slices that hold an item; a family whose facts are unknown is left out."""
+    """All slices that hold some of the items: one that holds all would repeat the total."""
     found = [*_families(study.items), *_tags(study.items), *_deciles(study.labels_N)]
-    return [one for one in found if len(one.places_K)]
+    return [one for one in found if 0 < len(one.places_K) < len(study.items)]
 
 
 def _families(items: Sequence[Item]) -> list[Slice]:
@@ -113,8 +118,18 @@ def score_slice(study: Study, setting: Setting, part: Slice) -> SliceScore:
         srocc=value,
         interval=estimate_interval("srocc", value, np.asarray(np.mean(draws, axis=0)), num_units=num_units),
         bias=float(errors_SK.mean()),
+        bias_interval=_of_mean(errors_SK.mean(axis=0)),
         rmse=float(np.sqrt((errors_SK**2).mean(axis=1)).mean()),
     )
+
+
+def _of_mean(errors_K: Vector) -> Interval:
+    if len(errors_K) < 2:
+        return Interval(low=math.nan, high=math.nan)
+    from scipy import stats
+
+    half = stats.t.ppf((1 + LEVEL) / 2, len(errors_K) - 1) * errors_K.std(ddof=1) / math.sqrt(len(errors_K))
+    return Interval(low=float(errors_K.mean() - half), high=float(errors_K.mean() + half))
 
 
 @dataclass(frozen=True, kw_only=True)
