@@ -51,7 +51,7 @@ def evaluate_split(
         name,
         scores,
         records=records,
-        rejects=[*annotations.rejects, *unreadable],
+        rejects=[*annotations.rejects_of(split), *unreadable],
         scale=run.module.scale,
         about=describe(run.plan, run.checkpoint, split, modal, note=run.note) | data | {OVERRIDES: list(overrides)},
         facts=known_facts(run.plan.data),

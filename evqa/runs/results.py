@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+<<<<<<< HEAD
 from evqa.metrics.groups import with_groups
+=======
+from evqa.config.reading import read_yaml
+from evqa.files.stored import read_objects
+>>>>>>> c8fd129 (Count in each split's record its own failures; say which epoch was chosen where a training prints its score)
 from evqa.metrics.names import PRINTED, PRINTED_OF_WORDS
+from evqa.reporting.chosen import ChosenCheckpoint, chosen
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder
 
 
 def print_result(console: Console, folder: RunFolder) -> float | None:
     """Print the metrics of every scored split; returns what `evqa.runs.fit.run` does, where there is one."""
-    objective = None
+    objective, untrained = None, list[dict[str, Any]]()
+    config = read_yaml(folder.path / "config.yaml", kind=dict)
+    rows = folder.path / "metrics.jsonl"
+    history = read_objects(rows) if rows.exists() else []
     for path in sorted((folder.path / "predictions").glob("*.json")):
         record = read_record(path)
         console.print(metrics_of(record, name=path.stem))
         if path.stem == "val":
             metrics = record["metrics"]
             objective = metrics["challenge" if "challenge" in metrics else "loss"]["value"]
-        reasons = Counter(failure["reason"] for failure in record["failures"])
-        for reason, count in reasons.most_common(5):
-            console.print(f"  {count} x {reason}")
+        _print_reasons(console, record["failures"])
         for lack, count in list(record.get("missing", {}).items())[:5]:
             console.print(f"  {count} scored, but: {lack}")
+        if checkpoint := chosen(path.stem, record=record, config=config, history=history, metric="challenge"):
+            console.print(f"  {checkpoint.place}, chosen on these items; the last one's {_last(checkpoint)}")
+        untrained = record.get("train_failures", [])
+    if untrained:
+        console.print(f"train: {len(untrained)} failed")
+        _print_reasons(console, untrained)
     console.print(f"Predictions: {folder.path}/predictions")
     return objective
+
+
+def _print_reasons(console: Console, failures: Sequence[Mapping[str, Any]]) -> None:
+    reasons = Counter(failure["reason"] for failure in failures)
+    for reason, count in reasons.most_common(5):
+        console.print(f"  {count} x {reason}")
+
+
+def _last(checkpoint: ChosenCheckpoint) -> str:
+    return f"{PRINTED['challenge']}: {checkpoint.last:.4f}"
 
 
 def metrics_of(record: dict[str, Any], *, name: str) -> Table | str:
