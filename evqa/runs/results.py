@@ -9,12 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-<<<<<<< HEAD
-from evqa.metrics.groups import with_groups
-=======
 from evqa.config.reading import read_yaml
 from evqa.files.stored import read_objects
->>>>>>> c8fd129 (Count in each split's record its own failures; say which epoch was chosen where a training prints its score)
+from evqa.metrics.groups import with_groups
 from evqa.metrics.names import PRINTED, PRINTED_OF_WORDS
 from evqa.reporting.chosen import ChosenCheckpoint, chosen
 from evqa.scoring.records import read_record

@@ -281,6 +281,9 @@ def test_slices_cover_duration_sound_text_and_label_deciles(study):
     assert (score.n, score.bias) == (12, pytest.approx(errors.mean()))
     by_scipy = stats.ttest_1samp(errors.mean(axis=0), 0).confidence_interval()
     assert (score.bias_interval.low, score.bias_interval.high) == pytest.approx(tuple(by_scipy))
+    twice = replace(parts[-1], places_K=np.repeat(parts[-1].places_K, 2))
+    grouped = replace(study, items=tuple(replace(item, group=str(place)) for place, item in enumerate(study.items)))
+    assert score_slice(grouped, study.best, twice).bias_interval.low == pytest.approx(by_scipy.low)
     alone = score_slice(study, study.best, replace(parts[-1], places_K=parts[-1].places_K[:1]))
     assert math.isnan(alone.bias_interval.low)
 

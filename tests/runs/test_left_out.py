@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import av
 import pytest
@@ -61,6 +62,7 @@ def test_videos_without_sound_are_failures_of_modal_a_in_every_command(some_sile
     assert [failure["id"] for failure in record["failures"]] == [silent[2].stem]
     assert [failure["id"] for failure in record["train_failures"]] == [video.stem for video in silent[:2]]
     assert "val: n=15, 1 failed" in out
+    assert re.search(r"epoch \d of \d, chosen on these items; the last one's 0.6 SROCC \+ 0.4 PLCC: -?0.\d{4}\n", out)
     assert "train: 2 failed\n  2 x has no audio track" in out
     again = evaluate_split(run.path, split="val", modal=None, checkpoint="best", overrides=[])
     assert (again["n"], again["num_failed"], again["failures"]) == (15, 1, record["failures"])
