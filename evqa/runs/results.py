@@ -13,7 +13,7 @@ from evqa.config.reading import read_yaml
 from evqa.files.stored import read_objects
 from evqa.metrics.groups import with_groups
 from evqa.metrics.names import PRINTED, PRINTED_OF_WORDS
-from evqa.reporting.chosen import ChosenCheckpoint, chosen
+from evqa.reporting.chosen import chosen
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder
 
@@ -21,9 +21,6 @@ from evqa.training.folder import RunFolder
 def print_result(console: Console, folder: RunFolder) -> float | None:
     """Print the metrics of every scored split; returns what `evqa.runs.fit.run` does, where there is one."""
     objective, untrained = None, list[dict[str, Any]]()
-    config = read_yaml(folder.path / "config.yaml", kind=dict)
-    rows = folder.path / "metrics.jsonl"
-    history = read_objects(rows) if rows.exists() else []
     for path in sorted((folder.path / "predictions").glob("*.json")):
         record = read_record(path)
         console.print(metrics_of(record, name=path.stem))
@@ -33,8 +30,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
         _print_reasons(console, record["failures"])
         for lack, count in list(record.get("missing", {}).items())[:5]:
             console.print(f"  {count} scored, but: {lack}")
-        if checkpoint := chosen(path.stem, record=record, config=config, history=history, metric="challenge"):
-            console.print(f"  {checkpoint.place}, chosen on these items; the last one's {_last(checkpoint)}")
+        print_chosen(console, folder, record, name=path.stem)
         untrained = record.get("train_failures", [])
     if untrained:
         console.print(f"train: {len(untrained)} failed")
@@ -49,8 +45,14 @@ def _print_reasons(console: Console, failures: Sequence[Mapping[str, Any]]) -> N
         console.print(f"  {count} x {reason}")
 
 
-def _last(checkpoint: ChosenCheckpoint) -> str:
-    return f"{PRINTED['challenge']}: {checkpoint.last:.4f}"
+def print_chosen(console: Console, folder: RunFolder, record: Mapping[str, Any], *, name: str) -> None:
+    """Print which checkpoint gave the scores of predictions/NAME, where it was chosen on these very items."""
+    config, rows = read_yaml(folder.path / "config.yaml", kind=dict), folder.path / "metrics.jsonl"
+    history = read_objects(rows) if rows.exists() else []
+    checkpoint = chosen(name, record=record, config=config, history=history, metric="challenge")
+    if checkpoint is not None:
+        last = f"{PRINTED['challenge']}: {checkpoint.last:.4f}"
+        console.print(f"  {checkpoint.place}, chosen on these items; the last one's {last}")
 
 
 def metrics_of(record: dict[str, Any], *, name: str) -> Table | str:

@@ -65,6 +65,7 @@ def test_videos_without_sound_are_failures_of_modal_a_in_every_command(some_sile
     assert re.search(r"epoch \d of \d, chosen on these items; the last one's 0.6 SROCC \+ 0.4 PLCC: -?0.\d{4}\n", out)
     assert "train: 2 failed\n  2 x has no audio track" in out
     again = evaluate_split(run.path, split="val", modal=None, checkpoint="best", overrides=[])
+    assert re.search(r"epoch \d of \d, chosen on these items; the last", capsys.readouterr().out)
     assert (again["n"], again["num_failed"], again["failures"]) == (15, 1, record["failures"])
     with pytest.raises(RunError, match="None of the 1 inputs could be scored"):
         predict(Request(inputs=[silent[0]], scorer=run.path))
