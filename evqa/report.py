@@ -107,7 +107,8 @@ def run(flags: argparse.Namespace) -> None:
         for note in found.left_out:
             terminal(stderr=True).print(f"Note: {note}")
         with placed(flags.out):
-            report(repeats(runs, metric=flags.metric), flags.out, metric=flags.metric, split=flags.split)
+            of = {"metric": flags.metric, "split": flags.split}
+            report(repeats(runs, **of), flags.out, **of)
         return
     joined = join_folds(runs)
     num_scored = sum(one.scores is not None for one in joined.runs)

@@ -48,6 +48,14 @@ class Annotations:
         """All records of all splits."""
         return tuple(record for records in self.splits.values() for record in records)
 
+    def rejects_of(self, split: str) -> tuple[Failure, ...]:
+        """Rejects whose id the split's own table names; all others, of a table that is divided too, are of training."""
+        others = [name for name in self.splits if name != "train"] if split == "train" else [split]
+        named = {id_ for name in others for id_ in self.ids.get(name, ())}
+        if split == "train":
+            named -= set(self.ids.get("train", ()))
+        return tuple(reject for reject in self.rejects if (reject.id in named) != (split == "train"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
@@ -162,7 +170,8 @@ class Dataset(ABC):
         groups = {record.id: record.group for record in given.records if record.group}
         is_divided = any(records and name not in given.splits for name, records in splits.items())
         notes = (*given.notes, *_group_notes(splits, groups, is_divided), *_doubts(kept["train"], self.label))
-        return Annotations(splits=splits, rejects=given.rejects, dropped=dropped, notes=notes)
+        ids = {"holdout" if name == "val" and "holdout" in splits else name: of for name, of in given.ids.items()}
+        return Annotations(splits=splits, rejects=given.rejects, dropped=dropped, ids=ids, notes=notes)
 
     def _near_copies(self, records: Records) -> dict[Path, str]:
         """Name the group of every file that looks like another one; those of equal bytes are among them."""

@@ -29,7 +29,7 @@ from evqa.reporting.axes import Values, setting_name
 from evqa.reporting.study import Comparison, SeedPair, Setting, Study
 
 MIN_FREEDOM = 2  # degrees of freedom below which the spread over seeds is a guess
-MIN_ITEMS = 30  # below, neither intervals nor p are what they say
+MIN_ITEMS = 30  # or groups; below, neither intervals nor p are what they say
 MAX_SETTINGS_ALL_PAIRS = 6
 NO_SEED_NOISE = (
     "Too few seeds to know the noise of training: intervals of differences are about items only. A difference of "
@@ -53,7 +53,7 @@ def compare(
     compared = [one for one in plain.settings if not pairs or any(one in pair for pair in pairs)]
     spread, freedom = _seed_spread(compared, plain.metric)
     if freedom < MIN_FREEDOM:
-        notes += [NO_SEED_NOISE] * (len(plain.ids) >= MIN_ITEMS)
+        notes += [NO_SEED_NOISE] * (plain.num_units >= MIN_ITEMS)
         spread, freedom = math.nan, 0
     found = [_compare(plain, first, second, spread=spread, freedom=freedom) for first, second in pairs]
     seeds = [
@@ -135,14 +135,14 @@ def _compare(plain: Study, first: Setting, second: Setting, *, spread: float, fr
 
 def _over_items(plain: Study, value: float, draws_R: Vector, *, reason: str | None) -> Difference:
     """A difference over items; of few items only its value, and the reason."""
-    if reason or len(plain.ids) >= MIN_ITEMS:
+    if reason or plain.num_units >= MIN_ITEMS:
         return difference_of_draws(value, draws_R, reason=reason)
-    few = difference_of_draws(value, draws_R, reason=f"{len(plain.ids)} items are too few, a test needs {MIN_ITEMS}")
+    few = difference_of_draws(value, draws_R, reason=f"{plain.size} are too few, a test needs {MIN_ITEMS}")
     return replace(few, low=math.nan, high=math.nan)
 
 
 def _ends(plain: Study, draws_R: Vector) -> Interval:
-    return interval(draws_R if len(plain.ids) >= MIN_ITEMS else np.empty(0))
+    return interval(draws_R if plain.num_units >= MIN_ITEMS else np.empty(0))
 
 
 def _with_training(items_only: Difference, draws_R: Vector, *, shift: float, freedom: int) -> Difference:

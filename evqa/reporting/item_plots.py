@@ -13,9 +13,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evqa.metrics.correlation import Vector
+from evqa.metrics.correlation import METRICS, Vector
+from evqa.metrics.names import PRINTED
 from evqa.reporting.canvas import NEUTRAL, Sheet, legend, num_lines, wrapped
 from evqa.reporting.colours import INK, SettingStyle, styles
+from evqa.reporting.sentences import number
 from evqa.reporting.slices import BY_LABEL, Slice, score_slice, slices
 from evqa.reporting.study import Setting, Study
 
@@ -26,8 +28,9 @@ MAX_POINTS = 3000
 
 def plot_scatter(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure:
     """Scores against labels, one panel a setting."""
-    pooled = [one.metrics[study.metric] for one in shown]
-    figure, panels = _panels(shown, [f"{one.mean:.3f}  [{one.low:.3f}, {one.high:.3f}]" for one in pooled], sheet)
+    values = [METRICS[study.metric](one.scores_SN.mean(axis=0), study.labels_N).value for one in shown]
+    name = "" if sheet.is_narrow else f"{PRINTED[study.metric]} "
+    figure, panels = _panels(shown, [name + number(value, digits=3) for value in values], sheet)
     ends, style = [study.labels_N.min(), study.labels_N.max()], styles(study.settings, shown)
     for panel, setting in zip(panels, shown, strict=True):
         panel.plot(ends, ends, color=NEUTRAL, linewidth=sheet.mark)
@@ -109,12 +112,11 @@ def _slice_column(
 ) -> None:
     for row, part in enumerate(rows):
         score = score_slice(study, setting, part)
-        value = score.bias if part.is_of_labels else score.srocc
+        value, ends = (score.bias, score.bias_interval) if part.is_of_labels else (score.srocc, score.interval)
         label = "" if row else setting.words
         panel.plot(value, row + offset, style.marker, color=style.colour, markersize=5 * size, label=label)
-        if math.isfinite(score.interval.low) and not part.is_of_labels:
-            ends = [score.interval.low, score.interval.high]
-            panel.plot(ends, [row + offset] * 2, color=style.colour, linewidth=1.3 * size)
+        if math.isfinite(ends.low):
+            panel.plot([ends.low, ends.high], [row + offset] * 2, color=style.colour, linewidth=1.3 * size)
 
 
 def _panels(shown: Sequence[Setting], numbers: Sequence[str], sheet: Sheet) -> tuple[Figure, list[Axes]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from evqa.metrics.names import PRINTED
 from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
-from evqa.reporting.plots import Drawn, shown_settings
+from evqa.reporting.plots import Drawn, left_out, shown_settings
 from evqa.reporting.sentences import (
     chosen_places,
     ends,
@@ -171,13 +171,14 @@ def _picture(drawn: Mapping[str, Drawn], name: str) -> list[Block]:
 
 
 def _slices(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
-    if not study.ids:
+    parts, rows = slices(study), []
+    if not parts:
         return []
-    rows = []
-    for part in slices(study):
+    for part in parts:
         for setting in shown_settings(study):
             score = score_slice(study, setting, part)
             numbers = (number(score.srocc), ends(score.interval.low, score.interval.high))
+            bias = (number(score.bias, sign="+"), ends(score.bias_interval.low, score.bias_interval.high, sign="+"))
             rows.append(
                 (
                     part.family,
@@ -185,12 +186,14 @@ def _slices(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
                     setting.name,
                     str(score.n),
                     *numbers,
-                    number(score.bias, sign="+"),
+                    *bias,
                     number(score.rmse),
                 )
             )
-    columns = ("cut by", "part", "setting", "n", "SROCC", "95 % interval", "mean error", "RMSE")
-    table = TableBlock(columns=columns, rows=tuple(rows), left=3, caption="All parts in numbers", folded=True)
+    columns = ("cut by", "part", "setting", "n", "SROCC", "95 % interval", "mean error", "95 % interval", "RMSE")
+    table = TableBlock(
+        columns=columns, rows=tuple(rows), left=3, caption=f"All parts in numbers.{left_out(study)}", folded=True
+    )
     return [*_section("Parts of the items", drawn, "slices"), table]
 
 

@@ -17,10 +17,12 @@ from evqa.metrics.names import PRINTED
 from evqa.reporting.canvas import COLUMN, PAGE, SCREEN, Rows, Sheet, legend, rows, save, save_for_print, seeds, wrapped
 from evqa.reporting.colours import INK, MARKERS, styles
 from evqa.reporting.item_plots import plot_residuals, plot_scatter, plot_slices
+from evqa.reporting.slices import slices
 from evqa.reporting.study import Comparison, Setting, Study
 
 MAX_SETTINGS = len(MARKERS)
 
+SOME_SETTINGS = ("scatter", "residuals", "learning_curves", "slices")  # pictures that show as many as there are markers
 CAPTIONS = {
     "settings": (
         "Score of each setting",
@@ -34,8 +36,9 @@ CAPTIONS = {
     ),
     "scatter": (
         "Scores against labels",
-        "Each point is an item, its score the mean over seeds. Large marks: means of equal parts of the items by "
-        "label, with 95 % intervals. Grey: score = label.",
+        "Each point is an item, its score the mean over seeds. The number above is of these mean scores; with several "
+        "seeds it is not the mean over seeds of the table. Large marks: means of equal parts of the items by label, "
+        "with 95 % intervals. Grey: score = label.",
     ),
     "residuals": (
         "Errors against scores",
@@ -46,7 +49,8 @@ CAPTIONS = {
     "slices": (
         "Parts of the items",
         "Means over seeds; intervals: 95 % over items. Within a label decile labels hardly differ, so the mean error "
-        "stands in place of the rank correlation.",
+        "stands in place of the rank correlation. Low labels scored too high and high ones too low are regression to "
+        "the mean, which every imperfect score has: compare settings, or a decile with its neighbours.",
     ),
 }
 
@@ -78,7 +82,7 @@ def draw_all(
         ("scatter", bool(study.ids), plot_scatter),
         ("residuals", bool(study.ids), plot_residuals),
         ("learning_curves", has_history, plot_curves),
-        ("slices", bool(study.ids), plot_slices),
+        ("slices", bool(slices(study)), plot_slices),
     ]
     chosen = [(name, plot) for name, is_wanted, plot in wanted if is_wanted and name in only]
     with counted("drawing pictures", len(chosen), stderr=True, then=BEGINS_ANEW) as counting:
@@ -95,6 +99,7 @@ def _draw(study: Study, plot: Plot, path: Path, *, formats: Sequence[str]) -> Dr
             for suffix in formats:
                 save_for_print(figure, path.with_suffix(f".{suffix}"))
     description, caption = CAPTIONS[path.name]
+    caption += left_out(study) if path.name in SOME_SETTINGS else ""
     return Drawn(file=f"{path.name}.png", svg=svg, description=description, caption=caption)
 
 
@@ -103,6 +108,13 @@ def shown_settings(study: Study) -> list[Setting]:
     base = [one for one in study.settings if study.baseline and study.baseline.items() <= one.values.items()][:1]
     chosen = {one.name for one in [*base, *(one for one in study.settings if one not in base)][:MAX_SETTINGS]}
     return [one for one in study.settings if one.name in chosen]
+
+
+def left_out(study: Study) -> str:
+    """A sentence about settings that `shown_settings` leaves out; empty where it shows all."""
+    shown, of = len(shown_settings(study)), len(study.settings)
+    base = " and the baseline" if study.baseline else ""
+    return f" Shown are {shown} of {of} settings: the best{base}." if shown < of else ""
 
 
 def plot_settings(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure:

@@ -25,6 +25,7 @@ from evqa.files.terminal import terminal
 from evqa.files.whole import write_whole
 from evqa.metrics import METRICS
 from evqa.reporting.axes import axes, setting_name
+from evqa.reporting.chosen import chosen
 from evqa.reporting.runs import Run
 
 REPEATED = ("data.split_seed", "data.fold")
@@ -33,11 +34,16 @@ SHOWN = ("srocc", "plcc", "krocc", "rmse")
 
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
-    """A setting's runs. values: each metric on a run's own items, by the split and seed that it was trained with."""
+    """A setting's runs, by the split and seed that they were trained with.
+
+    values: each metric on a run's own items. last: the compared metric of the last validation on these items, of runs
+    whose checkpoint was chosen on them.
+    """
 
     name: str
     num_items: Mapping[str, int]
     values: Mapping[str, Mapping[str, float]]
+    last: Mapping[str, float]
 
     def median(self, metric: str) -> float:
         """The median over the runs; NaN where one of them has no such number."""
@@ -45,7 +51,7 @@ class Repeats:
         return math.nan if any(map(math.isnan, values)) else median(values)
 
 
-def repeats(runs: Sequence[Run], *, metric: str) -> tuple[Repeats, ...]:
+def repeats(runs: Sequence[Run], *, metric: str, split: str = "val") -> tuple[Repeats, ...]:
     """Gather the runs of each setting, the best setting first. Raises RunError where nothing can be reported."""
     if metric not in METRICS:
         raise RunError(f"--metric {metric}: give one of {', '.join(METRICS)}.")
@@ -57,29 +63,31 @@ def repeats(runs: Sequence[Run], *, metric: str) -> tuple[Repeats, ...]:
     for run, values in zip(runs, axes(runs), strict=True):
         own = {key: value for key, value in values.items() if key not in REPEATED}
         settings.setdefault(setting_name(own), []).append(run)
-    found = [_repeats(name, members) for name, members in settings.items()]
+    found = [_repeats(name, members, metric=metric, split=split) for name, members in settings.items()]
     sign = -1 if metric == "rmse" else 1
     return tuple(sorted(found, key=lambda one: -np.nan_to_num(sign * one.median(metric), nan=-math.inf)))
 
 
-def _repeats(name: str, runs: Sequence[Run]) -> Repeats:
-    num_items, values = dict[str, int](), {metric: dict[str, float]() for metric in METRICS}
+def _repeats(name: str, runs: Sequence[Run], *, metric: str, split: str) -> Repeats:
+    num_items, values, last = dict[str, int](), {each: dict[str, float]() for each in METRICS}, dict[str, float]()
     for run in runs:
         labels = {id_: item.label for id_, item in run.items.items() if not math.isnan(item.label)}
         ids = [id_ for id_ in run.scores or {} if id_ in labels]
-        split = _split_of(run)
-        if split in num_items:
+        repeat = _repeat_of(run)
+        if repeat in num_items:
             raise RunError(
-                f"{name}: two runs are of {split}; repeats differ in {' or '.join(REPEATED)}, or in the seed."
+                f"{name}: two runs are of {repeat}; repeats differ in {' or '.join(REPEATED)}, or in the seed."
             )
-        num_items[split] = len(ids)
+        num_items[repeat] = len(ids)
         scores = [(run.scores or {})[id_] for id_ in ids]
-        for metric, measure in METRICS.items():
-            values[metric][split] = measure(scores, [labels[id_] for id_ in ids]).value
-    return Repeats(name=name, num_items=num_items, values=values)
+        for each, measure in METRICS.items():
+            values[each][repeat] = measure(scores, [labels[id_] for id_ in ids]).value
+        if checkpoint := chosen(split, record=run.record, config=run.config, history=run.history, metric=metric):
+            last[repeat] = checkpoint.last
+    return Repeats(name=name, num_items=num_items, values=values, last=last)
 
 
-def _split_of(run: Run) -> str:
+def _repeat_of(run: Run) -> str:
     data = run.config.get("data", {})
     parts = [f"{key}={data[key.partition('.')[2]]}" for key in REPEATED if data.get(key.partition(".")[2]) is not None]
     return ", ".join([*parts, f"seed={run.seed}"])
@@ -99,7 +107,14 @@ def sentences(found: Sequence[Repeats], *, metric: str) -> list[str]:
             )
         else:
             lines.append(f"{best.name} and {other.name} have no split in common; nothing is compared.")
-    return lines
+    return [*lines, *_optimism(found, metric=metric)]
+
+
+def _optimism(found: Sequence[Repeats], *, metric: str) -> list[str]:
+    """What the last validations had, where checkpoints were chosen on the items of their scores."""
+    last = [f"{one.name} {median(one.last.values()):.3f}" for one in found if one.last]
+    said = f"Each checkpoint was chosen on its repeat's own items, so its {metric} is too good; medians of the last"
+    return [f"{said} validations: {'; '.join(last)}."] if last else []
 
 
 def report(found: Sequence[Repeats], folder: Path, *, metric: str, split: str) -> None:

@@ -23,12 +23,12 @@ SMALLEST_P = 0.0001
 def verdicts(study: Study) -> list[str]:
     """The answer in sentences."""
     said = [_headline(study), *_search(study), *_chosen(study)]
-    if study.ids and len(study.ids) < MIN_ITEMS:
-        said.append(few_items(len(study.ids)))
+    if study.ids and study.num_units < MIN_ITEMS:
+        said.append(few_items(study.size))
     else:
         said += [_verdict(study, comparison) for comparison in study.comparisons[:MAX_VERDICTS]]
     left = len(study.comparisons) - MAX_VERDICTS
-    if left > 0 and len(study.ids) >= MIN_ITEMS:
+    if left > 0 and study.num_units >= MIN_ITEMS:
         said.append(f"{left} more comparisons are in the table of paired differences.")
     if study.seed_pairs:
         said.append(training_noise(study))
@@ -46,7 +46,7 @@ def _headline(study: Study) -> str:
 
 def _search(study: Study) -> list[str]:
     """The winner's interval, where there was a search and enough items for an interval."""
-    ends = winner_interval(study) if len(study.ids) >= MIN_ITEMS else None
+    ends = winner_interval(study) if study.num_units >= MIN_ITEMS else None
     if ends is None:
         return []
     return [
@@ -80,10 +80,10 @@ def mean_last(found: Sequence[ChosenCheckpoint]) -> float:
     return sum(one.last for one in found) / len(found) if found else math.nan
 
 
-def few_items(count: int) -> str:
+def few_items(size: str) -> str:
     """Why there is no verdict, and what to do."""
     return (
-        f"Warning: {count} items are too few for a verdict (from {MIN_ITEMS} on): no p is given, and the intervals "
+        f"Warning: {size} are too few for a verdict (from {MIN_ITEMS} on): no p is given, and the intervals "
         "are not to be trusted. Folds score every item once: train with data.folds=5 and each of data.fold=0 to 4, "
         "then report them together."
     )
@@ -157,8 +157,10 @@ def training_noise(study: Study) -> str:
 def method(study: Study) -> list[str]:
     """How the numbers were computed, in sentences."""
     said = [
-        f"Intervals: percentile bootstrap over items, {NUM_RESAMPLES} resamples, the same ones for every run, so that "
-        "differences are paired. PLCC and the challenge score are of raw scores, without a fitted curve.",
+        f"Intervals of scores: a bootstrap over {study.units}, {NUM_RESAMPLES} resamples, with a quantile of t on "
+        "Fisher's z scale (RMSE: the logarithm). Of differences: percentiles of the same resamples, which are the same "
+        "ones for every run, so that differences are paired. PLCC and the challenge score are of raw scores, without a "
+        "fitted curve.",
         "p: two-sided, from the draws of the difference; where few of them lie beyond zero, by a normal or t tail that "
         f"agrees with their count at its border. {_family(study)}",
         "Detectable: the true difference that the test behind p, as corrected, finds in 80 % of cases, if it is the "

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from evqa.files.whole import write_table
 from evqa.metrics import Interval, bootstrap, count_groups, estimate_interval, srocc
 from evqa.metrics.correlation import Vector
+from evqa.metrics.groups import Groups, numbered
+from evqa.metrics.resampling import LEVEL
 from evqa.reporting.runs import Item
 from evqa.reporting.study import Setting, Study
 
@@ -44,19 +46,23 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceScore:
-    """A setting on a slice, means over its seeds: SROCC with its interval, mean error (score - label), RMSE."""
+    """A setting on a slice, means over its seeds: SROCC, mean error (score - label), RMSE.
+
+    interval, bias_interval: 95 %, over items, of SROCC and of the mean error (normal theory, t); NaN for single items.
+    """
 
     n: int
     srocc: float
     interval: Interval
     bias: float
+    bias_interval: Interval
     rmse: float
 
 
 def slices(study: Study) -> list[Slice]:
-    """All slices that hold an item; a family whose facts are unknown is left out."""
+    """All slices that hold some of the items: one that holds all would repeat the total."""
     found = [*_families(study.items), *_tags(study.items), *_deciles(study.labels_N)]
-    return [one for one in found if len(one.places_K)]
+    return [one for one in found if 0 < len(one.places_K) < len(study.items)]
 
 
 def _families(items: Sequence[Item]) -> list[Slice]:
@@ -100,7 +106,8 @@ def _deciles(labels_N: Vector) -> list[Slice]:
 def score_slice(study: Study, setting: Setting, part: Slice) -> SliceScore:
     """Score a setting on a slice; SROCC is NaN where it does not exist."""
     scores_SK, labels_K = setting.scores_SN[:, part.places_K], study.labels_N[part.places_K]
-    groups = [study.groups[place] for place in part.places_K.tolist()]
+    all_groups = study.groups
+    groups = [all_groups[place] for place in part.places_K.tolist()]
     draws = [
         bootstrap(scores_K, labels_K, metrics=("srocc",), num_resamples=NUM_RESAMPLES, groups=groups)["srocc"]
         for scores_K in scores_SK
@@ -113,8 +120,22 @@ def score_slice(study: Study, setting: Setting, part: Slice) -> SliceScore:
         srocc=value,
         interval=estimate_interval("srocc", value, np.asarray(np.mean(draws, axis=0)), num_units=num_units),
         bias=float(errors_SK.mean()),
+        bias_interval=_of_mean(errors_SK.mean(axis=0), groups),
         rmse=float(np.sqrt((errors_SK**2).mean(axis=1)).mean()),
     )
+
+
+def _of_mean(errors_K: Vector, groups: Groups) -> Interval:
+    """The t interval of a mean, from the sums of the deviations within each group."""
+    mean, deviations_G = errors_K.mean(), np.bincount(numbered(groups), errors_K - errors_K.mean())
+    num_units = len(deviations_G)
+    if num_units < 2:
+        return Interval(low=math.nan, high=math.nan)
+    from scipy import stats
+
+    error = math.sqrt(num_units / (num_units - 1) * (deviations_G**2).sum()) / len(errors_K)
+    half = stats.t.ppf((1 + LEVEL) / 2, num_units - 1) * error
+    return Interval(low=float(mean - half), high=float(mean + half))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,11 @@ class Study:
         return with_groups(f"{len(self.ids)} items", count_groups(self.groups))
 
     @property
+    def num_units(self) -> int:
+        """How many units intervals are drawn from: groups, where any item has one, else items."""
+        return count_groups(self.groups) or len(self.ids)
+
+    @property
     def units(self) -> str:
         """What intervals are drawn from: `groups`, where any item has one, else `items`."""
         return "items" if count_groups(self.groups) is None else "groups"

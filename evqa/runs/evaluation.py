@@ -14,7 +14,7 @@ from evqa.files.terminal import terminal
 from evqa.runs.fit import describe, warn
 from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
-from evqa.runs.results import metrics_of
+from evqa.runs.results import metrics_of, print_chosen
 from evqa.scoring.files import score_all, write_predictions
 from evqa.scoring.places import LoadedRun, load_run, may_write
 from evqa.training.conversations import check_conversations
@@ -51,13 +51,14 @@ def evaluate_split(
         name,
         scores,
         records=records,
-        rejects=[*annotations.rejects, *unreadable],
+        rejects=[*annotations.rejects_of(split), *unreadable],
         scale=run.module.scale,
         about=describe(run.plan, run.checkpoint, split, modal, note=run.note) | data | {OVERRIDES: list(overrides)},
         facts=known_facts(run.plan.data),
     )
     console = terminal()
     console.print(metrics_of(record, name=name))
+    print_chosen(console, run.folder, record, name=name)
     if run.note:
         console.print(f"Note: {run.note}.")
     console.print(f"Predictions: {run.folder.prediction(name)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from evqa.files.content import content_hash
 from evqa.files.progress import counted
 from evqa.files.terminal import terminal
 from evqa.machine.parent import end_with_parent
+from evqa.metrics.evaluation import plain_failures
 from evqa.models.base import RANDOM_WEIGHTS
 from evqa.models.license import terms_of
 from evqa.runs import show
@@ -153,13 +154,14 @@ def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
     if "train" not in annotations.splits:
         there = ", ".join(annotations.splits)
         raise RunError(f"The data set has nothing to train on, only {there}; choose another one with data=...")
-    splits, failures = {}, list(annotations.rejects)
+    splits, by_split = {}, dict[str, tuple[Failure, ...]]()
     for name, records in annotations.splits.items():
         splits[name], unreadable = check_files(records, plan.data)
         splits[name], silent = (splits[name], ()) if built.head.gives_scores else with_turns_to_learn(splits[name])
-        failures += [*unreadable, *silent]
+        by_split[name] = (*annotations.rejects_of(name), *unreadable, *silent)
     for note in annotations.notes:
         warn(note)
+    failures = [failure for of_split in by_split.values() for failure in of_split]
     num_rows = len(failures) + sum(map(len, splits.values()))
     show.print_data(console, splits, failures, annotations.dropped)
     allowed = plan.data.batches.max_failures
@@ -171,7 +173,7 @@ def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
     for name in ("train", "val"):
         if not splits.get(name):
             raise RunError(f"The split '{name}' has no usable items; check data.csv and data.val_fraction.")
-    datamodule = build_datamodule(plan, built, splits, tuple(failures))
+    datamodule = build_datamodule(plan, built, splits, by_split)
     datamodule.origin = origin_of(annotations.splits, splits)
     return datamodule
 
@@ -196,11 +198,11 @@ def evaluate_run(
     if weights.note:
         console.print(f"Note: {weights.note}.")
     module.load_trained(weights.state)
-    rejects = datamodule.failures + module.train_failures()
+    rejects, untrained = datamodule.failures, plain_failures(datamodule.failures["train"] + module.train_failures())
 
     def about(split: str) -> dict[str, Any]:
         data = {"data": datamodule.origin["data"][split], "data_changed": []}
-        return describe(plan, weights.path, split, note=weights.note) | data
+        return describe(plan, weights.path, split, note=weights.note) | data | {"train_failures": untrained}
 
     if module.head.gives_scores:
         _score_splits(plan, folder, module, datamodule, rejects=rejects, about=about, log=log, stops=stops)
@@ -219,7 +221,7 @@ def _score_splits(
     module: ScoreModule,
     datamodule: ScoreDataModule,
     *,
-    rejects: Sequence[Failure],
+    rejects: Mapping[str, Sequence[Failure]],
     about: Callable[[str], dict[str, Any]],
     log: WandbLog | None,
     stops: Stops,
@@ -238,7 +240,7 @@ def _score_splits(
             split,
             scores,
             records=records,
-            rejects=rejects,
+            rejects=rejects[split],
             scale=module.scale,
             about=about(split),
             facts=known_facts(plan.data),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,20 +24,21 @@ def evaluate_losses(
     module: ScoreModule,
     datamodule: ScoreDataModule,
     *,
-    rejects: Iterable[Failure],
+    rejects: Mapping[str, Sequence[Failure]],
     about: Callable[[str], dict[str, Any]],
     log: WandbLog | None,
 ) -> None:
     """Write `predictions/<split>.json` for every split but the training one.
 
-    rejects: rows that never became items. about: (split) -> what the record says of checkpoint, data and so on.
+    rejects: of each split, rows that never became items. about: (split) -> what the record says of checkpoint, data
+    and so on.
     """
-    trainer, rejects = module.trainer, tuple(rejects)
+    trainer = module.trainer
     for split in [name for name in datamodule.splits if name != "train"]:
         datamodule.trainer = trainer
         trainer.validate(module, datamodule.evaluation_loader(split), verbose=False)
         if trainer.is_global_zero:
-            record = about(split) | loss_record(module.token_loss, rejects)
+            record = about(split) | loss_record(module.token_loss, rejects[split])
             write_json(folder.prediction(split, "json"), record)
             if log is not None:
                 log.summarize(split, record)

@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from evqa.config.reading import read_yaml
+from evqa.files.stored import read_objects
 from evqa.metrics.groups import with_groups
 from evqa.metrics.names import PRINTED, PRINTED_OF_WORDS
+from evqa.reporting.chosen import chosen
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder
 
 
 def print_result(console: Console, folder: RunFolder) -> float | None:
     """Print the metrics of every scored split; returns what `evqa.runs.fit.run` does, where there is one."""
-    objective = None
+    objective, untrained = None, list[dict[str, Any]]()
     for path in sorted((folder.path / "predictions").glob("*.json")):
         record = read_record(path)
         console.print(metrics_of(record, name=path.stem))
         if path.stem == "val":
             metrics = record["metrics"]
             objective = metrics["challenge" if "challenge" in metrics else "loss"]["value"]
-        reasons = Counter(failure["reason"] for failure in record["failures"])
-        for reason, count in reasons.most_common(5):
-            console.print(f"  {count} x {reason}")
+        _print_reasons(console, record["failures"])
         for lack, count in list(record.get("missing", {}).items())[:5]:
             console.print(f"  {count} scored, but: {lack}")
+        print_chosen(console, folder, record, name=path.stem)
+        untrained = record.get("train_failures", [])
+    if untrained:
+        console.print(f"train: {len(untrained)} failed")
+        _print_reasons(console, untrained)
     console.print(f"Predictions: {folder.path}/predictions")
     return objective
+
+
+def _print_reasons(console: Console, failures: Sequence[Mapping[str, Any]]) -> None:
+    reasons = Counter(failure["reason"] for failure in failures)
+    for reason, count in reasons.most_common(5):
+        console.print(f"  {count} x {reason}")
+
+
+def print_chosen(console: Console, folder: RunFolder, record: Mapping[str, Any], *, name: str) -> None:
+    """Print which checkpoint gave the scores of predictions/NAME, where it was chosen on these very items."""
+    config, rows = read_yaml(folder.path / "config.yaml", kind=dict), folder.path / "metrics.jsonl"
+    history = read_objects(rows) if rows.exists() else []
+    checkpoint = chosen(name, record=record, config=config, history=history, metric="challenge")
+    if checkpoint is not None:
+        last = f"{PRINTED['challenge']}: {checkpoint.last:.4f}"
+        console.print(f"  {checkpoint.place}, chosen on these items; the last one's {last}")
 
 
 def metrics_of(record: dict[str, Any], *, name: str) -> Table | str:

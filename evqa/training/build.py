@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -120,7 +120,7 @@ def _tune(plan: RunPlan, built: BuiltModel) -> None:
 
 
 def build_datamodule(
-    plan: RunPlan, built: BuiltModel, splits: dict[str, tuple[Record, ...]], failures: tuple[Failure, ...]
+    plan: RunPlan, built: BuiltModel, splits: dict[str, tuple[Record, ...]], failures: Mapping[str, tuple[Failure, ...]]
 ) -> ScoreDataModule:
     """Join records with the one way of reading them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
@@ -18,6 +18,7 @@ from evqa.types import Failure, Record
 class ScoreDataModule(lightning.LightningDataModule):
     """Serves the splits of a data set in the order that (seed, epoch) gives.
 
+    failures: of each split, what never became a record.
     evaluates_targets: whether evaluation has the words to learn in its input, for heads that are judged by their loss.
     origin: what the data held when a run loaded it (`evqa.runs.origin`); empty where no run did.
     """
@@ -25,7 +26,7 @@ class ScoreDataModule(lightning.LightningDataModule):
     def __init__(
         self,
         splits: dict[str, tuple[Record, ...]],
-        failures: Sequence[Failure],
+        failures: Mapping[str, tuple[Failure, ...]],
         pipeline: Pipeline,
         batches: BatchSettings,
         *,
@@ -36,7 +37,7 @@ class ScoreDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.evaluates_targets = evaluates_targets
-        self.splits, self.failures, self.pipeline, self.batches = splits, tuple(failures), pipeline, batches
+        self.splits, self.failures, self.pipeline, self.batches = splits, failures, pipeline, batches
         self.seed, self.modal_dropout, self.pin = seed, modal_dropout, pin
         self.origin: dict[str, Any] = {}
 

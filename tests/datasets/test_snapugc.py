@@ -178,6 +178,22 @@ def test_in_training_by_folds_the_given_validation_table_becomes_the_holdout(tmp
     assert {name: len(records) for name, records in splits.items()} == {"train": 4, "val": 2, "holdout": 3}
 
 
+def test_a_reject_belongs_to_the_split_whose_table_names_it_and_to_training_where_one_table_is_divided(
+    tmp_path: Path, videos: Path
+) -> None:
+    train = write(tmp_path / "train.csv", rows_of("abcdeX") + ",0.5,,,\n")
+    val = write(tmp_path / "val.csv", rows_of("YghiX"))
+
+    def of(**given: object) -> dict[str, list[str]]:
+        annotations = SnapUGC(csv=train, videos=str(videos), **given).load()  # type: ignore[arg-type]
+        return {name: sorted({one.id for one in annotations.rejects_of(name)}) for name in annotations.splits}
+
+    assert of(val_csv=val) == {"train": ["", "X"], "val": ["X", "Y"]}
+    assert of(val_csv=val, folds=2, fold=0) == {"train": ["", "X"], "val": [], "holdout": ["X", "Y"]}
+    assert of(val_fraction=0.4) == {"train": ["", "X"], "val": []}
+    assert of(val_csv=write(tmp_path / "none.csv", rows_of("Z"))) == {"train": ["", "X"], "val": ["Z"]}
+
+
 def test_a_test_table_may_lack_labels_but_not_have_wrong_ones(tmp_path: Path, videos: Path) -> None:
     test = write(tmp_path / "test.csv", HEADER + "g,,,,\nh,0.5,,,\ni,bad,,,\n")
     data = SnapUGC(csv=write(tmp_path / "train.csv", rows_of("abcdef")), test_csv=test, videos=str(videos))

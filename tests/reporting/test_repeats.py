@@ -42,6 +42,16 @@ def test_every_repeat_counts_on_its_own_items_and_the_median_is_reported(folders
         "modal=av is better than modal=v in 3 of 3 repeats; med"
     )
 
+    lasts = [
+        median(next(row for row in reversed(run.history) if "val/srocc" in row)["val/srocc"] for run in three)
+        for three in (runs[3:], runs[:3])
+    ]
+    assert sentences((best, other), metric="srocc")[1] == (
+        "Each checkpoint was chosen on its repeat's own items, so its srocc is too good; medians of the last "
+        f"validations: modal=av {lasts[0]:.3f}; modal=v {lasts[1]:.3f}."
+    )
+    assert len(sentences(repeats(runs, metric="srocc", split="test"), metric="srocc")) == 1
+
     arguments = [*map(str, folders), "--out", str(tmp_path / "out")]
     assert main([*arguments, "--repeats", "--metric", "srocc"]) == 0
     printed = capsys.readouterr().out

@@ -12,10 +12,14 @@ import pytest
 from PIL import Image
 
 from evqa.files.names import shown
+from evqa.metrics import challenge
 from evqa.report import main
 from evqa.reporting.comparing import compare
 from evqa.reporting.document import Bullets, Heading, Paragraph, Picture, TableBlock, to_html, to_markdown
-from evqa.reporting.plots import draw_all
+from evqa.reporting.canvas import SCREEN
+from evqa.reporting.item_plots import plot_scatter
+from evqa.reporting.pages import compose
+from evqa.reporting.plots import CAPTIONS, MAX_SETTINGS, draw_all
 from evqa.reporting.runs import find_runs, read_run
 from evqa.reporting.study import pool
 from evqa.reporting.writing import log_to_wandb
@@ -122,6 +126,37 @@ def test_what_the_user_can_mend_is_a_sentence_and_exit_code_2(runs, tmp_path, ca
     ]:
         assert main([*arguments, "--out", str(tmp_path / "report")]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_scatter_plot_is_titled_by_the_metric_of_the_scores_that_it_shows(tmp_path, make_run):
+    runs = [read_run(make_run(tmp_path, modal="v", seed=seed, noise=0.2), split="val") for seed in range(3)]
+    study = pool(runs, split="val", num_resamples=20)
+    of_means = challenge(study.best.scores_SN.mean(axis=0), study.labels_N).value
+    assert f"{of_means:.3f}" != f"{study.best.metrics['challenge'].mean:.3f}"
+    titles = [panel.get_title() for panel in plot_scatter(study, study.settings, SCREEN).axes]
+    assert titles == [f"all runs\n0.6 SROCC + 0.4 PLCC {of_means:.3f}"]
+    assert "The number above is of these mean scores" in CAPTIONS["scatter"][1]
+
+
+def test_settings_without_a_colour_are_counted_where_they_are_left_out(tmp_path, make_run):
+    runs = [
+        read_run(make_run(tmp_path, name=f"r{rank}", overrides=[f"lora=r{rank}"], n=40), split="val")
+        for rank in range(MAX_SETTINGS + 1)
+    ]
+    for settings, said in [
+        (runs, f" Shown are {MAX_SETTINGS} of {MAX_SETTINGS + 1} settings: the best."),
+        (runs[1:], ""),
+    ]:
+        study = pool(settings, split="val", num_resamples=20)
+        drawn = draw_all(study, tmp_path, only=("settings", "residuals", "slices"))
+        assert {name: "Shown are" in one.caption for name, one in drawn.items()} == {
+            "settings": False,
+            "residuals": bool(said),
+            "slices": bool(said),
+        }
+        table = next(b for b in compose(study, {}) if getattr(b, "caption", "").startswith("All parts in numbers."))
+        assert table.caption == f"All parts in numbers.{said}"
+        assert "regression to the mean" in drawn["slices"].caption
 
 
 def test_blocks_show_markup_as_text():

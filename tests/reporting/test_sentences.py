@@ -117,6 +117,14 @@ def test_below_thirty_items_there_is_a_warning_and_no_verdict(tmp_path, make_run
     assert comparison.difference.value > 0
 
 
+@pytest.mark.parametrize("num_groups", [29, 30])
+def test_few_groups_are_few_items(single, num_groups):
+    items = tuple(replace(item, group=str(place % num_groups)) for place, item in enumerate(single.items))
+    said = " ".join(verdicts(compare(replace(single, items=items, notes=()))))
+    assert ("Warning: 120 items in 29 groups are too few for a verdict (from 30 on)" in said) == (num_groups == 29)
+    assert ("is better than" in said) == (num_groups == 30)
+
+
 def test_what_cannot_be_compared_says_why_and_joins_no_family(seeded):
     study = with_p(seeded, math.nan, reason="all scores are equal")
     assert "modal=av and modal=a cannot be compared: all scores are equal." in verdicts(study)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evqa.errors import RunError
 from evqa.metrics import (
@@ -278,6 +279,27 @@ def test_slices_cover_duration_sound_text_and_label_deciles(study):
     score = score_slice(study, study.best, parts[-1])
     errors = study.best.scores_SN[:, parts[-1].places_K] - study.labels_N[parts[-1].places_K]
     assert (score.n, score.bias) == (12, pytest.approx(errors.mean()))
+    by_scipy = stats.ttest_1samp(errors.mean(axis=0), 0).confidence_interval()
+    assert (score.bias_interval.low, score.bias_interval.high) == pytest.approx(tuple(by_scipy))
+    twice = replace(parts[-1], places_K=np.repeat(parts[-1].places_K, 2))
+    grouped = replace(study, items=tuple(replace(item, group=str(place)) for place, item in enumerate(study.items)))
+    assert score_slice(grouped, study.best, twice).bias_interval.low == pytest.approx(by_scipy.low)
+    alone = score_slice(study, study.best, replace(parts[-1], places_K=parts[-1].places_K[:1]))
+    assert math.isnan(alone.bias_interval.low)
+
+
+def test_a_part_that_holds_all_items_is_no_part(study):
+    everywhere = tuple(replace(item, has_audio=True, tags={"codec": "h264"}) for item in study.items)
+    parts = slices(replace(study, items=everywhere))
+    assert [part.family for part in parts if part.family in ("sound", "codec")] == []
+    few = replace(study, items=everywhere[:5], labels_N=study.labels_N[:5])
+    bare = replace(
+        few, items=tuple(replace(item, duration=1.0, title_chars=1, description_chars=1) for item in few.items)
+    )
+    assert slices(bare) == []
+    assert not any(
+        getattr(block, "caption", "").startswith("All parts") for block in compose(replace(bare, ids=()), {})
+    )
 
 
 def test_items_are_ranked_by_their_error(study):

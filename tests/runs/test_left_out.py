@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import av
 import pytest
@@ -10,6 +11,7 @@ from evqa.config import identity
 from evqa.config.compose import compose
 from evqa.errors import RunError
 from evqa.runs import fit, preparation
+from evqa.runs.evaluation import evaluate_split
 from evqa.scoring.prediction import predict
 from evqa.scoring.request import Request
 from evqa.training.build import build_model
@@ -56,7 +58,15 @@ def test_videos_without_sound_are_failures_of_modal_a_in_every_command(some_sile
     assert "left out: Id clip_00003: has no audio track; give a video with sound, or use modal=v" in out
     run = RunFolder(identity.folder(config))
     record = json.loads(run.prediction("val", "json").read_text())
-    assert (record["n"], record["num_failed"]) == (15, 3)
+    assert (record["n"], record["num_failed"]) == (15, 1)
+    assert [failure["id"] for failure in record["failures"]] == [silent[2].stem]
+    assert [failure["id"] for failure in record["train_failures"]] == [video.stem for video in silent[:2]]
+    assert "val: n=15, 1 failed" in out
+    assert re.search(r"epoch \d of \d, chosen on these items; the last one's 0.6 SROCC \+ 0.4 PLCC: -?0.\d{4}\n", out)
+    assert "train: 2 failed\n  2 x has no audio track" in out
+    again = evaluate_split(run.path, split="val", modal=None, checkpoint="best", overrides=[])
+    assert re.search(r"epoch \d of \d, chosen on these items; the last", capsys.readouterr().out)
+    assert (again["n"], again["num_failed"], again["failures"]) == (15, 1, record["failures"])
     with pytest.raises(RunError, match="None of the 1 inputs could be scored"):
         predict(Request(inputs=[silent[0]], scorer=run.path))
     assert "holds nothing of what was asked for (no audio track)" in " ".join(capsys.readouterr().err.split())
@@ -89,7 +99,7 @@ def test_rows_dropped_for_an_overlap_are_listed_and_no_failures(own, capsys):
     config = compose([*options, "data.overlap=drop", "data.max_failures=0"])
     data = fit.load_data(plan := read_plan(config), build_model(plan))
     assert {name: len(records) for name, records in data.splits.items()} == {"train": 30, "val": 26}
-    assert data.failures == ()
+    assert data.failures == {"train": (), "val": ()}
     out = capsys.readouterr().out
     assert "Data: 26 val, 30 train; 0 left out." in out
     assert "Dropped as data.overlap=drop asks (no failures): 10 of the training rows." in out

@@ -1,6 +1,6 @@
 """Run the simulations of this folder's modules and write their tables into docs/statistics.md.
 
-A module has `tables(times)`, which yields Markdown; the page has a place for it between `<!-- NAME -->` and
+A module that counts has `tables(times)`, which yields Markdown; the page has a place for it between `<!-- NAME -->` and
 `<!-- end of NAME -->`.
 """
 
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/statistics.md"
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py") if "def tables(" in path.read_text())
 
 
 def write(name, text):

@@ -105,6 +105,7 @@ CASES = {
     "family of 3: 4 settings x 3 seeds": {"num_settings": 4, "num_seeds": 3, "noise": 0.03, "n": 300},
     "family of 3: 4 single runs, items only": {"num_settings": 4, "num_seeds": 1, "noise": 0.0, "n": 300},
     "family of 10: 11 settings x 2 seeds": {"num_settings": 11, "num_seeds": 2, "noise": 0.03, "n": 300},
+    "family of 10: 11 single runs, items only": {"num_settings": 11, "num_seeds": 1, "noise": 0.0, "n": 300},
     "family of 60: 61 single runs, items only": {"num_settings": 61, "num_seeds": 1, "noise": 0.0, "n": 300},
 }
 

@@ -1,12 +1,9 @@
-"""How often intervals hold the true value: `python -m tests.simulations.intervals [REPEATS]`; prints Markdown.
-
-The figures of docs/statistics.md are of 1000 repeats, which are exact to 0.7 points; about ten minutes on one core.
+"""How often intervals hold the true value. The shares of 1000 repeats are exact to 0.7 points.
 
 # N items
 """
 
 import math
-import sys
 
 import numpy as np
 
@@ -67,27 +64,24 @@ def paired(kind, n, *, truth, repeats, copies=1):
     return held / repeats
 
 
-def main(repeats):
-    """Print the tables."""
-    print("| labels | n | true PLCC | " + " | ".join(METRICS) + " |")
-    print("|---" * (3 + len(METRICS)) + "|")
+def tables(repeats):
+    yield f"Share of {repeats} intervals that hold the true value, in percent (percentile bootstrap in brackets):"
+    yield ""
+    yield "| labels | n | true PLCC | " + " | ".join(METRICS) + " |"
+    yield "|---" * (3 + len(METRICS)) + "|"
     for kind in KINDS:
         for n, truth in ((30, 0.5), (30, 0.8), (30, 0.95), (100, 0.8)):
             found = coverage(kind, n, truth=truth, repeats=repeats)
             cells = [f"{100 * found[name, 'ours']:.1f} ({100 * found[name, 'percentile']:.1f})" for name in METRICS]
-            print(f"| {kind} | {n} | {truth} | {' | '.join(cells)} |", flush=True)
-    print("\n| groups of four | over groups | over items | paired, over groups |\n|---|---|---|---|")
+            yield f"| {kind} | {n} | {truth} | {' | '.join(cells)} |"
+    yield "\n| groups of four | over groups | over items | paired, over groups |\n|---|---|---|---|"
     for n in (30, 100):
         found = coverage("normal", n, truth=0.5, repeats=repeats, copies=4)
         ways = [f"{100 * found['challenge', way]:.1f}" for way in ("ours", "items")]
         alike = paired("normal", n, truth=0.5, repeats=repeats, copies=4)
-        print(f"| {n} | {' | '.join(ways)} | {100 * alike:.1f} |", flush=True)
-    print("\n| paired, equally good | n = 30 | n = 100 |\n|---|---|---|")
+        yield f"| {n} | {' | '.join(ways)} | {100 * alike:.1f} |"
+    yield "\n| paired, equally good | n = 30 | n = 100 |\n|---|---|---|"
     for kind in ("normal", "uniform"):
-        print(
-            f"| {kind} | {' | '.join(f'{100 * paired(kind, n, truth=0.8, repeats=repeats):.1f}' for n in (30, 100))} |"
-        )
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+        shares = [f"{100 * paired(kind, n, truth=0.8, repeats=repeats):.1f}" for n in (30, 100)]
+        yield f"| {kind} | {' | '.join(shares)} |"
+    yield ""
