@@ -77,7 +77,8 @@ def judge(
 ) -> tuple[Combination, Judgement]:
     """Fit on all items and judge by cross-validation, groups kept together.
 
-    watch: is handed the members of each ensemble that is judged. Raises AnnotationError where labels or members do not suffice.
+    watch: is handed the members of each ensemble that is judged. Raises AnnotationError where labels or members do not
+    suffice.
     """
     if len(labels_N) == 0 or is_constant(labels_N):
         raise AnnotationError(f"{len(labels_N)} labels without any difference cannot judge an ensemble.")
