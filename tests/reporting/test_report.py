@@ -14,9 +14,9 @@ from PIL import Image
 from evqa.files.names import shown
 from evqa.metrics import challenge
 from evqa.report import main
+from evqa.reporting.canvas import SCREEN
 from evqa.reporting.comparing import compare
 from evqa.reporting.document import Bullets, Heading, Paragraph, Picture, TableBlock, to_html, to_markdown
-from evqa.reporting.canvas import SCREEN
 from evqa.reporting.item_plots import plot_scatter
 from evqa.reporting.pages import compose
 from evqa.reporting.plots import CAPTIONS, MAX_SETTINGS, draw_all
