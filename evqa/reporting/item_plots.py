@@ -30,7 +30,7 @@ def plot_scatter(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure
     """Scores against labels, one panel a setting."""
     values = [METRICS[study.metric](one.scores_SN.mean(axis=0), study.labels_N).value for one in shown]
     name = "" if sheet.is_narrow else f"{PRINTED[study.metric]} "
-    figure, panels = _panels(shown, [name + number(value, digits=3) for value in values], sheet)
+    figure, panels = _panels(shown, [name + number(value) for value in values], sheet)
     ends, style = [study.labels_N.min(), study.labels_N.max()], styles(study.settings, shown)
     for panel, setting in zip(panels, shown, strict=True):
         panel.plot(ends, ends, color=NEUTRAL, linewidth=sheet.mark)

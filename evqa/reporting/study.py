@@ -256,11 +256,8 @@ def _setting(
     runs = sorted(runs, key=lambda run: (run.seed, run.name))
     scores_SN = np.array([[(run.scores or {})[id_] for id_ in ids] for run in runs])
     labels_N, groups = np.array([item.label for item in items]), [item.group for item in items]
-    drawn = [
-        bootstrap(scores_N, labels_N, groups=groups, num_resamples=num_resamples)
-        for scores_N in watch(scores_SN)
-        if ids
-    ]
+    scored = watch(scores_SN) if ids else ()
+    drawn = [bootstrap(scores_N, labels_N, groups=groups, num_resamples=num_resamples) for scores_N in scored]
     draws = {name: tuple(one[name] for one in drawn) for name in METRICS}
     return Setting(
         name=setting_name(values),
