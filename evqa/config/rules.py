@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from evqa.config.environment import hidden
 from evqa.config.signature import Schema
 
-LOSS = "val/loss"  # as evqa.metrics.names has it, which stands above this room
+LOSS = "val/loss"  # as evqa.config.metric_names has it, which stands above this room
 
 
 @dataclass(frozen=True, kw_only=True)

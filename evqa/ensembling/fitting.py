@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from evqa.config.metric_names import with_groups
 from evqa.ensembling.combination import Combination, Fitted
 from evqa.ensembling.members import Matrix, Vector
 from evqa.ensembling.paths import convex_path, greedy_path, ridge_path
 from evqa.errors import AnnotationError
-from evqa.metrics import Groups, challenge, count_groups, with_groups
+from evqa.metrics import Groups, challenge, count_groups
 from evqa.metrics.correlation import is_constant
 from evqa.metrics.groups import numbered
 

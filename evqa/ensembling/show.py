@@ -12,11 +12,12 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from evqa.config.metric_names import with_groups
 from evqa.ensembling.combination import Combination
 from evqa.ensembling.judgement import Judgement
 from evqa.ensembling.members import Members
 from evqa.files.terminal import terminal
-from evqa.metrics import Difference, Estimate, Evaluation, holm, with_groups
+from evqa.metrics import Difference, Estimate, Evaluation, holm
 from evqa.metrics.correlation import is_constant
 
 SPREAD_RATIO = 3.0  # members whose scores spread this much more than others' dominate a plain mean

@@ -2,7 +2,7 @@
 
 from evqa.metrics.correlation import METRICS, Measure, challenge, krocc, plcc, rmse, srocc
 from evqa.metrics.evaluation import Estimate, Evaluation, evaluate
-from evqa.metrics.groups import Groups, count_groups, with_groups
+from evqa.metrics.groups import Groups, count_groups
 from evqa.metrics.intervals import estimate_interval
 from evqa.metrics.logistic import LogisticFit, fit_four, fit_increasing, fit_original
 from evqa.metrics.paired import Difference, holm, paired_difference, smallest_detectable
@@ -37,6 +37,5 @@ __all__ = [
     "rmse",
     "smallest_detectable",
     "srocc",
-    "with_groups",
     "write_scores",
 ]

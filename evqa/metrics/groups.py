@@ -23,9 +23,3 @@ def numbered(groups: Groups) -> NDArray[np.intp]:
 def count_groups(groups: Groups | None) -> int | None:
     """Count the groups, items without one included; None where no item has a group."""
     return len(set(numbered(groups).tolist())) if groups is not None and any(groups) else None
-
-
-def with_groups(num_items: int | str, num_groups: int | None) -> str:
-    """`400`, or `400 in 100 groups`: what an interval was drawn from."""
-    kinds = "group" if num_groups == 1 else "groups"
-    return f"{num_items}" if num_groups is None else f"{num_items} in {num_groups} {kinds}"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evqa.metrics.names import LOSS
-from evqa.reporting.study import Setting, Study
+from evqa.config.metric_names import LOSS
+
+if TYPE_CHECKING:
+    from evqa.reporting.study import Setting, Study  # a finished run is told without NumPy
 
 CHOSEN_ON = ("val", "val-eval")  # scores of the items that checkpoints are chosen on
 

@@ -12,9 +12,9 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from evqa.config.metric_names import with_groups
 from evqa.files.plain import write_json
 from evqa.files.whole import write_table
-from evqa.metrics.groups import with_groups
 from evqa.reporting.published_results import PublishedResult
 
 WITH_INTERVAL = ("srocc", "plcc", "krocc")

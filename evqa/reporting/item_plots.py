@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evqa.config.metric_names import PRINTED
 from evqa.metrics.correlation import METRICS, Vector
-from evqa.metrics.names import PRINTED
 from evqa.reporting.canvas import NEUTRAL, Sheet, legend, num_lines, wrapped
 from evqa.reporting.colours import INK, SettingStyle, styles
 from evqa.reporting.sentences import number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evqa.metrics.names import PRINTED
+from evqa.config.metric_names import PRINTED
 from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
 from evqa.reporting.plots import Drawn, left_out, shown_settings

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from evqa.config.metric_names import PRINTED
 from evqa.files.whole import write_table
-from evqa.metrics.names import PRINTED
 from evqa.reporting.canvas import BREAKS
 from evqa.reporting.pages import settings_caption
 from evqa.reporting.study import Study

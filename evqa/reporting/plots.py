@@ -12,8 +12,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evqa.config.metric_names import PRINTED
 from evqa.files.progress import BEGINS_ANEW, counted
-from evqa.metrics.names import PRINTED
 from evqa.reporting.canvas import COLUMN, PAGE, SCREEN, Rows, Sheet, legend, rows, save, save_for_print, seeds, wrapped
 from evqa.reporting.colours import INK, MARKERS, styles
 from evqa.reporting.item_plots import plot_residuals, plot_scatter, plot_slices

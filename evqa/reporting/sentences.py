@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evqa.metrics.names import PRINTED
+from evqa.config.metric_names import PRINTED
 from evqa.metrics.resampling import NUM_RESAMPLES
 from evqa.reporting.canvas import seeds
 from evqa.reporting.chosen import ChosenCheckpoint, chosen_of

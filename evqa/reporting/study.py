@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evqa.config.metric_names import with_groups
 from evqa.errors import RunError
 from evqa.files.names import shown
-from evqa.metrics import METRICS, Difference, Groups, Interval, bootstrap, count_groups, estimate_interval, with_groups
+from evqa.metrics import METRICS, Difference, Groups, Interval, bootstrap, count_groups, estimate_interval
 from evqa.metrics.correlation import Vector
 from evqa.metrics.resampling import NUM_RESAMPLES
 from evqa.reporting.axes import Values, axes, setting_name

@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from evqa.metrics.groups import with_groups
-from evqa.metrics.names import PRINTED
+from evqa.config.metric_names import PRINTED, with_groups
 from evqa.models.base import RANDOM_WEIGHTS
 from evqa.prompts.prompt import Prompt, with_quantity
 

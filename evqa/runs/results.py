@@ -9,10 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from evqa.config.metric_names import PRINTED, PRINTED_OF_WORDS, with_groups
 from evqa.config.reading import read_yaml
 from evqa.files.stored import read_objects
-from evqa.metrics.groups import with_groups
-from evqa.metrics.names import PRINTED, PRINTED_OF_WORDS
 from evqa.reporting.chosen import chosen
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from evqa.config.metric_names import ACCURACY, LOSS
 from evqa.heads.base import Criterion, Head
-from evqa.metrics.names import ACCURACY, LOSS
 from evqa.models.base import Model
 from evqa.types import Batch, Failure, Output
 

@@ -17,10 +17,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from evqa.config.metric_names import LOSS
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.files.names import shown_lines
 from evqa.files.plain import write_json
-from evqa.metrics.names import LOSS
 
 from ._ending import EndedRun, print_next, print_runs
 from ._naming import Naming, tell_names

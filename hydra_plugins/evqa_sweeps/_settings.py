@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if TYPE_CHECKING:
-    from evqa.metrics.names import Monitored
+    from evqa.config.metric_names import Monitored
 
 
 @dataclass(kw_only=True, eq=False)

@@ -133,8 +133,8 @@ def test_a_metric_that_is_never_logged_or_better_when_smaller_is_refused(compose
 def test_the_metrics_that_may_be_monitored_are_the_loss_and_those_of_which_more_is_better():
     from typing import get_args
 
+    from evqa.config.metric_names import LOSS, Monitored
     from evqa.metrics import METRICS
-    from evqa.metrics.names import LOSS, Monitored
 
     assert set(get_args(Monitored)) == {f"val/{name}" for name in METRICS} - {"val/rmse"} | {LOSS}
 

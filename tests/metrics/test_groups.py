@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from evqa.metrics import METRICS, bootstrap, count_groups, paired_difference, with_groups
+from evqa.config.metric_names import with_groups
+from evqa.metrics import METRICS, bootstrap, count_groups, paired_difference
 from evqa.metrics.groups import numbered
 from evqa.metrics.paired import difference_of_draws
 

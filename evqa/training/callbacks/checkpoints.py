@@ -12,10 +12,10 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from evqa.config.metric_names import LOSS, Monitored
 from evqa.config.paths import surplus_checkpoints
 from evqa.errors import CheckpointError, FileError
 from evqa.files.regular import why
-from evqa.metrics.names import LOSS, Monitored
 from evqa.training.callbacks.checkpoint_files import SIDE, best_of, holds_training, read_checkpoint
 from evqa.training.callbacks.requeue import Stops
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import lightning
 
+from evqa.config.metric_names import Monitored
 from evqa.files.progress import Standing, Stopped, Teller, rate
-from evqa.metrics.names import Monitored
 from evqa.training.callbacks.checkpoints import Checkpoints
 from evqa.types import Batch
 

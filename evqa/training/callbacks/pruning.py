@@ -8,8 +8,8 @@ from typing import Annotated
 import lightning
 from lightning.pytorch.callbacks import Callback
 
+from evqa.config.metric_names import Monitored
 from evqa.errors import MissingDependencyError
-from evqa.metrics.names import Monitored
 
 
 class Pruning(Callback):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
-from evqa.metrics.names import LOSS, Monitored
+from evqa.config.metric_names import LOSS, Monitored
 
 
 class EarlyStopping(LightningEarlyStopping):
