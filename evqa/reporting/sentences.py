@@ -71,8 +71,8 @@ def _chosen(study: Study) -> list[str]:
 
 
 def chosen_places(found: Sequence[ChosenCheckpoint]) -> str:
-    """`epoch 3 of 4`, of several seeds `epoch 3 of 4, epoch 2 of 4`."""
-    return ", ".join(one.place for one in found)
+    """`epoch 3 of 4`, of several seeds `epoch 3 of 4, epoch 2 of 4`; what is the same stands once."""
+    return ", ".join(dict.fromkeys(one.place for one in found))
 
 
 def mean_last(found: Sequence[ChosenCheckpoint]) -> float:

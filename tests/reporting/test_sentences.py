@@ -8,10 +8,10 @@ import pytest
 
 from evqa.errors import RunError
 from evqa.report import main
-from evqa.reporting.chosen import chosen
+from evqa.reporting.chosen import ChosenCheckpoint, chosen
 from evqa.reporting.comparing import compare
 from evqa.reporting.runs import read_run
-from evqa.reporting.sentences import method, p_equals, p_text, training_noise, verdicts
+from evqa.reporting.sentences import chosen_places, method, p_equals, p_text, training_noise, verdicts
 from evqa.reporting.study import pool
 from evqa.reporting.winner import of_draws, winner_interval
 
@@ -182,6 +182,11 @@ def test_a_score_of_a_checkpoint_that_was_chosen_on_its_items_says_so():
     assert of(history=ROWS[:2]) is None
     assert of(history=[*ROWS, {"epoch": 3, "val/loss": 0.9}])[0] == "validation 3 of 5"
     assert math.isnan(of(metric="krocc")[1])
+
+
+def test_epochs_of_several_seeds_stand_once_each():
+    found = [ChosenCheckpoint(place=f"epoch {epoch} of 4", last=0.5) for epoch in (3, 4, 3)]
+    assert chosen_places(found) == "epoch 3 of 4, epoch 4 of 4"
 
 
 def test_a_report_names_the_epochs_that_were_chosen_and_what_the_last_ones_had(single):

@@ -303,7 +303,7 @@ def test_unreadable_items_of_an_earlier_life_stay_in_the_record(train, tmp_path,
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             train(*options)
     record = json.loads(train(*options).prediction("val", "json").read_text())
-    assert [failure["reason"] for failure in record["failures"]] == ["cannot be read today"] * 2
+    assert [failure["reason"] for failure in record["train_failures"]] == ["cannot be read today"] * 2
 
 
 def test_failures_of_all_processes_count_and_are_saved(finished, monkeypatch):

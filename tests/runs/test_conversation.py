@@ -106,7 +106,7 @@ def test_there_is_a_record_and_no_file_of_scores(trained):
 
 def test_a_record_that_would_teach_nothing_is_left_out_and_told(trained):
     _, folder = trained
-    (failure,) = json.loads(folder.prediction("val", "json").read_text())["failures"]
+    (failure,) = json.loads(folder.prediction("val", "json").read_text())["train_failures"]
     assert (
         failure["reason"] == "it brings no conversation with a turn to learn, and head=conversation learns nothing else"
     )

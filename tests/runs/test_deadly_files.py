@@ -74,12 +74,13 @@ def reasons(failures):
 @pytest.mark.parametrize(("workers", "cache"), [(2, "null"), (0, "null"), (2, None)])
 def test_training_eval_and_prediction_count_them_as_failures(fit, table, tmp_path, workers, cache, capsys):
     folder = fit("data.max_failures=0.5", f"data.workers={workers}", *([f"data.cache.folder={cache}"] if cache else []))
-    expected = {f"{name} {split}": deadly.SENTENCES[name] for name in BAD for split in ("train", "val")}
+    expected = {split: {f"{name} {split}": deadly.SENTENCES[name] for name in BAD} for split in ("train", "val")}
     record = json.loads(folder.prediction("val", "json").read_text())
-    assert (record["n"], reasons(record["failures"])) == (8, expected)
+    assert (record["n"], reasons(record["failures"])) == (8, expected["val"])
+    assert reasons(record["train_failures"]) == expected["train"]
     again = evaluate_split(folder.path, split="val", modal=None, checkpoint="last", overrides=[])
     assert again["n"] == 8
-    assert reasons(again["failures"]) == {name: text for name, text in expected.items() if name.endswith("val")}
+    assert reasons(again["failures"]) == expected["val"]
     good = next(path for path in table.glob("*.mp4") if " " not in path.name)
     inputs = [*(table / f"{name} val.mp4" for name in BAD), good]
     capsys.readouterr()
