@@ -307,7 +307,8 @@ def test_groups_beside_the_labels_of_a_table_or_of_runs_are_kept_together_and_co
     assert error.startswith("90 labelled items in 30 groups are too few for 15 folds")
 
 
-def test_all_methods_stand_side_by_side_with_honest_scores_whichever_is_asked_for(ensemble, folder):
+def test_all_methods_stand_side_by_side_with_honest_scores_whichever_is_asked_for(ensemble, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     tables = []
     for method in ("mean", "greedy"):
         shown = ensemble("v.csv", "a.csv", "noise.csv", "--targets", "targets.csv", "--method", method)

@@ -122,13 +122,14 @@ def test_the_best_member_is_chosen_for_each_fold_by_the_other_items():
     assert best.anew_R[17] == pytest.approx(challenge(anew[items], labels[items]).value)
 
 
-def test_the_interval_of_a_gain_takes_the_mean_variance_of_both_kinds_of_draws():
+def test_the_interval_of_a_gain_lies_between_those_of_both_kinds_of_draws():
     scores, labels = sample()
     best = best_out_of_fold(scores, labels, folds=outer_folds(labels, num_folds=5, seed=0))
     ensemble = bootstrap(scores.mean(axis=1), labels, metrics=("challenge",), num_resamples=500)["challenge"]
-    variances = [np.var(ensemble - draws, ddof=1) for draws in (best.held_R, best.anew_R)]
+    held, anew = (np.var(ensemble - draws, ddof=1) for draws in (best.held_R, best.anew_R))
     gain = best.gain(scores.mean(axis=1))
-    error = np.sqrt(np.mean(variances) * 45 / 44)
+    error = np.sqrt((0.75 * held + 0.25 * anew) * 45 / 44)
+    assert held < anew
     assert gain.standard_error == pytest.approx(error)
     assert (gain.low, gain.high) == pytest.approx(stats.t.interval(0.95, 44, loc=gain.value, scale=error))
     assert gain.p == pytest.approx(2 * stats.t.sf(abs(gain.value) / error, 44))
