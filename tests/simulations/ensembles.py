@@ -70,6 +70,7 @@ def coverage(rows):
 
 def tables(times):
     """Yield Markdown."""
+    yield f"{times} draws each.\n"
     columns = ("members", "n", "method", "gain shown", "true gain", "holds the expected one", "holds its own")
     yield f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     for n in (60, 300):
@@ -94,7 +95,7 @@ def grouped(times):
         found.append([challenge(one, other).value for one, other in pairs])
     known, without, true = np.mean(found, axis=0)
     yield "| `stack`, 16 members, 60 items four times each | challenge |\n|---|---|"
-    yield f"| true | {true:.3f} |\n| shown, groups known | {known:.3f} |\n| shown, groups unknown | {without:.3f} |"
+    yield f"| true | {true:.3f} |\n| shown, groups known | {known:.3f} |\n| shown, groups unknown | {without:.3f} |\n"
 
 
 def copies(generator, *, n=60, num_copies=4, num_members=16):
