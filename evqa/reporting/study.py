@@ -215,9 +215,10 @@ def _shared_items(runs: Sequence[Run]) -> tuple[tuple[str, ...], tuple[Item, ...
             notes.append(
                 f"{run.name} has scores for {left_out} items that not all runs have with a label; left out here."
             )
-        failed = run.record.get("num_failed")
-        if failed:
+        if failed := run.record.get("num_failed"):
             notes.append(f"{run.name}: {failed} items failed and have no score.")
+        if run.record.get("look", 1) > 1:
+            notes.append(f"{run.name}: look {run.record['look']} at its test split; its first one counts.")
     return tuple(shared), tuple(known[id_] for id_ in shared), notes
 
 

@@ -14,7 +14,7 @@ from evqa.files.terminal import terminal
 from evqa.runs.fit import describe, warn
 from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
-from evqa.runs.results import metrics_of, print_chosen
+from evqa.runs.results import metrics_of, print_choices
 from evqa.scoring.files import score_all, write_predictions
 from evqa.scoring.places import LoadedRun, load_run, may_write
 from evqa.training.conversations import check_conversations
@@ -58,7 +58,7 @@ def evaluate_split(
     )
     console = terminal()
     console.print(metrics_of(record, name=name))
-    print_chosen(console, run.folder, record, name=name)
+    print_choices(console, run.folder, record, name=name)
     if run.note:
         console.print(f"Note: {run.note}.")
     console.print(f"Predictions: {run.folder.prediction(name)}")

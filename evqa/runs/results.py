@@ -29,7 +29,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
         _print_reasons(console, record["failures"])
         for lack, count in list(record.get("missing", {}).items())[:5]:
             console.print(f"  {count} scored, but: {lack}")
-        print_chosen(console, folder, record, name=path.stem)
+        print_choices(console, folder, record, name=path.stem)
         untrained = record.get("train_failures", [])
     if untrained:
         console.print(f"train: {len(untrained)} failed")
@@ -44,8 +44,13 @@ def _print_reasons(console: Console, failures: Sequence[Mapping[str, Any]]) -> N
         console.print(f"  {count} x {reason}")
 
 
-def print_chosen(console: Console, folder: RunFolder, record: Mapping[str, Any], *, name: str) -> None:
-    """Print which checkpoint gave the scores of predictions/NAME, where it was chosen on these very items."""
+def print_choices(console: Console, folder: RunFolder, record: Mapping[str, Any], *, name: str) -> None:
+    """Print what makes the scores of predictions/NAME too good: a choice of the checkpoint on these very items.
+
+    And, of a test split, that it was looked at before.
+    """
+    if record.get("look", 1) > 1:
+        console.print(f"  look {record['look']} at the test split: what was chosen after the first is chosen on it")
     config, rows = read_yaml(folder.path / "config.yaml", kind=dict), folder.path / "metrics.jsonl"
     history = read_objects(rows) if rows.exists() else []
     checkpoint = chosen(name, record=record, config=config, history=history, metric="challenge")

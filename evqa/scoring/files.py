@@ -19,6 +19,7 @@ from evqa.files.plain import write_json
 from evqa.files.whole import write_table
 from evqa.metrics import evaluate
 from evqa.metrics.score_table import GROUP
+from evqa.scoring.looks import count_looks
 from evqa.scoring.score import Score
 from evqa.scoring.scorer import Scorer
 from evqa.training.folder import RunFolder
@@ -76,6 +77,9 @@ def write_predictions(
     label = {"name": scale.name, "range": list(scale.range)}
     lacking = count_missing(score.missing for score, _ in scored)
     record = {**about, "label": label, **evaluation.to_json(), "missing": lacking}
+    look = count_looks(folder, record)
+    if look is not None:
+        record["look"] = look
     write_json(folder.prediction(name, "json"), record)
     return record
 
