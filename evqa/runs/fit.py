@@ -264,9 +264,12 @@ def describe(
 
 
 def _open_log(plan: RunPlan, folder: RunFolder) -> WandbLog | None:
-    plain = OmegaConf.to_container(plan.recorded, resolve=False)
     log: WandbLog | None = plan.logger.build(
-        folder.path, name=folder.path.name, group=folder.path.parent.name, config=plain
+        folder.path,
+        name=folder.path.name,
+        group=folder.path.parent.name,
+        config=OmegaConf.to_container(plan.recorded, resolve=False),
+        monitor=plan.make_checkpoints(str(folder.checkpoints)).monitor,
     )
     return log
 

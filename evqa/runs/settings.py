@@ -93,8 +93,11 @@ class LoggerSettings:
         if self.is_wanted and self.mode == "online" and not has_login():
             raise ConfigError(["logger.mode=online: no W&B login found. Run 'wandb login' or set WANDB_API_KEY."])
 
-    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any]) -> WandbLog | None:
-        """Open the W&B run of a folder, which keeps its id; None where W&B is not wanted or cannot be used."""
+    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any], monitor: str) -> WandbLog | None:
+        """Open the W&B run of a folder, which keeps its id; None where W&B is not wanted or cannot be used.
+
+        monitor: the metric by which the run chooses its checkpoint.
+        """
         if not self.is_wanted:
             return None
         from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -103,4 +106,4 @@ class LoggerSettings:
             return None
         about = {"project": self.project, "entity": self.entity, "name": name, "group": group, "config": config}
         online = self.mode == "online" or (self.mode == "auto" and has_login())
-        return open_log(folder, {**about, "tags": list(self.tags)}, online=online)
+        return open_log(folder, {**about, "tags": list(self.tags)}, online=online, monitor=monitor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import netrc
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from evqa.files.log import is_told
 from evqa.files.names import shown
 from evqa.files.whole import write_whole
+from evqa.metrics.names import LOSS
 
 CONNECT_SECONDS = 10.0
 FINISH_SECONDS = 10.0
@@ -28,12 +30,18 @@ class WandbLog:
 
     A server's run that has the first rows already gets only those behind them. An offline run begins empty and gets
     all: its folder holds the whole history, and the folders of earlier lives are removed.
+
+    monitor: the metric by which the run chooses its checkpoint. Of the validation's metrics, the summary holds those of
+    the chosen epoch at any time, where W&B itself would hold the last ones.
     """
 
-    def __init__(self, run: Any) -> None:
-        self.run, self._is_usable = run, True
+    def __init__(self, run: Any, *, monitor: str) -> None:
+        self.run, self.monitor, self._is_usable = run, monitor, True
+        self._best = -math.inf
+        self._chosen: dict[str, Any] = {}
         run.define_metric(STEP)
         run.define_metric("*", step_metric=STEP)
+        run.define_metric(monitor, step_metric=STEP, summary="min" if monitor == LOSS else "max")
 
     def replay(self, rows: Iterable[dict[str, Any]]) -> None:
         """Send what earlier lives have written."""
@@ -50,6 +58,15 @@ class WandbLog:
         if number >= self.run.starting_step:
             values = {STEP if name == "step" else name: value for name, value in row.items()}
             self._try(lambda: self.run.log(values, step=number, commit=True))
+        if self.monitor in row:
+            self._choose({name: value for name, value in row.items() if name.startswith("val/")})
+
+    def _choose(self, values: dict[str, Any]) -> None:
+        """Keep the metrics of the best validation in the summary, as a logged row replaces them there."""
+        value = -values[self.monitor] if self.monitor == LOSS else values[self.monitor]
+        if value > self._best:  # never of NaN, as in Checkpoints
+            self._best, self._chosen = value, values
+        self._try(lambda: self.run.summary.update(self._chosen))
 
     def summarize(self, split: str, record: dict[str, Any]) -> None:
         """Put the final metrics of a split (of the best checkpoint), their intervals and n into the run's summary."""
@@ -81,9 +98,9 @@ class WandbLog:
             _say(f"W&B is not used from here on: {_first_line(error)}. metrics.jsonl has everything.")
 
 
-def open_log(folder: Path, about: dict[str, Any], *, online: bool) -> WandbLog | None:
+def open_log(folder: Path, about: dict[str, Any], *, online: bool, monitor: str) -> WandbLog | None:
     """Open the W&B run of a folder. about: project, name, configuration and so on, for wandb.init."""
-    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode)), folder, online=online)
+    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode), monitor=monitor), folder, online=online)
 
 
 def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool) -> T | None:

@@ -31,7 +31,7 @@ def records(path):
 
 
 def load(path):
-    found = {"history": [], "summary": {}, "step_metrics": {}, "run": {}}
+    found = {"history": [], "summary": {}, "step_metrics": {}, "summarized": {}, "run": {}}
     for record in records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -42,6 +42,8 @@ def load(path):
             found["summary"] |= values(record.summary.update)
         elif kind == "metric" and record.metric.step_metric:
             found["step_metrics"][record.metric.name or record.metric.glob_name] = record.metric.step_metric
+            ways = [field.name for field, _ in record.metric.summary.ListFields()]
+            found["summarized"] |= dict.fromkeys([record.metric.name], ways) if ways else {}
     return found
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import os
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def sent(found):
 
 def test_every_life_leaves_one_folder_with_the_whole_history(tmp_path):
     for kept in (0, 2, 5):  # rows that the checkpoint left; the life writes one more
-        log = open_log(tmp_path, ABOUT, online=False)
+        log = open_log(tmp_path, ABOUT, online=False, monitor="val/challenge")
         log.replay(ROWS[:kept])
         log.log(kept, ROWS[kept])
         if kept < 5:
@@ -66,7 +67,23 @@ def test_every_life_leaves_one_folder_with_the_whole_history(tmp_path):
     assert (
         found["summary"].items() >= {"val/n": 3, "val/num_failed": 1, "val/srocc": 0.5, "val/srocc_low": 0.25}.items()
     )
-    assert found["step_metrics"] == {"*": STEP}
+    assert found["step_metrics"] == {"*": STEP, "val/challenge": STEP}
+
+
+@pytest.mark.parametrize(("monitor", "way", "chosen"), [("val/challenge", ["max"], 2), ("val/loss", ["min"], 1)])
+def test_the_summary_holds_the_chosen_validation_and_not_the_last(tmp_path, monitor, way, chosen):
+    values = [(math.nan, 0.5), (0.25, 0.1), (0.75, 0.3), (0.5, 0.2)]  # challenge, loss
+    rows = [{"step": k, "val/challenge": one, "val/loss": two, "val/n": k} for k, (one, two) in enumerate(values)]
+    log = open_log(tmp_path, ABOUT, online=False, monitor=monitor)
+    log.replay(rows[:3])  # of an earlier life
+    log.log(3, rows[3])
+    log.log(4, {"step": 4, "train/loss": 1.0})
+    log.finish(exit_code=1)
+    found = read(folders(tmp_path)[0])
+    kept = {name: found["summary"][name] for name in rows[0] if name != "step"}
+    assert kept == {name: value for name, value in rows[chosen].items() if name != "step"}
+    assert found["summarized"] == {monitor: way}
+    assert found["summary"]["train/loss"] == 1.0
 
 
 def test_an_interrupted_run_has_one_offline_history_equal_to_metrics_jsonl(train, tmp_path, monkeypatch):
@@ -185,7 +202,7 @@ def server(monkeypatch):
 
 
 def test_a_synced_offline_run_is_the_whole_history(server, tmp_path):
-    log = open_log(tmp_path, ABOUT, online=False)
+    log = open_log(tmp_path, ABOUT, online=False, monitor="val/challenge")
     log.replay(ROWS)
     log.finish()
     (folder,) = folders(tmp_path)
@@ -205,7 +222,7 @@ def test_where_wandb_cannot_be_used_online_the_run_is_logged_offline_in_time(
     if trouble == "bad key":
         monkeypatch.setenv("WANDB_API_KEY", "short")
     before = time.monotonic()
-    log = open_log(tmp_path, ABOUT, online=True)
+    log = open_log(tmp_path, ABOUT, online=True, monitor="val/challenge")
     assert time.monotonic() - before < 30  # two seconds, on a machine that has nothing else to do
     log.replay(ROWS)
     log.finish()
@@ -217,7 +234,7 @@ def test_where_wandb_cannot_be_used_online_the_run_is_logged_offline_in_time(
 
 
 def test_a_server_that_goes_away_in_the_middle_holds_nothing_up(server, tmp_path, capsys):
-    log = open_log(tmp_path, ABOUT, online=True)
+    log = open_log(tmp_path, ABOUT, online=True, monitor="val/challenge")
     log.log(0, ROWS[0])
     server.RequestHandlerClass.mood = "hangs"
     for number in (1, 2):
@@ -238,7 +255,7 @@ def test_what_wandb_raises_in_the_middle_is_said_once(tmp_path, capsys):
         def log(self, *arguments, **options):
             raise BrokenPipeError("the service has gone")
 
-    log = wandb_log.WandbLog(Broken())
+    log = wandb_log.WandbLog(Broken(), monitor="val/challenge")
     for number, row in enumerate(ROWS):
         log.log(number, row)
     assert capsys.readouterr().err.count("W&B is not used from here on: the service has gone.") == 1
