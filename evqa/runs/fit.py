@@ -247,6 +247,7 @@ def _score_splits(
         )
         if log is not None:
             log.summarize(split, record)
+            log.show_items(split, scores, records, limits=plan.data.batches.limits)
 
 
 def describe(

@@ -75,13 +75,15 @@ class TrainerSettings:
 class LoggerSettings:
     """Weights & Biases beside the files that are always written.
 
-    mode: `auto` is online where a login is found and offline otherwise; never asks.
+    mode: `auto` is online where a login is found and offline otherwise; never asks. items: of every scored split, a
+    table of that many items with the largest errors, each with a picture, which is one more decode an item.
     """
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
     project: str = "evqa"
     entity: str | None = None
     tags: tuple[str, ...] = ()
+    items: Annotated[int, "0 <= items"] = 0
 
     @property
     def is_wanted(self) -> bool:
@@ -104,6 +106,13 @@ class LoggerSettings:
 
         if getattr(rank_zero_only, "rank", 0):
             return None
-        about = {"project": self.project, "entity": self.entity, "name": name, "group": group, "config": config}
+        about: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "name": name,
+            "group": group,
+            "config": config,
+        }
         online = self.mode == "online" or (self.mode == "auto" and has_login())
-        return open_log(folder, {**about, "tags": list(self.tags)}, online=online, monitor=monitor)
+        about["tags"] = list(self.tags)
+        return open_log(folder, about, online=online, monitor=monitor, num_items=self.items)

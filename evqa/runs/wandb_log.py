@@ -9,14 +9,19 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from evqa.files.log import is_told
 from evqa.files.names import shown
 from evqa.files.whole import write_whole
+from evqa.media.limits import Limits
 from evqa.metrics.names import LOSS
+from evqa.runs.wandb_items import item_table
+from evqa.scoring.score import Score
+from evqa.types import Record
 
 CONNECT_SECONDS = 10.0
 FINISH_SECONDS = 10.0
@@ -32,11 +37,12 @@ class WandbLog:
     all: its folder holds the whole history, and the folders of earlier lives are removed.
 
     monitor: the metric by which the run chooses its checkpoint. Of the validation's metrics, the summary holds those of
-    the chosen epoch at any time, where W&B itself would hold the last ones.
+    the chosen epoch at any time, where W&B itself would hold the last ones. num_items: rows of the table of a split's
+    items.
     """
 
-    def __init__(self, run: Any, *, monitor: str) -> None:
-        self.run, self.monitor, self._is_usable = run, monitor, True
+    def __init__(self, run: Any, *, monitor: str, num_items: int = 0) -> None:
+        self.run, self.monitor, self.num_items, self._is_usable = run, monitor, num_items, True
         self._best = -math.inf
         self._chosen: dict[str, Any] = {}
         run.define_metric(STEP)
@@ -77,6 +83,12 @@ class WandbLog:
             summary |= {f"{split}/{name}{end}": value for end, value in values.items() if value is not None}
         self._try(lambda: self.run.summary.update(summary))
 
+    def show_items(self, split: str, scores: Sequence[Score], records: Sequence[Record], *, limits: Limits) -> None:
+        """Put a table of the items with the largest errors into the summary, where one is wanted."""
+        if self.num_items:
+            make = partial(item_table, scores, records, at_most=self.num_items, limits=limits)
+            self._try(lambda: self.run.summary.update({f"{split}/items": make()}))
+
     def finish(self, exit_code: int = 0) -> None:
         """End the run; what W&B has not taken in time stays in its folder."""
         try:
@@ -98,9 +110,13 @@ class WandbLog:
             _say(f"W&B is not used from here on: {_first_line(error)}. metrics.jsonl has everything.")
 
 
-def open_log(folder: Path, about: dict[str, Any], *, online: bool, monitor: str) -> WandbLog | None:
+def open_log(folder: Path, about: dict[str, Any], *, online: bool, monitor: str, num_items: int = 0) -> WandbLog | None:
     """Open the W&B run of a folder. about: project, name, configuration and so on, for wandb.init."""
-    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode), monitor=monitor), folder, online=online)
+
+    def begin(mode: Mode) -> WandbLog:
+        return WandbLog(_init(folder, about, mode), monitor=monitor, num_items=num_items)
+
+    return online_or_offline(begin, folder, online=online)
 
 
 def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool) -> T | None:

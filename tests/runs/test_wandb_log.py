@@ -1,5 +1,6 @@
 """W&B beside the files: one whole history in one folder whatever happens, and never an end of the run."""
 
+import csv
 import gzip
 import json
 import math
@@ -9,13 +10,18 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from evqa.media.limits import Limits
 from evqa.runs import wandb_log
+from evqa.runs.wandb_items import item_table
 from evqa.runs.wandb_log import STEP, kept_id, open_log
+from evqa.scoring.score import Score
 from evqa.training.callbacks.records import read_rows
 from evqa.training.module import ScoreModule
+from evqa.types import Record
 from tests.runs import offline
 
 ABOUT = {"project": "evqa", "name": "n", "group": "g", "config": {}}
@@ -23,11 +29,12 @@ ROWS = [{"step": number // 2, "train/loss": 1.0 / (1 + number)} for number in ra
 
 
 @pytest.fixture(autouse=True)
-def apart(monkeypatch):
+def apart(monkeypatch, tmp_path):
     """Whatever the user's own environment says about W&B."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
     yield
     import wandb
 
@@ -107,6 +114,38 @@ def test_an_interrupted_run_has_one_offline_history_equal_to_metrics_jsonl(train
     assert found["summary"]["val/challenge"] == record["metrics"]["challenge"]["value"]
     assert found["summary"]["val/n"] == 16
     assert found["run"]["id"] == kept_id(run.path)
+
+
+def test_a_table_shows_the_largest_errors_with_pictures(train, tmp_path):
+    run = train("logger=wandb", "logger.mode=offline", "logger.items=3", f"run.root={tmp_path}", "trainer.epochs=1")
+    (folder,) = folders(run.path)
+    found = read(folder)
+    assert found["summary"]["val/items"]["nrows"] == 3
+    (artifact,) = found["artifacts"].values()
+    files = offline.contents(artifact)
+    table = json.loads(Path(files["val/items.table.json"]).read_text())
+    assert table["columns"] == ["id", "picture", "title", "score", "label", "error"]
+    with run.prediction("val").open() as file, run.prediction("val", "targets.csv").open() as labels:
+        label = {row["Id"]: float(row["ECR"]) for row in csv.DictReader(labels)}
+        rows = [(row["Id"], float(row["ECR"]), label[row["Id"]]) for row in csv.DictReader(file)]
+    largest = sorted(rows, key=lambda row: -abs(row[1] - row[2]))[:3]
+    assert [row[:1] + row[3:] for row in table["data"]] == [[*row, row[1] - row[2]] for row in largest]
+    for _, picture, *_ in table["data"]:
+        assert Path(files[picture["path"]]).read_bytes().startswith(b"\xff\xd8")  # JPEG
+        assert picture["height"] * picture["width"] <= 96 * 96
+
+
+def test_a_table_takes_items_without_label_picture_or_score(media):
+    paths = {"silent": media / "silent-black-10s.mp4", "gone": media / "gone.mp4"}
+    records = [Record(id=name, paths=(path,), texts={"title": name}) for name, path in paths.items()]
+    scores = [Score(id="silent", value=0.5), Score(id="gone", value=0.25, label=0.5), Score(id="failed")]
+    table = item_table(scores, records, at_most=9, limits=Limits())
+    assert [row[:1] + row[2:] for row in table.data] == [
+        ["gone", "gone", 0.25, 0.5, -0.25],
+        ["silent", "silent", 0.5, None, None],
+    ]
+    assert table.data[0][1] is None
+    assert table.data[1][1].format == "jpg"
 
 
 def test_the_id_is_kept_in_the_folder_and_differs_between_folders(tmp_path, monkeypatch):
