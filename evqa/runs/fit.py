@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import lightning
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.text import Text
 
 from evqa.config import identity
@@ -35,11 +35,11 @@ from evqa.runs.previous import merge_previous
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.results import print_result
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
+from evqa.runs.tracking import open_run_log, tell_agent
 from evqa.runs.trainer import make_trainer
 from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
 from evqa.scoring.assembly import assemble
 from evqa.scoring.files import score_all, write_predictions
-from evqa.scoring.records import read_record
 from evqa.scoring.training_labels import write_training_labels
 from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module
 from evqa.training.callbacks.checkpoints import Checkpoints
@@ -89,7 +89,7 @@ def run(config: DictConfig) -> float | None:
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
                 if asked_by_agent():
-                    _tell_agent(plan, folder)
+                    tell_agent(plan, folder)
                 return tell_finished(config, folder, console=console)
             return _run(plan, folder, stops)
 
@@ -135,7 +135,7 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
             write_origin(folder, datamodule.origin)
             write_training_labels(folder.path, datamodule.splits["train"])
     metrics.resume_at(start.step)
-    log = _open_log(plan, folder)
+    log = open_run_log(plan, folder)
     if log is not None:
         log.replay(read_rows(metrics.path))
         metrics.mirror = log.log
@@ -212,6 +212,8 @@ def evaluate_run(
         return None
     folder.finish()
     cast("Checkpoints", module.trainer.checkpoint_callback).drop_surplus()
+    if log is not None:
+        log.publish(folder.path)
     return print_result(console, folder)
 
 
@@ -262,30 +264,6 @@ def describe(
         "checkpoint_sha256": content_hash(checkpoint),
         "config_sha256": identity.fingerprint(plan.recorded),
     }
-
-
-def _open_log(plan: RunPlan, folder: RunFolder) -> WandbLog | None:
-    log: WandbLog | None = plan.logger.build(
-        folder.path,
-        name=folder.path.name,
-        group=folder.path.parent.name,
-        config=OmegaConf.to_container(plan.recorded, resolve=False),
-        monitor=plan.make_checkpoints(str(folder.checkpoints)).monitor,
-    )
-    return log
-
-
-def _tell_agent(plan: RunPlan, folder: RunFolder) -> None:
-    """Give the W&B sweep that has proposed a finished combination its history and its result."""
-    log = _open_log(plan, folder)
-    if log is None:
-        return
-    with ended(log):
-        log.replay(read_rows(folder.path / "metrics.jsonl"))
-        for path in sorted((folder.path / "predictions").glob("*.json")):
-            record = read_record(path)
-            if record.get("split") == path.stem:
-                log.summarize(path.stem, record)
 
 
 def warn(sentence: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from evqa.errors import ConfigError
+from evqa.runs.wandb_artifacts import UPLOAD_MEGABYTES
 from evqa.runs.wandb_log import WandbLog, has_login, open_log
 
 
@@ -76,7 +77,9 @@ class LoggerSettings:
     """Weights & Biases beside the files that are always written.
 
     mode: `auto` is online where a login is found and offline otherwise; never asks. items: of every scored split, a
-    table of that many items with the largest errors, each with a picture, which is one more decode an item.
+    table of that many items with the largest errors, each with a picture, which is one more decode an item. artifacts:
+    log checkpoint and predictions of a finished run as artifacts. upload_megabytes: a larger file of an artifact is
+    referred to where it lies, not uploaded.
     """
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
@@ -84,6 +87,8 @@ class LoggerSettings:
     entity: str | None = None
     tags: tuple[str, ...] = ()
     items: Annotated[int, "0 <= items"] = 0
+    artifacts: bool = False
+    upload_megabytes: Annotated[float, "0 <= upload_megabytes"] = UPLOAD_MEGABYTES
 
     @property
     def is_wanted(self) -> bool:
@@ -115,4 +120,5 @@ class LoggerSettings:
         }
         online = self.mode == "online" or (self.mode == "auto" and has_login())
         about["tags"] = list(self.tags)
-        return open_log(folder, about, online=online, monitor=monitor, num_items=self.items)
+        upload = self.upload_megabytes if self.artifacts else None
+        return open_log(folder, about, online=online, monitor=monitor, num_items=self.items, upload=upload)

@@ -19,7 +19,9 @@ from evqa.files.names import shown
 from evqa.files.whole import write_whole
 from evqa.media.limits import Limits
 from evqa.metrics.names import LOSS
+from evqa.runs.wandb_artifacts import run_artifacts
 from evqa.runs.wandb_items import item_table
+from evqa.scoring.records import own_records
 from evqa.scoring.score import Score
 from evqa.types import Record
 
@@ -38,11 +40,12 @@ class WandbLog:
 
     monitor: the metric by which the run chooses its checkpoint. Of the validation's metrics, the summary holds those of
     the chosen epoch at any time, where W&B itself would hold the last ones. num_items: rows of the table of a split's
-    items.
+    items. upload: megabytes of the largest file of an artifact that is uploaded; None for no artifacts.
     """
 
-    def __init__(self, run: Any, *, monitor: str, num_items: int = 0) -> None:
-        self.run, self.monitor, self.num_items, self._is_usable = run, monitor, num_items, True
+    def __init__(self, run: Any, *, monitor: str, num_items: int = 0, upload: float | None = None) -> None:
+        self.run, self.monitor, self.num_items, self.upload = run, monitor, num_items, upload
+        self._is_usable = True
         self._best = -math.inf
         self._chosen: dict[str, Any] = {}
         run.define_metric(STEP)
@@ -76,18 +79,19 @@ class WandbLog:
 
     def summarize(self, split: str, record: dict[str, Any]) -> None:
         """Put the final metrics of a split (of the best checkpoint), their intervals and n into the run's summary."""
-        counts = ("n", "num_groups", "num_failed")
-        summary = {f"{split}/{name}": record[name] for name in counts if record.get(name) is not None}
-        for name, metric in record["metrics"].items():
-            values = {"": metric["value"], "_low": metric["low"], "_high": metric["high"]}
-            summary |= {f"{split}/{name}{end}": value for end, value in values.items() if value is not None}
-        self._try(lambda: self.run.summary.update(summary))
+        self._try(lambda: self.run.summary.update(summary_of(split, record)))
 
     def show_items(self, split: str, scores: Sequence[Score], records: Sequence[Record], *, limits: Limits) -> None:
         """Put a table of the items with the largest errors into the summary, where one is wanted."""
         if self.num_items:
             make = partial(item_table, scores, records, at_most=self.num_items, limits=limits)
             self._try(lambda: self.run.summary.update({f"{split}/items": make()}))
+
+    def publish(self, folder: Path) -> None:
+        """Log checkpoint and predictions of a finished run as artifacts, where they are wanted."""
+        if self.upload is not None:
+            make = partial(run_artifacts, folder, self.run.id, dict(own_records(folder)), upload=self.upload)
+            self._try(lambda: [self.run.log_artifact(artifact) for artifact in make()])
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run; what W&B has not taken in time stays in its folder."""
@@ -110,13 +114,19 @@ class WandbLog:
             _say(f"W&B is not used from here on: {_first_line(error)}. metrics.jsonl has everything.")
 
 
-def open_log(folder: Path, about: dict[str, Any], *, online: bool, monitor: str, num_items: int = 0) -> WandbLog | None:
-    """Open the W&B run of a folder. about: project, name, configuration and so on, for wandb.init."""
+def summary_of(split: str, record: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a record as a run's summary names them."""
+    counts = ("n", "num_groups", "num_failed")
+    summary = {f"{split}/{name}": record[name] for name in counts if record.get(name) is not None}
+    for name, metric in record["metrics"].items():
+        values = {"": metric["value"], "_low": metric["low"], "_high": metric["high"]}
+        summary |= {f"{split}/{name}{end}": value for end, value in values.items() if value is not None}
+    return summary
 
-    def begin(mode: Mode) -> WandbLog:
-        return WandbLog(_init(folder, about, mode), monitor=monitor, num_items=num_items)
 
-    return online_or_offline(begin, folder, online=online)
+def open_log(folder: Path, about: dict[str, Any], *, online: bool, **options: Any) -> WandbLog | None:
+    """Open the W&B run of a folder. about: project, name and so on, for wandb.init; options: for WandbLog."""
+    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode), **options), folder, online=online)
 
 
 def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool) -> T | None:
