@@ -104,8 +104,8 @@ def _log(
 ) -> list[str]:
     """Log to W&B, whose folder is written too; returns a note on the members that it does not know."""
     from evqa.files.names import listed
+    from evqa.runs.run_log import summary_of
     from evqa.runs.wandb_ensemble import log_ensemble
-    from evqa.runs.wandb_log import summary_of
 
     config = {"method": combination.method, "members": list(combination.members)}
     summary = summary_of(split, judgement.ensemble.to_json()) if judgement else {}

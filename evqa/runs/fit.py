@@ -35,9 +35,10 @@ from evqa.runs.previous import merge_previous
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.results import print_result
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
+from evqa.runs.run_log import RunLog, ended
 from evqa.runs.tracking import open_run_log, tell_agent
 from evqa.runs.trainer import make_trainer
-from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
+from evqa.runs.wandb_log import asked_by_agent
 from evqa.scoring.assembly import assemble
 from evqa.scoring.files import score_all, write_predictions
 from evqa.scoring.training_labels import write_training_labels
@@ -103,7 +104,7 @@ def _dry_run(plan: RunPlan) -> None:
 
 def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     plan.trainer.check_devices()
-    plan.logger.check_login()
+    plan.logger.check()
     lightning.seed_everything(plan.seed, verbose=False)
     folder.check_free(plan.recorded)
     console.print(f"Run: {folder.path}")
@@ -189,7 +190,7 @@ def evaluate_run(
     folder: RunFolder,
     module: ScoreModule,
     datamodule: ScoreDataModule,
-    log: WandbLog | None = None,
+    log: RunLog | None = None,
     *,
     stops: Stops,
 ) -> float | None:
@@ -225,7 +226,7 @@ def _score_splits(
     *,
     rejects: Mapping[str, Sequence[Failure]],
     about: Callable[[str], dict[str, Any]],
-    log: WandbLog | None,
+    log: RunLog | None,
     stops: Stops,
 ) -> None:
     trainer = module.trainer

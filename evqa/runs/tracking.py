@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from omegaconf import OmegaConf
 
-from evqa.runs.wandb_log import WandbLog, ended
+from evqa.runs.run_log import RunLog, ended
 from evqa.scoring.records import own_records
 from evqa.training.callbacks.records import read_rows
 from evqa.training.folder import RunFolder
 from evqa.training.plan import RunPlan
 
 
-def open_run_log(plan: RunPlan, folder: RunFolder) -> WandbLog | None:
+def open_run_log(plan: RunPlan, folder: RunFolder) -> RunLog | None:
     """Open the tracker that the configuration asks for; None where there is none or it cannot be used."""
-    log: WandbLog | None = plan.logger.build(
+    log: RunLog | None = plan.logger.build(
         folder.path,
         name=folder.path.name,
         group=folder.path.parent.name,

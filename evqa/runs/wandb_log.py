@@ -7,18 +7,16 @@ import math
 import netrc
 import os
 import shutil
-import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from evqa.files.log import is_told
-from evqa.files.names import shown
 from evqa.files.whole import write_whole
 from evqa.media.limits import Limits
 from evqa.metrics.names import LOSS
+from evqa.runs.run_log import RunLog, first_line, say, summary_of
 from evqa.runs.wandb_artifacts import run_artifacts
 from evqa.runs.wandb_items import item_table
 from evqa.scoring.records import own_records
@@ -32,7 +30,7 @@ Mode = Literal["online", "offline"]
 T = TypeVar("T")
 
 
-class WandbLog:
+class WandbLog(RunLog):
     """A W&B run that holds the rows of metrics.jsonl; row k is W&B's step k, in whichever life it is sent.
 
     A server's run that has the first rows already gets only those behind them. An offline run begins empty and gets
@@ -43,9 +41,10 @@ class WandbLog:
     items. upload: megabytes of the largest file of an artifact that is uploaded; None for no artifacts.
     """
 
+    name = "W&B"
+
     def __init__(self, run: Any, *, monitor: str, num_items: int = 0, upload: float | None = None) -> None:
         self.run, self.monitor, self.num_items, self.upload = run, monitor, num_items, upload
-        self._is_usable = True
         self._best = -math.inf
         self._chosen: dict[str, Any] = {}
         run.define_metric(STEP)
@@ -54,8 +53,7 @@ class WandbLog:
 
     def replay(self, rows: Iterable[dict[str, Any]]) -> None:
         """Send what earlier lives have written."""
-        for number, row in enumerate(rows):
-            self.log(number, row)
+        super().replay(rows)
         here = Path(self.run.dir).parent
         for end in ("", "-*"):  # W&B numbers folders of the same second
             for folder in here.parent.glob(f"offline-run-*-{self.run.id}{end}"):
@@ -99,29 +97,9 @@ class WandbLog:
             self.run.finish(exit_code=exit_code)
         except TimeoutError:
             folder = Path(self.run.dir).parent
-            _say(f"W&B did not take everything within {FINISH_SECONDS:.0f} s. Send it later: wandb sync {folder}")
+            say(f"W&B did not take everything within {FINISH_SECONDS:.0f} s. Send it later: wandb sync {folder}")
         except Exception as error:  # noqa: BLE001 - W&B raises its own kinds, and whatever its helpers do
-            _say(f"W&B did not end well: {_first_line(error)}")
-
-    def _try(self, send: Callable[[], object]) -> None:
-        """Send, or say once why nothing is sent any more."""
-        if not self._is_usable:
-            return
-        try:
-            send()
-        except Exception as error:  # noqa: BLE001 - as above
-            self._is_usable = False
-            _say(f"W&B is not used from here on: {_first_line(error)}. metrics.jsonl has everything.")
-
-
-def summary_of(split: str, record: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a record as a run's summary names them."""
-    counts = ("n", "num_groups", "num_failed")
-    summary = {f"{split}/{name}": record[name] for name in counts if record.get(name) is not None}
-    for name, metric in record["metrics"].items():
-        values = {"": metric["value"], "_low": metric["low"], "_high": metric["high"]}
-        summary |= {f"{split}/{name}{end}": value for end, value in values.items() if value is not None}
-    return summary
+            say(f"W&B did not end well: {first_line(error)}")
 
 
 def open_log(folder: Path, about: dict[str, Any], *, online: bool, **options: Any) -> WandbLog | None:
@@ -136,11 +114,11 @@ def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool)
         try:
             return begin(mode)
         except Exception as error:  # noqa: BLE001 - W&B raises its own kinds, and whatever its helpers do
-            reason = _first_line(error)
+            reason = first_line(error)
             _forget()
         if mode == "online":
-            _say(f"W&B cannot be used online ({reason}). Logging offline; later: wandb sync {folder}/wandb/*run-*")
-    _say(f"W&B is not used: {reason}")
+            say(f"W&B cannot be used online ({reason}). Logging offline; later: wandb sync {folder}/wandb/*run-*")
+    say(f"W&B is not used: {reason}")
     return None
 
 
@@ -180,19 +158,6 @@ def asked_by_agent() -> bool:
     return bool(os.environ.get("WANDB_SWEEP_ID") or os.environ.get("WANDB_RUN_ID"))
 
 
-@contextlib.contextmanager
-def ended(log: WandbLog | None) -> Iterator[None]:
-    """End W&B's run together with ours: the next run of a sweep would log into one that is left open."""
-    try:
-        yield
-    except BaseException:
-        if log is not None:
-            log.finish(exit_code=1)
-        raise
-    if log is not None:
-        log.finish()
-
-
 def has_login() -> bool:
     """Tell whether W&B has a key in the environment or in netrc, without asking and without the network."""
     if os.environ.get("WANDB_MODE") == "offline":
@@ -203,12 +168,3 @@ def has_login() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is not None
     except (FileNotFoundError, netrc.NetrcParseError):
         return False
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _say(sentence: str) -> None:
-    if is_told("warning"):
-        sys.stderr.write(f"Warning: {shown(sentence)}\n")
