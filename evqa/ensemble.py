@@ -18,6 +18,7 @@ from evqa.files.progress import BEGINS_ANEW, counted, stoppable
 
 if TYPE_CHECKING:
     from evqa.ensembling import Combination, Judgement, Members, Method
+    from evqa.runs.wandb_ensemble import LoggedMembers
 
 METHODS = ("mean", "rank_mean", "weights", "greedy", "stack")
 
@@ -49,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--folds", type=int, default=5, help="folds of the cross-validation (default: 5)")
     flags.add_argument("--seed", type=int, default=0, help="seed of the folds (default: 0)")
+    flags.add_argument(
+        "--wandb",
+        action="store_true",
+        help="also log the ensemble to W&B, as made of the predictions of its runs (offline unless logged in)",
+    )
     flags.add_argument("--zip", action="store_true", help="also write the prediction as a zip file")
     return flags
 
@@ -71,6 +77,7 @@ def run(flags: argparse.Namespace) -> None:
     members = read_members(
         flags.predictions, split=flags.split, targets=flags.targets, label=flags.label, common=flags.common
     )
+    logged = _logged(members) if flags.wandb else None
     combination, judgement, notes = _apply(flags, members) if flags.weights else _fit(flags, members)
     scores_N = prediction(members, combination, judgement)
     written = write_submission(flags.out, members.ids, scores_N, label=members.label, zipped=flags.zip)
@@ -81,7 +88,31 @@ def run(flags: argparse.Namespace) -> None:
             "weight_0": list(combination.retired())
         }
         save(written[-1], combination, about=about)
+    if logged is not None:
+        notes += _log(logged, flags.split, written, combination, judgement)
     show(members, combination, judgement, notes=[*members.left_out, *notes], written=written)
+
+
+def _logged(members: Members) -> LoggedMembers:
+    from evqa.runs.wandb_ensemble import logged_members
+
+    return logged_members(dict(zip(members.names, members.files, strict=True)))
+
+
+def _log(
+    logged: LoggedMembers, split: str, written: list[Path], combination: Combination, judgement: Judgement | None
+) -> list[str]:
+    """Log to W&B, whose folder is written too; returns a note on the members that it does not know."""
+    from evqa.files.names import listed
+    from evqa.runs.run_log import summary_of
+    from evqa.runs.wandb_ensemble import log_ensemble
+
+    config = {"method": combination.method, "members": list(combination.members)}
+    summary = summary_of(split, judgement.ensemble.to_json()) if judgement else {}
+    folder = log_ensemble(logged, split, [*written], config=config, summary=summary)
+    written += [folder] if folder else []
+    unknown = f"W&B does not know where the predictions of {listed(list(logged.others))} come from."
+    return [unknown] if logged.others else []
 
 
 def _fit(flags: argparse.Namespace, members: Members) -> tuple[Combination, Judgement | None, list[str]]:

@@ -54,7 +54,7 @@ PLACES: Mapping[str, Place] = {
     "optimizer": Place(base="evqa.training.optimizer.AdamW"),
     "schedule": Place(base="evqa.training.optimizer.WarmupCosine"),
     "trainer": Place(base="evqa.runs.settings.TrainerSettings"),
-    "logger": Place(base="evqa.runs.settings.LoggerSettings"),
+    "logger": Place(base="evqa.runs.settings.TrackerSettings"),
     "callbacks.checkpoints": Place(base="evqa.training.callbacks.checkpoints.Checkpoints", given=1),
     "callbacks.*": Place(base=CALLBACK),
     "hydra.launcher": Place(base="hydra.plugins.launcher.Launcher", packages=HYDRA_PACKAGES),

@@ -30,7 +30,7 @@ class Members:
     """Predictions of the same items, and their labels where known.
 
     scores_NM: in each member's own scale. labels_N: NaN where unknown; None where the table of targets has none.
-    groups: of each item, None for one without; None where no item has a group.
+    groups: of each item, None for one without; None where no item has a group. files: of each member's scores.
     left_out: sentences about folders without a finished run, and about items that not all had, where the user allowed
     that.
     """
@@ -41,6 +41,7 @@ class Members:
     scores_NM: Matrix
     labels_N: Vector | None = None
     groups: tuple[str | None, ...] | None = None
+    files: tuple[Path, ...] = ()
     left_out: tuple[str, ...] = ()
 
     def labelled(self) -> tuple[Matrix, Vector, Groups | None]:
@@ -90,6 +91,7 @@ def read_members(
     return Members(
         names=tuple(names),
         label=label,
+        files=tuple(path for _, path in files),
         ids=tuple(ids),
         scores_NM=np.array([[table.values[id_] for table in tables] for id_ in ids]),
         groups=tuple(groups.get(id_) for id_ in ids) if groups else None,

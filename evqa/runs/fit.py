@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import lightning
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.text import Text
 
 from evqa.config import identity
@@ -35,11 +35,12 @@ from evqa.runs.previous import merge_previous
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.results import print_result
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
+from evqa.runs.run_log import RunLog, ended
+from evqa.runs.tracking import open_run_log, tell_agent
 from evqa.runs.trainer import make_trainer
-from evqa.runs.wandb_log import WandbLog, asked_by_agent, ended
+from evqa.runs.wandb_log import asked_by_agent
 from evqa.scoring.assembly import assemble
 from evqa.scoring.files import score_all, write_predictions
-from evqa.scoring.records import read_record
 from evqa.scoring.training_labels import write_training_labels
 from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module
 from evqa.training.callbacks.checkpoints import Checkpoints
@@ -89,7 +90,7 @@ def run(config: DictConfig) -> float | None:
         with folder.lock(patience_s=REQUEUED_PATIENCE_SECONDS if "SLURM_RESTART_COUNT" in os.environ else 0.0):
             if folder.is_finished:
                 if asked_by_agent():
-                    _tell_agent(plan, folder)
+                    tell_agent(plan, folder)
                 return tell_finished(config, folder, console=console)
             return _run(plan, folder, stops)
 
@@ -103,7 +104,7 @@ def _dry_run(plan: RunPlan) -> None:
 
 def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     plan.trainer.check_devices()
-    plan.logger.check_login()
+    plan.logger.check()
     lightning.seed_everything(plan.seed, verbose=False)
     folder.check_free(plan.recorded)
     console.print(f"Run: {folder.path}")
@@ -135,7 +136,7 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
             write_origin(folder, datamodule.origin)
             write_training_labels(folder.path, datamodule.splits["train"])
     metrics.resume_at(start.step)
-    log = _open_log(plan, folder)
+    log = open_run_log(plan, folder)
     if log is not None:
         log.replay(read_rows(metrics.path))
         metrics.mirror = log.log
@@ -189,7 +190,7 @@ def evaluate_run(
     folder: RunFolder,
     module: ScoreModule,
     datamodule: ScoreDataModule,
-    log: WandbLog | None = None,
+    log: RunLog | None = None,
     *,
     stops: Stops,
 ) -> float | None:
@@ -212,6 +213,8 @@ def evaluate_run(
         return None
     folder.finish()
     cast("Checkpoints", module.trainer.checkpoint_callback).drop_surplus()
+    if log is not None:
+        log.publish(folder.path)
     return print_result(console, folder)
 
 
@@ -223,7 +226,7 @@ def _score_splits(
     *,
     rejects: Mapping[str, Sequence[Failure]],
     about: Callable[[str], dict[str, Any]],
-    log: WandbLog | None,
+    log: RunLog | None,
     stops: Stops,
 ) -> None:
     trainer = module.trainer
@@ -247,6 +250,7 @@ def _score_splits(
         )
         if log is not None:
             log.summarize(split, record)
+            log.show_items(split, scores, records, limits=plan.data.batches.limits)
 
 
 def describe(
@@ -261,27 +265,6 @@ def describe(
         "checkpoint_sha256": content_hash(checkpoint),
         "config_sha256": identity.fingerprint(plan.recorded),
     }
-
-
-def _open_log(plan: RunPlan, folder: RunFolder) -> WandbLog | None:
-    plain = OmegaConf.to_container(plan.recorded, resolve=False)
-    log: WandbLog | None = plan.logger.build(
-        folder.path, name=folder.path.name, group=folder.path.parent.name, config=plain
-    )
-    return log
-
-
-def _tell_agent(plan: RunPlan, folder: RunFolder) -> None:
-    """Give the W&B sweep that has proposed a finished combination its history and its result."""
-    log = _open_log(plan, folder)
-    if log is None:
-        return
-    with ended(log):
-        log.replay(read_rows(folder.path / "metrics.jsonl"))
-        for path in sorted((folder.path / "predictions").glob("*.json")):
-            record = read_record(path)
-            if record.get("split") == path.stem:
-                log.summarize(path.stem, record)
 
 
 def warn(sentence: str) -> None:

@@ -11,7 +11,7 @@ from evqa.config.environment import hidden
 from evqa.files.plain import write_json
 from evqa.metrics.evaluation import plain_failures
 from evqa.metrics.proportion import wilson_interval
-from evqa.runs.wandb_log import WandbLog
+from evqa.runs.run_log import RunLog
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.folder import RunFolder
 from evqa.training.module import ScoreModule
@@ -26,7 +26,7 @@ def evaluate_losses(
     *,
     rejects: Mapping[str, Sequence[Failure]],
     about: Callable[[str], dict[str, Any]],
-    log: WandbLog | None,
+    log: RunLog | None,
 ) -> None:
     """Write `predictions/<split>.json` for every split but the training one.
 

@@ -6,12 +6,15 @@ They are read for scoring too, which needs no Lightning: it is imported where a 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from evqa.errors import ConfigError
-from evqa.runs.wandb_log import WandbLog, has_login, open_log
+from evqa.runs.run_log import RunLog
+from evqa.runs.wandb_artifacts import UPLOAD_MEGABYTES
+from evqa.runs.wandb_log import has_login, open_log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,36 +74,64 @@ class TrainerSettings:
         return self.devices * self.num_nodes
 
 
+class TrackerSettings(ABC):
+    """What tracks a run beside its files."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything is logged beside the files."""
+        return True
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse what cannot be used, before anything is loaded. Raises EvqaError."""
+
+    def build(self, folder: Path, *, monitor: str, **about: Any) -> RunLog | None:
+        """Begin to log a run, in its first process; None where that is not wanted or does not work.
+
+        monitor: the metric by which the run chooses its checkpoint. about: name, group (a text each) and config.
+        """
+        from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+        is_first = not getattr(rank_zero_only, "rank", 0)
+        return self.begin(folder, about, monitor=monitor) if self.is_wanted and is_first else None
+
+    @abstractmethod
+    def begin(self, folder: Path, about: dict[str, Any], *, monitor: str) -> RunLog | None:
+        """Begin, or say why the tracker is not used."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class LoggerSettings:
+class LoggerSettings(TrackerSettings):
     """Weights & Biases beside the files that are always written.
 
-    mode: `auto` is online where a login is found and offline otherwise; never asks.
+    mode: `auto` is online where a login is found and offline otherwise; never asks. items: of every scored split, a
+    table of that many items with the largest errors, each with a picture, which is one more decode an item. artifacts:
+    log checkpoint and predictions of a finished run as artifacts. upload_megabytes: a larger file of an artifact is
+    referred to where it lies, not uploaded.
     """
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
     project: str = "evqa"
     entity: str | None = None
     tags: tuple[str, ...] = ()
+    items: Annotated[int, "0 <= items"] = 0
+    artifacts: bool = False
+    upload_megabytes: Annotated[float, "0 <= upload_megabytes"] = UPLOAD_MEGABYTES
 
     @property
     def is_wanted(self) -> bool:
         """Whether anything is logged to W&B."""
         return self.mode != "none" and os.environ.get("WANDB_MODE") != "disabled"
 
-    def check_login(self) -> None:
+    def check(self) -> None:
         """Raise ConfigError where `mode` asks for a login, and there is none."""
         if self.is_wanted and self.mode == "online" and not has_login():
             raise ConfigError(["logger.mode=online: no W&B login found. Run 'wandb login' or set WANDB_API_KEY."])
 
-    def build(self, folder: Path, *, name: str, group: str, config: dict[str, Any]) -> WandbLog | None:
-        """Open the W&B run of a folder, which keeps its id; None where W&B is not wanted or cannot be used."""
-        if not self.is_wanted:
-            return None
-        from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-        if getattr(rank_zero_only, "rank", 0):
-            return None
-        about = {"project": self.project, "entity": self.entity, "name": name, "group": group, "config": config}
+    def begin(self, folder: Path, about: dict[str, Any], *, monitor: str) -> RunLog | None:
+        """Open the W&B run of a folder, which keeps its id; None where W&B cannot be used."""
+        about |= {"project": self.project, "entity": self.entity, "tags": list(self.tags)}
         online = self.mode == "online" or (self.mode == "auto" and has_login())
-        return open_log(folder, {**about, "tags": list(self.tags)}, online=online)
+        upload = self.upload_megabytes if self.artifacts else None
+        return open_log(folder, about, online=online, monitor=monitor, num_items=self.items, upload=upload)

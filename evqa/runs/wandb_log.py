@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import netrc
 import os
 import shutil
-import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from evqa.files.log import is_told
-from evqa.files.names import shown
 from evqa.files.whole import write_whole
+from evqa.media.limits import Limits
+from evqa.metrics.names import LOSS
+from evqa.runs.run_log import RunLog, first_line, say, summary_of
+from evqa.runs.wandb_artifacts import run_artifacts
+from evqa.runs.wandb_items import item_table
+from evqa.scoring.records import own_records
+from evqa.scoring.score import Score
+from evqa.types import Record
 
 CONNECT_SECONDS = 10.0
 FINISH_SECONDS = 10.0
@@ -23,22 +30,30 @@ Mode = Literal["online", "offline"]
 T = TypeVar("T")
 
 
-class WandbLog:
+class WandbLog(RunLog):
     """A W&B run that holds the rows of metrics.jsonl; row k is W&B's step k, in whichever life it is sent.
 
     A server's run that has the first rows already gets only those behind them. An offline run begins empty and gets
     all: its folder holds the whole history, and the folders of earlier lives are removed.
+
+    monitor: the metric by which the run chooses its checkpoint. Of the validation's metrics, the summary holds those of
+    the chosen epoch at any time, where W&B itself would hold the last ones. num_items: rows of the table of a split's
+    items. upload: megabytes of the largest file of an artifact that is uploaded; None for no artifacts.
     """
 
-    def __init__(self, run: Any) -> None:
-        self.run, self._is_usable = run, True
+    name = "W&B"
+
+    def __init__(self, run: Any, *, monitor: str, num_items: int = 0, upload: float | None = None) -> None:
+        self.run, self.monitor, self.num_items, self.upload = run, monitor, num_items, upload
+        self._best = -math.inf
+        self._chosen: dict[str, Any] = {}
         run.define_metric(STEP)
         run.define_metric("*", step_metric=STEP)
+        run.define_metric(monitor, step_metric=STEP, summary="min" if monitor == LOSS else "max")
 
     def replay(self, rows: Iterable[dict[str, Any]]) -> None:
         """Send what earlier lives have written."""
-        for number, row in enumerate(rows):
-            self.log(number, row)
+        super().replay(rows)
         here = Path(self.run.dir).parent
         for end in ("", "-*"):  # W&B numbers folders of the same second
             for folder in here.parent.glob(f"offline-run-*-{self.run.id}{end}"):
@@ -50,15 +65,31 @@ class WandbLog:
         if number >= self.run.starting_step:
             values = {STEP if name == "step" else name: value for name, value in row.items()}
             self._try(lambda: self.run.log(values, step=number, commit=True))
+        if self.monitor in row:
+            self._choose({name: value for name, value in row.items() if name.startswith("val/")})
+
+    def _choose(self, values: dict[str, Any]) -> None:
+        """Keep the metrics of the best validation in the summary, as a logged row replaces them there."""
+        value = -values[self.monitor] if self.monitor == LOSS else values[self.monitor]
+        if value > self._best:  # never of NaN, as in Checkpoints
+            self._best, self._chosen = value, values
+        self._try(lambda: self.run.summary.update(self._chosen))
 
     def summarize(self, split: str, record: dict[str, Any]) -> None:
         """Put the final metrics of a split (of the best checkpoint), their intervals and n into the run's summary."""
-        counts = ("n", "num_groups", "num_failed")
-        summary = {f"{split}/{name}": record[name] for name in counts if record.get(name) is not None}
-        for name, metric in record["metrics"].items():
-            values = {"": metric["value"], "_low": metric["low"], "_high": metric["high"]}
-            summary |= {f"{split}/{name}{end}": value for end, value in values.items() if value is not None}
-        self._try(lambda: self.run.summary.update(summary))
+        self._try(lambda: self.run.summary.update(summary_of(split, record)))
+
+    def show_items(self, split: str, scores: Sequence[Score], records: Sequence[Record], *, limits: Limits) -> None:
+        """Put a table of the items with the largest errors into the summary, where one is wanted."""
+        if self.num_items:
+            make = partial(item_table, scores, records, at_most=self.num_items, limits=limits)
+            self._try(lambda: self.run.summary.update({f"{split}/items": make()}))
+
+    def publish(self, folder: Path) -> None:
+        """Log checkpoint and predictions of a finished run as artifacts, where they are wanted."""
+        if self.upload is not None:
+            make = partial(run_artifacts, folder, self.run.id, dict(own_records(folder)), upload=self.upload)
+            self._try(lambda: [self.run.log_artifact(artifact) for artifact in make()])
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run; what W&B has not taken in time stays in its folder."""
@@ -66,24 +97,14 @@ class WandbLog:
             self.run.finish(exit_code=exit_code)
         except TimeoutError:
             folder = Path(self.run.dir).parent
-            _say(f"W&B did not take everything within {FINISH_SECONDS:.0f} s. Send it later: wandb sync {folder}")
+            say(f"W&B did not take everything within {FINISH_SECONDS:.0f} s. Send it later: wandb sync {folder}")
         except Exception as error:  # noqa: BLE001 - W&B raises its own kinds, and whatever its helpers do
-            _say(f"W&B did not end well: {_first_line(error)}")
-
-    def _try(self, send: Callable[[], object]) -> None:
-        """Send, or say once why nothing is sent any more."""
-        if not self._is_usable:
-            return
-        try:
-            send()
-        except Exception as error:  # noqa: BLE001 - as above
-            self._is_usable = False
-            _say(f"W&B is not used from here on: {_first_line(error)}. metrics.jsonl has everything.")
+            say(f"W&B did not end well: {first_line(error)}")
 
 
-def open_log(folder: Path, about: dict[str, Any], *, online: bool) -> WandbLog | None:
-    """Open the W&B run of a folder. about: project, name, configuration and so on, for wandb.init."""
-    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode)), folder, online=online)
+def open_log(folder: Path, about: dict[str, Any], *, online: bool, **options: Any) -> WandbLog | None:
+    """Open the W&B run of a folder. about: project, name and so on, for wandb.init; options: for WandbLog."""
+    return online_or_offline(lambda mode: WandbLog(_init(folder, about, mode), **options), folder, online=online)
 
 
 def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool) -> T | None:
@@ -93,11 +114,11 @@ def online_or_offline(begin: Callable[[Mode], T], folder: Path, *, online: bool)
         try:
             return begin(mode)
         except Exception as error:  # noqa: BLE001 - W&B raises its own kinds, and whatever its helpers do
-            reason = _first_line(error)
+            reason = first_line(error)
             _forget()
         if mode == "online":
-            _say(f"W&B cannot be used online ({reason}). Logging offline; later: wandb sync {folder}/wandb/*run-*")
-    _say(f"W&B is not used: {reason}")
+            say(f"W&B cannot be used online ({reason}). Logging offline; later: wandb sync {folder}/wandb/*run-*")
+    say(f"W&B is not used: {reason}")
     return None
 
 
@@ -137,19 +158,6 @@ def asked_by_agent() -> bool:
     return bool(os.environ.get("WANDB_SWEEP_ID") or os.environ.get("WANDB_RUN_ID"))
 
 
-@contextlib.contextmanager
-def ended(log: WandbLog | None) -> Iterator[None]:
-    """End W&B's run together with ours: the next run of a sweep would log into one that is left open."""
-    try:
-        yield
-    except BaseException:
-        if log is not None:
-            log.finish(exit_code=1)
-        raise
-    if log is not None:
-        log.finish()
-
-
 def has_login() -> bool:
     """Tell whether W&B has a key in the environment or in netrc, without asking and without the network."""
     if os.environ.get("WANDB_MODE") == "offline":
@@ -160,12 +168,3 @@ def has_login() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is not None
     except (FileNotFoundError, netrc.NetrcParseError):
         return False
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _say(sentence: str) -> None:
-    if is_told("warning"):
-        sys.stderr.write(f"Warning: {shown(sentence)}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,3 +18,11 @@ def read_record(path: Path) -> dict[str, Any]:
     if wrong:
         raise FileError(path, f"is damaged: {', '.join(wrong)} are missing or of another kind")
     return record
+
+
+def own_records(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the splits that a run's training has scored, and their records; what was scored later is left out."""
+    for path in sorted((folder / "predictions").glob("*.json")):
+        record = read_record(path)
+        if record.get("split") == path.stem:
+            yield path.stem, record

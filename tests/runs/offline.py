@@ -31,7 +31,7 @@ def records(path):
 
 
 def load(path):
-    found = {"history": [], "summary": {}, "step_metrics": {}, "run": {}}
+    found = {"history": [], "summary": {}, "step_metrics": {}, "summarized": {}, "artifacts": {}, "run": {}}
     for record in records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -40,9 +40,18 @@ def load(path):
             found["history"].append(values(record.history.item))
         elif kind == "summary":
             found["summary"] |= values(record.summary.update)
+        elif kind == "artifact":
+            found["artifacts"][record.artifact.name] = record.artifact
         elif kind == "metric" and record.metric.step_metric:
             found["step_metrics"][record.metric.name or record.metric.glob_name] = record.metric.step_metric
+            ways = [field.name for field, _ in record.metric.summary.ListFields()]
+            found["summarized"] |= dict.fromkeys([record.metric.name], ways) if ways else {}
     return found
+
+
+def contents(artifact):
+    """The files of an artifact: where each lies, or what it refers to."""
+    return {entry.path: entry.ref or entry.local_path for entry in artifact.manifest.contents}
 
 
 def values(items):

@@ -1,20 +1,27 @@
 """W&B beside the files: one whole history in one folder whatever happens, and never an end of the run."""
 
+import csv
 import gzip
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from evqa.media.limits import Limits
 from evqa.runs import wandb_log
+from evqa.runs.wandb_items import item_table
 from evqa.runs.wandb_log import STEP, kept_id, open_log
+from evqa.scoring.score import Score
 from evqa.training.callbacks.records import read_rows
 from evqa.training.module import ScoreModule
+from evqa.types import Record
 from tests.runs import offline
 
 ABOUT = {"project": "evqa", "name": "n", "group": "g", "config": {}}
@@ -22,11 +29,12 @@ ROWS = [{"step": number // 2, "train/loss": 1.0 / (1 + number)} for number in ra
 
 
 @pytest.fixture(autouse=True)
-def apart(monkeypatch):
+def apart(monkeypatch, tmp_path):
     """Whatever the user's own environment says about W&B."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
     yield
     import wandb
 
@@ -52,7 +60,7 @@ def sent(found):
 
 def test_every_life_leaves_one_folder_with_the_whole_history(tmp_path):
     for kept in (0, 2, 5):  # rows that the checkpoint left; the life writes one more
-        log = open_log(tmp_path, ABOUT, online=False)
+        log = open_log(tmp_path, ABOUT, online=False, monitor="val/challenge")
         log.replay(ROWS[:kept])
         log.log(kept, ROWS[kept])
         if kept < 5:
@@ -66,7 +74,23 @@ def test_every_life_leaves_one_folder_with_the_whole_history(tmp_path):
     assert (
         found["summary"].items() >= {"val/n": 3, "val/num_failed": 1, "val/srocc": 0.5, "val/srocc_low": 0.25}.items()
     )
-    assert found["step_metrics"] == {"*": STEP}
+    assert found["step_metrics"] == {"*": STEP, "val/challenge": STEP}
+
+
+@pytest.mark.parametrize(("monitor", "way", "chosen"), [("val/challenge", ["max"], 2), ("val/loss", ["min"], 1)])
+def test_the_summary_holds_the_chosen_validation_and_not_the_last(tmp_path, monitor, way, chosen):
+    values = [(math.nan, 0.5), (0.25, 0.1), (0.75, 0.3), (0.5, 0.2)]  # challenge, loss
+    rows = [{"step": k, "val/challenge": one, "val/loss": two, "val/n": k} for k, (one, two) in enumerate(values)]
+    log = open_log(tmp_path, ABOUT, online=False, monitor=monitor)
+    log.replay(rows[:3])  # of an earlier life
+    log.log(3, rows[3])
+    log.log(4, {"step": 4, "train/loss": 1.0})
+    log.finish(exit_code=1)
+    found = read(folders(tmp_path)[0])
+    kept = {name: found["summary"][name] for name in rows[0] if name != "step"}
+    assert kept == {name: value for name, value in rows[chosen].items() if name != "step"}
+    assert found["summarized"] == {monitor: way}
+    assert found["summary"]["train/loss"] == 1.0
 
 
 def test_an_interrupted_run_has_one_offline_history_equal_to_metrics_jsonl(train, tmp_path, monkeypatch):
@@ -90,6 +114,38 @@ def test_an_interrupted_run_has_one_offline_history_equal_to_metrics_jsonl(train
     assert found["summary"]["val/challenge"] == record["metrics"]["challenge"]["value"]
     assert found["summary"]["val/n"] == 16
     assert found["run"]["id"] == kept_id(run.path)
+
+
+def test_a_table_shows_the_largest_errors_with_pictures(train, tmp_path):
+    run = train("logger=wandb", "logger.mode=offline", "logger.items=3", f"run.root={tmp_path}", "trainer.epochs=1")
+    (folder,) = folders(run.path)
+    found = read(folder)
+    assert found["summary"]["val/items"]["nrows"] == 3
+    (artifact,) = found["artifacts"].values()
+    files = offline.contents(artifact)
+    table = json.loads(Path(files["val/items.table.json"]).read_text())
+    assert table["columns"] == ["id", "picture", "title", "score", "label", "error"]
+    with run.prediction("val").open() as file, run.prediction("val", "targets.csv").open() as labels:
+        label = {row["Id"]: float(row["ECR"]) for row in csv.DictReader(labels)}
+        rows = [(row["Id"], float(row["ECR"]), label[row["Id"]]) for row in csv.DictReader(file)]
+    largest = sorted(rows, key=lambda row: -abs(row[1] - row[2]))[:3]
+    assert [row[:1] + row[3:] for row in table["data"]] == [[*row, row[1] - row[2]] for row in largest]
+    for _, picture, *_ in table["data"]:
+        assert Path(files[picture["path"]]).read_bytes().startswith(b"\xff\xd8")  # JPEG
+        assert picture["height"] * picture["width"] <= 96 * 96
+
+
+def test_a_table_takes_items_without_label_picture_or_score(media):
+    paths = {"silent": media / "silent-black-10s.mp4", "gone": media / "gone.mp4"}
+    records = [Record(id=name, paths=(path,), texts={"title": name}) for name, path in paths.items()]
+    scores = [Score(id="silent", value=0.5), Score(id="gone", value=0.25, label=0.5), Score(id="failed")]
+    table = item_table(scores, records, at_most=9, limits=Limits())
+    assert [row[:1] + row[2:] for row in table.data] == [
+        ["gone", "gone", 0.25, 0.5, -0.25],
+        ["silent", "silent", 0.5, None, None],
+    ]
+    assert table.data[0][1] is None
+    assert table.data[1][1].format == "jpg"
 
 
 def test_the_id_is_kept_in_the_folder_and_differs_between_folders(tmp_path, monkeypatch):
@@ -185,7 +241,7 @@ def server(monkeypatch):
 
 
 def test_a_synced_offline_run_is_the_whole_history(server, tmp_path):
-    log = open_log(tmp_path, ABOUT, online=False)
+    log = open_log(tmp_path, ABOUT, online=False, monitor="val/challenge")
     log.replay(ROWS)
     log.finish()
     (folder,) = folders(tmp_path)
@@ -205,7 +261,7 @@ def test_where_wandb_cannot_be_used_online_the_run_is_logged_offline_in_time(
     if trouble == "bad key":
         monkeypatch.setenv("WANDB_API_KEY", "short")
     before = time.monotonic()
-    log = open_log(tmp_path, ABOUT, online=True)
+    log = open_log(tmp_path, ABOUT, online=True, monitor="val/challenge")
     assert time.monotonic() - before < 30  # two seconds, on a machine that has nothing else to do
     log.replay(ROWS)
     log.finish()
@@ -217,7 +273,7 @@ def test_where_wandb_cannot_be_used_online_the_run_is_logged_offline_in_time(
 
 
 def test_a_server_that_goes_away_in_the_middle_holds_nothing_up(server, tmp_path, capsys):
-    log = open_log(tmp_path, ABOUT, online=True)
+    log = open_log(tmp_path, ABOUT, online=True, monitor="val/challenge")
     log.log(0, ROWS[0])
     server.RequestHandlerClass.mood = "hangs"
     for number in (1, 2):
@@ -238,7 +294,7 @@ def test_what_wandb_raises_in_the_middle_is_said_once(tmp_path, capsys):
         def log(self, *arguments, **options):
             raise BrokenPipeError("the service has gone")
 
-    log = wandb_log.WandbLog(Broken())
+    log = wandb_log.WandbLog(Broken(), monitor="val/challenge")
     for number, row in enumerate(ROWS):
         log.log(number, row)
     assert capsys.readouterr().err.count("W&B is not used from here on: the service has gone.") == 1
