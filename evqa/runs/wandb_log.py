@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from evqa.config.metric_names import LOSS
 from evqa.files.whole import write_whole
 from evqa.media.limits import Limits
-from evqa.metrics.names import LOSS
 from evqa.runs.run_log import RunLog, first_line, say, summary_of
 from evqa.runs.wandb_artifacts import run_artifacts
 from evqa.runs.wandb_items import item_table
