@@ -89,6 +89,7 @@ def run(flags: argparse.Namespace) -> None:
     from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
     from evqa.reporting.folds import join_folds
+    from evqa.reporting.further import examine, further_sentences
     from evqa.reporting.repeats import repeats, report
     from evqa.reporting.runs import find_runs, read_run, with_labels
     from evqa.reporting.show import show
@@ -116,10 +117,11 @@ def run(flags: argparse.Namespace) -> None:
         pooled = pool(joined.runs, split=flags.split, metric=flags.metric, watch=counting.watch)
     notes = (*found.left_out, *joined.notes, *pooled.notes)
     study = compare(replace(pooled, notes=notes), baseline=baseline, family=family or None)
+    further = examine(study)
     title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
     with placed(flags.out):
-        drawn = write_report(study, flags.out, title=title, formats=formats)
-    show(study, folder=flags.out, formats=formats)
+        drawn = write_report(study, flags.out, title=title, further=further, formats=formats)
+    show(study, folder=flags.out, said=further_sentences(study, further), formats=formats)
     if flags.wandb:
         from evqa.reporting.writing import log_to_wandb
         from evqa.runs.wandb_log import has_login, online_or_offline

@@ -47,7 +47,9 @@ def compare(
     """
     plain = replace(plain, baseline=baseline, family=family)
     notes = list(plain.notes)
-    pairs = _pairs(plain, notes)
+    pairs = compared_pairs(plain)
+    if plain.baseline is None and len(_named(plain)) > MAX_SETTINGS_ALL_PAIRS:
+        notes.append(f"{len(_named(plain))} settings are too many to compare all pairs; name a --baseline.")
     if not plain.ids:
         return plain
     compared = [one for one in plain.settings if not pairs or any(one in pair for pair in pairs)]
@@ -71,20 +73,25 @@ def compare(
     )
 
 
-def _pairs(plain: Study, notes: list[str]) -> list[tuple[Setting, Setting]]:
-    """Settings to compare: each with the baseline's counterpart on all other axes, or all pairs; as far as named."""
+def compared_pairs(plain: Study) -> list[tuple[Setting, Setting]]:
+    """Settings to compare, in the order of the study's comparisons.
+
+    Each with the baseline's counterpart on all other axes, or all pairs of a few settings; as far as named.
+    """
     _check_named(plain, "--baseline", (plain.baseline or {}).items())
-    family = plain.family or {}
-    _check_named(plain, "--compare", ((key, value) for key, values in family.items() for value in values))
-    named = [one for one in plain.settings if all(one.values[key] in values for key, values in family.items())]
+    named = _named(plain)
     if plain.baseline is not None:
         by_values = {tuple(setting.values.items()): setting for setting in plain.settings}
         counterparts = [(one, by_values.get(tuple({**one.values, **plain.baseline}.items()))) for one in named]
         return [(one, other) for one, other in counterparts if other is not None and other is not one]
-    if len(named) <= MAX_SETTINGS_ALL_PAIRS:
-        return list(combinations(named, 2))
-    notes.append(f"{len(named)} settings are too many to compare all pairs; name a --baseline.")
-    return []
+    return list(combinations(named, 2)) if len(named) <= MAX_SETTINGS_ALL_PAIRS else []
+
+
+def _named(plain: Study) -> list[Setting]:
+    """The settings of the family, all without one. Raises RunError where it names what no setting has."""
+    family = plain.family or {}
+    _check_named(plain, "--compare", ((key, value) for key, values in family.items() for value in values))
+    return [one for one in plain.settings if all(one.values[key] in values for key, values in family.items())]
 
 
 def _check_named(plain: Study, flag: str, named: Iterable[tuple[str, str]]) -> None:
@@ -108,7 +115,7 @@ def _compare(plain: Study, first: Setting, second: Setting, *, spread: float, fr
     draws_R = first.mean_draws(plain.metric) - second.mean_draws(plain.metric)
     items_only = _over_items(plain, one.mean - other.mean, draws_R, reason=one.reason or other.reason)
     shift = spread * math.sqrt(1 / len(first.runs) + 1 / len(second.runs)) if freedom else 0.0
-    difference = _with_training(items_only, draws_R, shift=shift, freedom=freedom)
+    difference = with_training(items_only, draws_R, shift=shift, freedom=freedom)
     others = {
         name: _ends(plain, first.mean_draws(name) - second.mean_draws(name)) for name in METRICS if name != plain.metric
     }
@@ -145,7 +152,7 @@ def _ends(plain: Study, draws_R: Vector) -> Interval:
     return interval(draws_R if plain.num_units >= MIN_ITEMS else np.empty(0))
 
 
-def _with_training(items_only: Difference, draws_R: Vector, *, shift: float, freedom: int) -> Difference:
+def with_training(items_only: Difference, draws_R: Vector, *, shift: float, freedom: int) -> Difference:
     """Add the noise of training, of standard deviation `shift`, to a difference over items.
 
     The shifts are the quantiles of t in random order: a random sample would add its own error to every p.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from evqa.config.metric_names import PRINTED
 from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
+from evqa.reporting.further import Further, further_blocks, further_sentences
 from evqa.reporting.plots import Drawn, left_out, shown_settings
 from evqa.reporting.sentences import (
     chosen_places,
@@ -25,10 +26,11 @@ from evqa.reporting.study import Comparison, Pooled, Study
 NUM_ITEMS_SHOWN = 20
 
 
-def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
-    """The blocks of the report."""
+def compose(study: Study, drawn: Mapping[str, Drawn], further: Further | None = None) -> list[Block]:
+    """The blocks of the report; without `further` those of the settings alone."""
+    said = further_sentences(study, further) if further else []
     return [
-        Bullets(items=tuple(verdicts(study))),
+        Bullets(items=(*verdicts(study), *said)),
         Heading(text="Settings"),
         settings_table(study, chosen=True),
         *_picture(drawn, "settings"),
@@ -39,6 +41,7 @@ def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
         *_section("Scores against labels", drawn, "scatter"),
         *_section("Errors", drawn, "residuals"),
         *_slices(study, drawn),
+        *(further_blocks(study, further) if further else []),
         *_items(study),
         Heading(text="Runs"),
         _runs(study),

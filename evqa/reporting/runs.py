@@ -18,12 +18,15 @@ from evqa.files.names import shown
 from evqa.files.stored import check_complete, read_object, read_objects
 from evqa.metrics.score_table import GROUP, ID, ScoreTable, read_labels, read_rows, read_scores
 
+FACTS = ("duration", "has_audio", "title_chars", "description_chars")  # columns of targets; further ones are tags
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """What is known about one item beside its scores; None where it is not known.
 
-    group: items of one are not independent of each other. tags: of data.tag_columns.
+    group: items of one are not independent of each other. tags: of data.tag_columns. row: the position in the run's
+    own file of targets, 0 to 1, so that those of folds agree.
     """
 
     label: float = math.nan
@@ -33,6 +36,7 @@ class Item:
     description_chars: int | None = None
     group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    row: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +169,7 @@ def _items(path: Path, *, label: str) -> dict[str, Item]:
     rows = [row for row in rows if row.get(ID)]
     if ID not in columns or label not in columns:
         raise AnnotationError(f"{path}: columns '{ID}' and '{label}' are expected; the file has {', '.join(columns)}.")
-    tags = [name for name in columns if name not in (ID, label, *vars(Item()))]
+    tags = [name for name in columns if name not in (ID, label, GROUP, *FACTS)]
     return {
         row[ID]: Item(
             label=math.nan if (number := _number(row[label])) is None else number,
@@ -175,8 +179,9 @@ def _items(path: Path, *, label: str) -> dict[str, Item]:
             description_chars=_count(row.get("description_chars")),
             group=row.get(GROUP) or None,
             tags={name: row[name] for name in tags if row.get(name)},
+            row=place / len(rows),
         )
-        for row in rows
+        for place, row in enumerate(rows)
     }
 
 

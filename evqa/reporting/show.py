@@ -21,15 +21,17 @@ HEADER_WIDTH = 10  # characters a line
 NARROW = 8  # the same of headers and numbers where settings need the room
 
 
-def show(study: Study, *, folder: Path, formats: Sequence[str] = (), console: Console | None = None) -> None:
-    """Print the table, the sentences and what is missing."""
+def show(
+    study: Study, *, folder: Path, said: Sequence[str] = (), formats: Sequence[str] = (), console: Console | None = None
+) -> None:
+    """Print the table, the sentences, further ones (`said`) and what is missing."""
     console = console or terminal(soft_wrap=False)
     console.print(settings_caption(study), _table(study, console.width), sep="\n\n")
     console.print()
     for setting in study.settings:
         if reason := setting.metrics[study.metric].reason:
             console.print(f"- {setting.name}: no value or no interval: {reason}.")
-    for sentence in verdicts(study):
+    for sentence in (*verdicts(study), *said):
         console.print(f"- {sentence}")
     for run in study.unfinished:
         console.print(f"  missing: {run.name}: {run.problem or ''}")

@@ -11,6 +11,7 @@ from evqa.files.plain import write_json
 from evqa.files.whole import write_whole
 from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import to_html, to_markdown
+from evqa.reporting.further import Further, further_json
 from evqa.reporting.pages import compose, settings_table
 from evqa.reporting.paper_table import settings_tex, write_settings_csv
 from evqa.reporting.plots import Drawn, draw_all
@@ -19,17 +20,19 @@ from evqa.reporting.study import Comparison, SeedPair, Study
 from evqa.reporting.winner import winner_interval
 
 
-def write_report(study: Study, folder: Path, *, title: str, formats: Sequence[str] = ()) -> dict[str, Drawn]:
+def write_report(
+    study: Study, folder: Path, *, title: str, further: Further, formats: Sequence[str] = ()
+) -> dict[str, Drawn]:
     """Write report.md, report.html, report.json, the tables and the pictures; returns the pictures.
 
     formats: of further pictures for a paper: pdf, svg, png.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_all(study, folder, formats=formats)
-    blocks = compose(study, drawn)
+    blocks = compose(study, drawn, further)
     write_whole(folder / "report.md", to_markdown(title, blocks))
     write_whole(folder / "report.html", to_html(title, blocks))
-    write_json(folder / "report.json", to_json(study))
+    write_json(folder / "report.json", to_json(study) | further_json(further))
     write_settings_csv(folder / "settings.csv", study)
     write_whole(folder / "settings.tex", settings_tex(study))
     if study.ids:

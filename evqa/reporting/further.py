@@ -1,0 +1,119 @@
+"""What a report examines beside its settings: whether differences depend on tags, and baselines without a model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evqa.config.metric_names import PRINTED
+from evqa.reporting.baselines import Baseline, baseline_sentences, baselines, baselines_table
+from evqa.reporting.document import Block, Bullets, Heading, Paragraph, TableBlock
+from evqa.reporting.interactions import Interaction, Interactions, interactions
+from evqa.reporting.sentences import ALPHA, ends, number, p_equals, p_text
+from evqa.reporting.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Further:
+    """Interactions of the compared settings with tags, and baselines."""
+
+    interactions: Interactions
+    baselines: tuple[Baseline, ...]
+
+
+def examine(study: Study) -> Further:
+    """Compute both; seconds for 8,000 items."""
+    return Further(interactions=interactions(study), baselines=baselines(study))
+
+
+def further_sentences(study: Study, further: Further) -> list[str]:
+    """The answers, for the top of a report and the terminal."""
+    return [*interaction_sentences(further.interactions), *baseline_sentences(study, further.baselines)]
+
+
+def further_blocks(study: Study, further: Further) -> list[Block]:
+    """The tables behind them."""
+    blocks = list[Block]()
+    tested = further.interactions
+    if tested.found or tested.left_out:
+        blocks.append(Heading(text="Differences by tag"))
+    if tested.found:
+        blocks += [Bullets(items=tuple(interaction_sentences(tested))), _interactions_table(study, tested)]
+    if tested.left_out:
+        blocks.append(Paragraph(text=f"Not tested: {'; '.join(tested.left_out)}."))
+    if further.baselines:
+        blocks += [Heading(text="Baselines"), baselines_table(study, further.baselines)]
+    return blocks
+
+
+def further_json(further: Further) -> dict[str, Any]:
+    """The numbers of both tables."""
+    return {
+        "interactions": [_plain(one) for one in further.interactions.found],
+        "baselines": [asdict(one) for one in further.baselines],
+    }
+
+
+def _plain(one: Interaction) -> dict[str, Any]:
+    fields = asdict(one)
+    return {**fields, "p_holm": fields["difference"].pop("p"), "p": fields.pop("raw_p")}
+
+
+def interaction_sentences(tested: Interactions) -> list[str]:
+    """One for each interaction that was shown, or that none was."""
+    known = [one for one in tested.found if not one.difference.reason]
+    if not known:
+        return []
+    shown = [one for one in known if one.difference.p < ALPHA]
+    if shown:
+        return [_sentence(one, family=len(known)) for one in shown]
+    columns = ", ".join(dict.fromkeys(one.column for one in known))
+    smallest = min(one.difference.p for one in known)
+    count = f"{len(known)} interactions, Holm; smallest {p_equals(smallest)}" if len(known) > 1 else p_equals(smallest)
+    return [f"No interaction was shown: differences between settings were not seen to depend on {columns} ({count})."]
+
+
+def _sentence(one: Interaction, *, family: int) -> str:
+    """`modal=av gains more over modal=v where category=music (+0.062) than elsewhere (+0.021): +0.041 [...]`."""
+    difference = one.difference
+    both = f" (both {one.shared})" if one.shared else ""
+    where = f"where {one.column}={one.elsewhere}" if one.elsewhere else "elsewhere"
+    holm = f" (Holm, {family} interactions)" if family > 1 else ""
+    these = "" if one.freedom else " Another seed may turn it."
+    return (
+        f"{one.first} less {one.second}{both} is {'higher' if difference.value > 0 else 'lower'} where "
+        f"{one.column}={one.value} ({one.inside:+.3f}) than {where} ({one.outside:+.3f}): {difference.value:+.3f} "
+        f"[{difference.low:+.3f}, {difference.high:+.3f}], {p_equals(difference.p)}{holm}.{these}"
+    )
+
+
+def _interactions_table(study: Study, tested: Interactions) -> TableBlock:
+    columns = ("settings", "part", "n", "there", "95 %, items", "elsewhere", "95 %, items")
+    numbers = ("there less elsewhere", "95 %", "p", "p (Holm)", "detectable")
+    total = len(study.comparisons)
+    of = f"the first {tested.num_pairs} of {total} comparisons" if tested.num_pairs < total else "all comparisons"
+    return TableBlock(
+        columns=(*columns, *numbers),
+        rows=tuple(_row(one) for one in tested.found),
+        left=2,
+        caption=f"Differences of {PRINTED[study.metric]} on parts of the items, of {of}; elsewhere: the other items "
+        "that have a value of this column. Of a column with two values the second says the same as the first.",
+    )
+
+
+def _row(one: Interaction) -> tuple[str, ...]:
+    both, difference = f" (both {one.shared})" if one.shared else "", one.difference
+    return (
+        f"{one.first} less {one.second}{both}",
+        f"{one.column}={one.value}" + (f", elsewhere {one.elsewhere}" if one.elsewhere else ""),
+        str(one.n),
+        number(one.inside, sign="+"),
+        ends(one.inside_ends.low, one.inside_ends.high, sign="+"),
+        number(one.outside, sign="+"),
+        ends(one.outside_ends.low, one.outside_ends.high, sign="+"),
+        difference.reason or number(difference.value, sign="+"),
+        ends(difference.low, difference.high, sign="+"),
+        p_text(one.raw_p),
+        p_text(difference.p),
+        number(difference.detectable),
+    )
