@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from evqa.config.metric_names import PRINTED
 from evqa.reporting.chosen import chosen_of
+from evqa.reporting.decisions import Decisions, decision_blocks
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
 from evqa.reporting.plots import Drawn, left_out, shown_settings
 from evqa.reporting.sentences import (
@@ -25,14 +26,15 @@ from evqa.reporting.study import Comparison, Pooled, Study
 NUM_ITEMS_SHOWN = 20
 
 
-def compose(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
-    """The blocks of the report."""
+def compose(study: Study, drawn: Mapping[str, Drawn], decisions: Decisions | None = None) -> list[Block]:
+    """The blocks of the report; decisions: None where no labels are known."""
     return [
         Bullets(items=tuple(verdicts(study))),
         Heading(text="Settings"),
         settings_table(study, chosen=True),
         *_picture(drawn, "settings"),
         *_differences(study, drawn),
+        *(decision_blocks(study, decisions) if decisions else []),
         *_seeds(study),
         *_missing(study),
         *_section("Learning curves", drawn, "learning_curves"),

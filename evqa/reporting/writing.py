@@ -10,6 +10,7 @@ from typing import Any, Literal
 from evqa.files.plain import write_json
 from evqa.files.whole import write_whole
 from evqa.reporting.chosen import chosen_of
+from evqa.reporting.decisions import decide
 from evqa.reporting.document import to_html, to_markdown
 from evqa.reporting.pages import compose, settings_table
 from evqa.reporting.paper_table import settings_tex, write_settings_csv
@@ -26,10 +27,11 @@ def write_report(study: Study, folder: Path, *, title: str, formats: Sequence[st
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_all(study, folder, formats=formats)
-    blocks = compose(study, drawn)
+    decisions = decide(study)
+    blocks = compose(study, drawn, decisions)
     write_whole(folder / "report.md", to_markdown(title, blocks))
     write_whole(folder / "report.html", to_html(title, blocks))
-    write_json(folder / "report.json", to_json(study))
+    write_json(folder / "report.json", {**to_json(study), "decisions": decisions and asdict(decisions)})
     write_settings_csv(folder / "settings.csv", study)
     write_whole(folder / "settings.tex", settings_tex(study))
     if study.ids:
