@@ -27,7 +27,6 @@ COLUMNS = {
     "pairwise": "pairs in order",
     "precision_10": "precision, top 10 %",
     "precision_20": "precision, top 20 %",
-    "recall_10_in_20": "top 10 % found in top 20 %",
     "ndcg_20": "NDCG@20 %",
     "auc_20": "AUC of the top 20 %",
 }
@@ -127,10 +126,7 @@ def _gap_table(study: Study, gaps: Sequence[Gap]) -> TableBlock:
     rows = tuple(
         (_distance(one), number(one.in_order.value), ends(one.in_order.low, one.in_order.high)) for one in gaps
     )
-    caption = (
-        f"Pairs in order by how far their labels are apart: {study.best.name}. The borders are 0.5, 1 and 2 standard "
-        f"deviations of '{study.label}'"
-    )
+    caption = f"Pairs in order by how far their labels are apart (0.5, 1 and 2 of their SDs): {study.best.name}"
     return TableBlock(
         columns=("distance of labels", "pairs in order", "95 % interval"), rows=rows, caption=caption, folded=True
     )

@@ -59,12 +59,13 @@ def test_a_report_has_the_section_and_its_numbers_for_machines(folders, tmp_path
     numbers = json.loads((tmp_path / "report.json").read_text())["decisions"]
     assert set(numbers["settings"]) == {"modal=av", "modal=v"}
     assert numbers["by_chance"]["precision_10"] == pytest.approx(0.1)
+    assert set(numbers["settings"]["modal=v"]) == set(numbers["by_chance"]) == set(RANKING)
     assert (len(numbers["gaps"]), numbers["gaps"][-1]["most"]) == (4, None)
     pairs = numbers["settings"]["modal=av"]["pairwise"]
     text = (tmp_path / "report.md").read_text()
     shown = f"| modal=av | {pairs['value']:.3f} ({pairs['low']:.3f} to {pairs['high']:.3f}) |"
     assert text.count("## What users act on") == text.count(shown) == 1
-    assert re.search(r"\| by chance \| 0\.500 \| 0\.100 \| 0\.200 \| 0\.200 \| 0\.\d{3} \| 0\.500 \|", text)
+    assert re.search(r"\| by chance \| 0\.500 \| 0\.100 \| 0\.200 \| 0\.\d{3} \| 0\.500 \|", text)
 
 
 def test_only_shown_settings_are_computed_and_the_others_are_counted(tmp_path, make_run):
@@ -83,6 +84,6 @@ def test_what_has_no_value_is_a_dash_with_its_reason_in_the_numbers_and_no_label
     study = replace(study, settings=(flat,))
     decisions = decide(study)
     assert {one.reason for one in decisions.settings["all runs"].values()} == {"all 120 scores are equal (0.5)"}
-    assert decision_blocks(study, decisions)[1].rows[0] == ("all runs", *"------")
+    assert decision_blocks(study, decisions)[1].rows[0] == ("all runs", *"-----")
     assert [one.in_order.reason for one in decisions.gaps] == ["all 120 scores are equal (0.5)"] * 4
     assert decide(replace(study, ids=())) is None
