@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evqa.metrics.correlation import Vector
 from evqa.metrics.resampling import Indices, Matrix
@@ -47,12 +48,18 @@ class Ranked:
         """The place among the values [R] of the item whose rank from above is `most_R`."""
         return np.asarray((self.upto_RG < most_R[:, None]).sum(axis=1))
 
-    def grouped(self, weight: Vector | Matrix, end: int | None = None) -> Matrix:
-        """Sums [R, G] of the drawn items' weights for each of the first `end` values; weight: [N] or [R, N]."""
-        end = len(self.starts_G) if end is None else end
-        stop = self.starts_G[end] if end < len(self.starts_G) else len(self.order_N)
-        weighted_RN = self.drawn_RN[:, :stop] * weight[..., :stop]
-        return weighted_RN if stop == end else np.add.reduceat(weighted_RN, self.starts_G[:end], axis=1)
+    def num_items(self, end: int | None) -> int:
+        """How many of the items have one of the first `end` values; None: of all."""
+        return len(self.order_N) if end is None or end >= len(self.starts_G) else int(self.starts_G[end])
+
+    def grouped(self, weight: Vector | NDArray[np.bool_], end: int | None = None) -> Matrix:
+        """Sums [R, G] of the drawn items' weights for each of the first `end` values.
+
+        weight: [N] or [R, N] in the order of the items, as many as have these values.
+        """
+        weighted_RN = self.drawn_RN[:, : weight.shape[-1]] * weight
+        starts_G = self.starts_G[:end]
+        return weighted_RN if len(starts_G) == weight.shape[-1] else np.add.reduceat(weighted_RN, starts_G, axis=1)
 
     def untied_pairs(self) -> Vector:
         """How many pairs [R] have different values."""
@@ -94,5 +101,5 @@ class Resamples:
 
     def wanted(self, by_score: Ranked, share: float, end: int | None = None) -> Matrix:
         """How many wanted items each of the first `end` distinct scores has [R, G]."""
-        is_wanted_RN = self.labels_N[by_score.order_N] >= self.top(share).least_R[:, None]
-        return by_score.grouped(is_wanted_RN.astype(np.float64), end)
+        labels_N = self.labels_N[by_score.order_N[: by_score.num_items(end)]]
+        return by_score.grouped(labels_N >= self.top(share).least_R[:, None], end)

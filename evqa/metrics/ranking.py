@@ -64,7 +64,8 @@ def _ndcg(*, selected: float) -> Draws:
         most_R, by_label = sample.top(selected).most_R, sample.by_label
         discounts = np.r_[0.0, np.cumsum(1 / np.log2(np.arange(2, most_R.max() + 2)))]  # of the first 0, 1, 2, ...
         end = int(by_score.reach(most_R).max()) + 1
-        means_RG = by_score.grouped(sample.labels_N[by_score.order_N], end) / np.maximum(by_score.sizes_RG[:, :end], 1)
+        labels_N = sample.labels_N[by_score.order_N[: by_score.num_items(end)]]
+        means_RG = by_score.grouped(labels_N, end) / np.maximum(by_score.sizes_RG[:, :end], 1.0)
         lost_R = sample.lowest_R * discounts[most_R.astype(np.intp)]
         best_R = _discounted(by_label, by_label.values_G[None], most_R, discounts)
         return np.asarray((_discounted(by_score, means_RG, most_R, discounts) - lost_R) / (best_R - lost_R))
