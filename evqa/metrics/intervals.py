@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-from evqa.metrics.correlation import MIN_ITEMS, Vector
+from evqa.metrics.correlation import MIN_ITEMS, ROUNDING, Vector
+from evqa.metrics.proportion import wilson_interval
 from evqa.metrics.resampling import LEVEL, MAX_UNDEFINED, Interval
 
 METHOD = "t interval with the bootstrap's standard error; correlations on Fisher's z scale, RMSE on the log scale"
@@ -39,6 +40,28 @@ def estimate_interval(metric: str, value: float, draws_R: Vector, *, num_units: 
         half = quantile * _standard_error(np.log(defined_R), num_units)
         return Interval(low=value * math.exp(-half), high=value * math.exp(half))
     return _correlation(value, defined_R, num_units=num_units, quantile=quantile)
+
+
+def share_interval(
+    value: float, draws_R: Vector, *, num_units: int, num_judged: float, level: float = LEVEL
+) -> Interval:
+    """The interval of a value in 0-1: Wilson's with a quantile of t, of as many items as have the draws' error.
+
+    So it stays in 0-1 and is never a point. num_judged: how many items stand in where the draws have no error, or the
+    value is 0 or 1.
+    """
+    if len(draws_R) == 0:
+        return _none("no resamples were drawn")
+    if num_units < 2:
+        return _none("a single item or group has no spread")
+    defined_R = draws_R[np.isfinite(draws_R)]
+    num_undefined = len(draws_R) - len(defined_R)
+    if math.isnan(value) or num_undefined > MAX_UNDEFINED * len(draws_R):
+        return _none(f"the measure does not exist in {num_undefined} of {len(draws_R)} resamples")
+    error, variance = _standard_error(defined_R, num_units), value * (1 - value)
+    like = variance / error**2 if error > ROUNDING and variance > ROUNDING else num_judged
+    low, high = wilson_interval(value, like, quantile=_quantile(num_units, level))
+    return Interval(low=low, high=high)
 
 
 def _correlation(value: float, draws_R: Vector, *, num_units: int, quantile: float) -> Interval:

@@ -1,4 +1,4 @@
-"""What a report examines beside its settings: whether differences depend on tags, and baselines without a model."""
+"""What a report examines beside its settings: what users act on, differences by tag, baselines without a model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from evqa.config.metric_names import PRINTED
 from evqa.reporting.baselines import Baseline, baseline_sentences, baselines, baselines_table
+from evqa.reporting.decisions import Decisions, decide
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, TableBlock
 from evqa.reporting.interactions import Interaction, Interactions, interactions
 from evqa.reporting.sentences import ALPHA, ends, number, p_equals, p_text
@@ -15,15 +16,16 @@ from evqa.reporting.study import Study
 
 @dataclass(frozen=True, kw_only=True)
 class Further:
-    """Interactions of the compared settings with tags, and baselines."""
+    """Interactions of the compared settings with tags, baselines, and what users act on (None without labels)."""
 
     interactions: Interactions
     baselines: tuple[Baseline, ...]
+    decisions: Decisions | None
 
 
 def examine(study: Study) -> Further:
-    """Compute both; seconds for 8,000 items."""
-    return Further(interactions=interactions(study), baselines=baselines(study))
+    """Compute all; seconds for 8,000 items."""
+    return Further(interactions=interactions(study), baselines=baselines(study), decisions=decide(study))
 
 
 def further_sentences(study: Study, further: Further) -> list[str]:
@@ -32,7 +34,7 @@ def further_sentences(study: Study, further: Further) -> list[str]:
 
 
 def further_blocks(study: Study, further: Further) -> list[Block]:
-    """The tables behind them."""
+    """The tables behind them; what users act on stands elsewhere."""
     blocks = list[Block]()
     tested = further.interactions
     if tested.found or tested.left_out:
@@ -47,10 +49,11 @@ def further_blocks(study: Study, further: Further) -> list[Block]:
 
 
 def further_json(further: Further) -> dict[str, Any]:
-    """The numbers of both tables."""
+    """The numbers of all tables."""
     return {
         "interactions": [_plain(one) for one in further.interactions.found],
         "baselines": [asdict(one) for one in further.baselines],
+        "decisions": further.decisions and asdict(further.decisions),
     }
 
 

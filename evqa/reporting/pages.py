@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from evqa.config.metric_names import PRINTED
 from evqa.reporting.chosen import chosen_of
+from evqa.reporting.decisions import decision_blocks
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
 from evqa.reporting.further import Further, further_blocks, further_sentences
 from evqa.reporting.plots import Drawn, left_out, shown_settings
@@ -35,6 +36,7 @@ def compose(study: Study, drawn: Mapping[str, Drawn], further: Further | None = 
         settings_table(study, chosen=True),
         *_picture(drawn, "settings"),
         *_differences(study, drawn),
+        *(decision_blocks(study, further.decisions) if further and further.decisions else []),
         *_seeds(study),
         *_missing(study),
         *_section("Learning curves", drawn, "learning_curves"),
