@@ -35,6 +35,7 @@ FACTS: dict[str, Callable[[Item], float | None]] = {
     ROW_ORDER: lambda item: item.row,
 }
 CORRELATIONS = ("srocc", "plcc")
+NUM_RESAMPLES = 1000
 LEAK_P = 0.001  # of the row order: every report looks, so that one in a thousand says so by chance
 
 
@@ -80,7 +81,8 @@ def _of_fact(study: Study, name: str, fact: Callable[[Item], float | None]) -> B
     if not len(places_K):
         return None
     values_K, labels_K = values_N[places_K], study.labels_N[places_K]
-    groups = [study.groups[place] for place in places_K.tolist()]
+    all_groups = study.groups
+    groups = [all_groups[place] for place in places_K.tolist()]
     return Baseline(
         name=name,
         n=len(places_K),
@@ -91,7 +93,7 @@ def _of_fact(study: Study, name: str, fact: Callable[[Item], float | None]) -> B
 
 
 def _estimates(scores_K: Vector, labels_K: Vector, groups: Groups, *, metrics: Sequence[str]) -> dict[str, Estimate]:
-    draws = bootstrap(scores_K, labels_K, metrics=metrics, groups=groups)
+    draws = bootstrap(scores_K, labels_K, metrics=metrics, num_resamples=NUM_RESAMPLES, groups=groups)
     num_units, found = count_groups(groups) or len(groups), dict[str, Estimate]()
     for name in metrics:
         measure = METRICS[name](scores_K, labels_K)
@@ -112,7 +114,7 @@ def _on(study: Study, places_K: NDArray[np.intp]) -> Estimate:
 
 
 def _p(values_K: Vector, labels_K: Vector, groups: Groups) -> float:
-    draws_R = bootstrap(values_K, labels_K, metrics=("srocc",), groups=groups)["srocc"]
+    draws_R = bootstrap(values_K, labels_K, metrics=("srocc",), num_resamples=NUM_RESAMPLES, groups=groups)["srocc"]
     return two_sided_p(draws_R) if np.isfinite(draws_R).all() else math.nan
 
 
