@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.files.names import shown
+from evqa.files.progress import BEGINS_ANEW, counted
 from evqa.metrics import METRICS, Difference, Interval, count_groups, holm, interval, smallest_detectable
 from evqa.metrics.correlation import Vector
 from evqa.metrics.paired import difference_of_draws
@@ -100,7 +101,7 @@ def interactions(study: Study, *, num_resamples: int = NUM_RESAMPLES) -> Interac
     parts, left_out = find_parts(study)
     pairs = compared_pairs(study)[:MAX_PAIRS] if parts else []
     settings = {one.name: one for pair in pairs for one in pair}
-    sides = {name: _score(study, one, parts, num_resamples=num_resamples) for name, one in settings.items()}
+    sides = _score_all(study, list(settings.values()), parts, num_resamples=num_resamples)
     tested = []
     for number, part in enumerate(parts):
         noise = _seed_spread([one[number] for one in sides.values()])
@@ -145,6 +146,17 @@ def _parts(column: str, values_N: NDArray[np.object_], large: Sequence[str], *, 
         )
         for value in (large[:1] if is_halved else large)
     ]
+
+
+def _score_all(
+    study: Study, settings: Sequence[Setting], parts: Sequence[TaggedPart], *, num_resamples: int
+) -> dict[str, list[Sides]]:
+    """Each setting by its name, with progress: of thousands of items and several columns this takes half a minute."""
+    if not settings:
+        return {}
+    with counted("resampling parts of the items", len(settings), stderr=True, then=BEGINS_ANEW) as counting:
+        scored = counting.watch(settings)
+        return {one.name: _score(study, one, parts, num_resamples=num_resamples) for one in scored}
 
 
 def _score(study: Study, setting: Setting, parts: Sequence[TaggedPart], *, num_resamples: int) -> list[Sides]:
