@@ -29,7 +29,8 @@ from evqa.reporting.study import Comparison, Matrix, Setting, Study
 
 MAX_PAIRS = 3  # the first compared ones: more would join the correction and take minutes
 MAX_PARTS = 12  # of one column
-NUM_RESAMPLES = 500
+FEWEST, MOST = 500, 2000  # resamples
+MAX_CELLS = 400_000_000  # resamples x items x parts x runs, above which there are fewer resamples: some 15 s
 ROWS = 16  # resamples at a time: their ranks stay in the processor's cache
 
 Mask = NDArray[np.bool_]
@@ -94,13 +95,18 @@ class SideScores:
 Sides = tuple[SideScores, SideScores]  # inside a part, and outside
 
 
-def interactions(study: Study, *, num_resamples: int = NUM_RESAMPLES) -> Interactions:
-    """Test the first compared pairs of settings by every column that has parts of enough items."""
+def interactions(study: Study, *, num_resamples: int | None = None) -> Interactions:
+    """Test the first compared pairs of settings by every column that has parts of enough items.
+
+    num_resamples: None for 2,000, of many items, parts and runs fewer.
+    """
     if not study.comparisons or study.num_units < MIN_ITEMS:
         return Interactions()
     parts, left_out = find_parts(study)
     pairs = compared_pairs(study)[:MAX_PAIRS] if parts else []
     settings = {one.name: one for pair in pairs for one in pair}
+    cells = len(study.ids) * len(parts) * sum(len(one.runs) for one in settings.values())
+    num_resamples = num_resamples or min(MOST, max(FEWEST, MAX_CELLS // max(cells, 1)))
     sides = _score_all(study, list(settings.values()), parts, num_resamples=num_resamples)
     tested = []
     for number, part in enumerate(parts):

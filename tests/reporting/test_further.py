@@ -11,7 +11,7 @@ from evqa.report import main
 from evqa.reporting.baselines import baseline_sentences, baselines
 from evqa.reporting.comparing import compare
 from evqa.reporting.further import examine, further_blocks, interaction_sentences
-from evqa.reporting.interactions import NUM_RESAMPLES, Interactions, find_parts, interactions
+from evqa.reporting.interactions import Interactions, find_parts, interactions
 from evqa.reporting.runs import read_run
 from evqa.reporting.study import pool
 from tests.simulations.interactions import draw_tagged_study, find
@@ -70,7 +70,7 @@ def test_columns_of_two_to_twelve_large_values_are_tested_and_others_named(tmp_p
 
 def test_an_interaction_is_the_difference_of_differences_by_the_paired_bootstrap(tmp_path, make_run):
     study = study_of(tagged(tmp_path, make_run, {"category": every("music", "news", "sport")}))
-    one, (first, second) = interactions(study).found[0], study.settings
+    one, (first, second) = interactions(study, num_resamples=500).found[0], study.settings
     inside_N = np.arange(120) % 3 == 0
 
     def gain(places):
@@ -82,7 +82,7 @@ def test_an_interaction_is_the_difference_of_differences_by_the_paired_bootstrap
 
     assert one.difference.value == pytest.approx(gap(np.arange(120)))
     by_label, rng = np.argsort(study.labels_N, kind="stable"), np.random.default_rng(0)
-    draws = [gap(drawn) for drawn in by_label[rng.integers(0, 120, (NUM_RESAMPLES, 120))]]
+    draws = [gap(drawn) for drawn in by_label[rng.integers(0, 120, (500, 120))]]
     assert (one.difference.low, one.difference.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
 
 

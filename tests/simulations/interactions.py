@@ -35,7 +35,7 @@ def find(times, *, seed=0, **case):
     """Share of studies with any interaction, and with the first part's."""
     rng, findings, found = np.random.default_rng(seed), 0, 0
     for _ in range(times):
-        tested = interactions(draw_tagged_study(rng, **case)).found
+        tested = interactions(draw_tagged_study(rng, **case), num_resamples=500).found
         findings += any(one.difference.p < 0.05 for one in tested)
         found += any(one.difference.p < 0.05 and one.value == "c0" for one in tested)
     return findings / times, found / times
