@@ -37,7 +37,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggedPart:
+class TagPart:
     """The items of one value of a column, and its other items. elsewhere: their value, where they have only one."""
 
     column: str
@@ -117,9 +117,9 @@ def interactions(study: Study, *, num_resamples: int | None = None) -> Interacti
     return Interactions(found=_adjusted(tested), num_pairs=len(pairs), left_out=tuple(left_out))
 
 
-def find_parts(study: Study) -> tuple[list[TaggedPart], list[str]]:
+def find_parts(study: Study) -> tuple[list[TagPart], list[str]]:
     """The parts of all columns of tags, and why a column has none. Only items with a value of the column count."""
-    found, left_out = list[TaggedPart](), list[str]()
+    found, left_out = list[TagPart](), list[str]()
     groups = np.array(study.groups, dtype=object)
     for column in sorted({name for item in study.items for name in item.tags}):
         values_N = np.array([item.tags.get(column) for item in study.items], dtype=object)
@@ -138,12 +138,12 @@ def find_parts(study: Study) -> tuple[list[TaggedPart], list[str]]:
     return found, left_out
 
 
-def _parts(column: str, values_N: NDArray[np.object_], large: Sequence[str], *, num_values: int) -> list[TaggedPart]:
+def _parts(column: str, values_N: NDArray[np.object_], large: Sequence[str], *, num_values: int) -> list[TagPart]:
     """A part a value; of two values alone the first one, for the other says the same."""
     known_N = np.array([value is not None for value in values_N])
     is_halved = num_values == 2
     return [
-        TaggedPart(
+        TagPart(
             column=shown(column),
             value=shown(value),
             elsewhere=shown(large[1]) if is_halved else None,
@@ -155,7 +155,7 @@ def _parts(column: str, values_N: NDArray[np.object_], large: Sequence[str], *, 
 
 
 def _score_all(
-    study: Study, settings: Sequence[Setting], parts: Sequence[TaggedPart], *, num_resamples: int
+    study: Study, settings: Sequence[Setting], parts: Sequence[TagPart], *, num_resamples: int
 ) -> dict[str, list[Sides]]:
     """Each setting by its name, with progress: of thousands of items and several columns this takes half a minute."""
     if not settings:
@@ -165,7 +165,7 @@ def _score_all(
         return {one.name: _score(study, one, parts, num_resamples=num_resamples) for one in scored}
 
 
-def _score(study: Study, setting: Setting, parts: Sequence[TaggedPart], *, num_resamples: int) -> list[Sides]:
+def _score(study: Study, setting: Setting, parts: Sequence[TagPart], *, num_resamples: int) -> list[Sides]:
     """The setting on both sides of each part. The resamples are the same for every setting."""
     order_N = np.argsort(study.labels_N, kind="stable")
     masks_N = [side_N[order_N] for part in parts for side_N in (part.inside_N, part.outside_N)]
@@ -203,9 +203,7 @@ def _seed_spread(of_settings: Sequence[Sides]) -> tuple[float, int]:
     return math.sqrt(sum(((gap_S - gap_S.mean()) ** 2).sum() for gap_S in known) / freedom), freedom
 
 
-def _test(
-    comparison: Comparison, part: TaggedPart, one: Sides, other: Sides, *, noise: tuple[float, int]
-) -> Interaction:
+def _test(comparison: Comparison, part: TagPart, one: Sides, other: Sides, *, noise: tuple[float, int]) -> Interaction:
     values = [float(a.of_seeds_S.mean() - b.of_seeds_S.mean()) for a, b in zip(one, other, strict=True)]
     draws = [a.draws_R - b.draws_R for a, b in zip(one, other, strict=True)]
     reason = next((side.reason for side in (*one, *other) if side.reason), None)
