@@ -33,7 +33,7 @@ def test_a_pipe_gets_one_line_an_epoch_and_a_finished_run_none(told):
     command = [sys.executable, *told, "trainer.epochs=3"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    lines = [line for line in done.stdout.splitlines() if "epoch" in line]
+    lines = [line for line in done.stdout.splitlines() if re.match(rf"{STAMP}epoch", line)]
     assert len(lines) == 3, done.stdout
     for number, line in enumerate(lines, 1):
         assert re.fullmatch(rf"{STAMP}epoch {number}/3, step {5 * number}/15, {FACTS}", line), line
