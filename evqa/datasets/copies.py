@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from evqa.media.limits import Limits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NO_HASH = "-"  # of a file without picture, and of one whose frames are empty: those of black videos are all alike
 MAX_DIFFERENT = 12  # bits of 216
@@ -27,7 +29,9 @@ _BAND_BYTES = 2
 
 def visual_hash(path: Path, limits: Limits) -> str:
     """Return the visual hash of a video, 216 bits as hexadecimal text, or NO_HASH. Raises MediaError."""
-    # Here, because torch takes seconds to import and most processes that look into files do not need it.
+    # Here, because they take seconds to import and most processes that look into files do not need them.
+    import numpy as np
+
     from evqa.media.clip import ClipSpec, FrameStream, read_clip
     from evqa.media.resize import Resize
     from evqa.media.sampling import FrameSampling
@@ -49,6 +53,10 @@ def alike(hashes: Mapping[str, str]) -> dict[str, str]:
     Two hashes that differ in few bits agree wholly in at least one band of 16 bits, so only those are compared.
     """
     paths = sorted(path for path, bits in hashes.items() if bits not in ("", NO_HASH))
+    if not paths:
+        return {}
+    import numpy as np
+
     hashes_NB = np.array([list(bytes.fromhex(hashes[path])) for path in paths], dtype=np.uint8)
     first = list(range(len(paths)))
 
@@ -69,8 +77,9 @@ def alike(hashes: Mapping[str, str]) -> dict[str, str]:
 
 def _pairs(hashes_NB: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Yield pairs of places whose hashes differ in at most MAX_DIFFERENT bits."""
-    num_bands = MAX_DIFFERENT + 1
-    for band in range(num_bands if len(hashes_NB) else 0):
+    import numpy as np
+
+    for band in range(MAX_DIFFERENT + 1):
         buckets = defaultdict[bytes, list[int]](list)
         for place, bits in enumerate(hashes_NB[:, band * _BAND_BYTES : (band + 1) * _BAND_BYTES]):
             buckets[bits.tobytes()].append(place)

@@ -58,7 +58,7 @@ def evaluate_split(
     )
     console = terminal()
     console.print(metrics_of(record, name=name))
-    print_choices(console, run.folder, record, name=name)
+    print_choices(console, run.folder, record, name=name, config=run.plan.recorded)
     if run.note:
         console.print(f"Note: {run.note}.")
     console.print(f"Predictions: {run.folder.prediction(name)}")

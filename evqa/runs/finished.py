@@ -43,7 +43,7 @@ def tell_finished(config: DictConfig, folder: RunFolder, *, console: Terminal) -
     folder.check_free(config)
     _check_data(config, folder)
     console.print(f"{folder.path} is finished already; nothing to do.")
-    return print_result(console, folder)
+    return print_result(console, folder, config=config)
 
 
 def _check_data(config: DictConfig, folder: RunFolder) -> None:

@@ -215,7 +215,7 @@ def evaluate_run(
     cast("Checkpoints", module.trainer.checkpoint_callback).drop_surplus()
     if log is not None:
         log.publish(folder.path)
-    return print_result(console, folder)
+    return print_result(console, folder, config=plan.recorded)
 
 
 def _score_splits(

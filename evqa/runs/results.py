@@ -10,15 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 from evqa.config.metric_names import PRINTED, PRINTED_OF_WORDS, with_groups
-from evqa.config.reading import read_yaml
 from evqa.files.stored import read_objects
 from evqa.reporting.chosen import chosen
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder
 
 
-def print_result(console: Console, folder: RunFolder) -> float | None:
-    """Print the metrics of every scored split; returns what `evqa.runs.fit.run` does, where there is one."""
+def print_result(console: Console, folder: RunFolder, *, config: Mapping[str, Any]) -> float | None:
+    """Print the metrics of every scored split; returns what `evqa.runs.fit.run` does, where there is one.
+
+    config: the run's, resolved.
+    """
     objective, untrained = None, list[dict[str, Any]]()
     for path in sorted((folder.path / "predictions").glob("*.json")):
         record = read_record(path)
@@ -29,7 +31,7 @@ def print_result(console: Console, folder: RunFolder) -> float | None:
         _print_reasons(console, record["failures"])
         for lack, count in list(record.get("missing", {}).items())[:5]:
             console.print(f"  {count} scored, but: {lack}")
-        print_choices(console, folder, record, name=path.stem)
+        print_choices(console, folder, record, name=path.stem, config=config)
         untrained = record.get("train_failures", [])
     if untrained:
         console.print(f"train: {len(untrained)} failed")
@@ -44,14 +46,16 @@ def _print_reasons(console: Console, failures: Sequence[Mapping[str, Any]]) -> N
         console.print(f"  {count} x {reason}")
 
 
-def print_choices(console: Console, folder: RunFolder, record: Mapping[str, Any], *, name: str) -> None:
+def print_choices(
+    console: Console, folder: RunFolder, record: Mapping[str, Any], *, name: str, config: Mapping[str, Any]
+) -> None:
     """Print what makes the scores of predictions/NAME too good: a choice of the checkpoint on these very items.
 
     And, of a test split, that it was looked at before.
     """
     if record.get("look", 1) > 1:
         console.print(f"  look {record['look']} at the test split: what was chosen after the first is chosen on it")
-    config, rows = read_yaml(folder.path / "config.yaml", kind=dict), folder.path / "metrics.jsonl"
+    rows = folder.path / "metrics.jsonl"
     history = read_objects(rows) if rows.exists() else []
     checkpoint = chosen(name, record=record, config=config, history=history, metric="challenge")
     if checkpoint is not None:
