@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evqa.cli import Flags, exit_code
 from evqa.errors import RunError
@@ -18,6 +19,9 @@ from evqa.files.log import say_begin
 from evqa.files.names import from_system
 from evqa.files.progress import BEGINS_ANEW, counted, stoppable
 from evqa.files.refusals import placed
+
+if TYPE_CHECKING:
+    from evqa.reporting.runs import Run
 
 FORMATS = ("pdf", "svg", "png")
 COLUMN = "in single-column width (88 mm), 300 dpi"
@@ -86,11 +90,9 @@ def run(flags: argparse.Namespace) -> None:
         family[key].append(value)
     formats = _formats(flags.format)
     say_begin("Reading the runs.")
-    from evqa.files.terminal import terminal
     from evqa.reporting.comparing import compare
     from evqa.reporting.folds import join_folds
     from evqa.reporting.further import examine, further_sentences
-    from evqa.reporting.repeats import repeats, report
     from evqa.reporting.runs import find_runs, read_run, with_labels
     from evqa.reporting.show import show
     from evqa.reporting.study import pool
@@ -102,14 +104,7 @@ def run(flags: argparse.Namespace) -> None:
     if flags.labels:
         runs = [with_labels(one, flags.labels) for one in runs]
     if flags.repeats:
-        unused = [f"--{name}" for name in ("baseline", "compare", "format", "title", "wandb") if getattr(flags, name)]
-        if unused:
-            raise RunError(f"{unused[0]}: --repeats writes medians, and no report that takes it; leave it away.")
-        for note in found.left_out:
-            terminal(stderr=True).print(f"Note: {note}")
-        with placed(flags.out):
-            of = {"metric": flags.metric, "split": flags.split}
-            report(repeats(runs, **of), flags.out, **of)
+        _report_repeats(flags, runs, notes=found.left_out)
         return
     joined = join_folds(runs)
     num_scored = sum(one.scores is not None for one in joined.runs)
@@ -129,6 +124,20 @@ def run(flags: argparse.Namespace) -> None:
         online_or_offline(
             lambda mode: log_to_wandb(study, flags.out, drawn, title=title, mode=mode), flags.out, online=has_login()
         )
+
+
+def _report_repeats(flags: argparse.Namespace, runs: Sequence[Run], *, notes: Sequence[str]) -> None:
+    from evqa.files.terminal import terminal
+    from evqa.reporting.repeats import repeats, report
+
+    unused = [f"--{name}" for name in ("baseline", "compare", "format", "title", "wandb") if getattr(flags, name)]
+    if unused:
+        raise RunError(f"{unused[0]}: --repeats writes medians, and no report that takes it; leave it away.")
+    for note in notes:
+        terminal(stderr=True).print(f"Note: {note}")
+    of = {"metric": flags.metric, "split": flags.split}
+    with placed(flags.out):
+        report(repeats(runs, **of), flags.out, **of)
 
 
 def _pairs(flag: str, given: Sequence[str]) -> list[tuple[str, str]]:

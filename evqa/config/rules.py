@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from evqa.config.environment import hidden
+from evqa.config.metric_names import LOSS
 from evqa.config.signature import Schema
-
-LOSS = "val/loss"  # as evqa.config.metric_names has it, which stands above this room
 
 
 @dataclass(frozen=True, kw_only=True)
