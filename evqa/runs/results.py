@@ -27,7 +27,7 @@ def print_result(console: Console, folder: RunFolder, *, config: Mapping[str, An
         console.print(metrics_of(record, name=path.stem))
         if path.stem == "val":
             metrics = record["metrics"]
-            objective = metrics["challenge" if "challenge" in metrics else "loss"]["value"]
+            objective = metrics[_main(metrics)]["value"]
         _print_reasons(console, record["failures"])
         for lack, count in list(record.get("missing", {}).items())[:5]:
             console.print(f"  {count} scored, but: {lack}")
@@ -57,10 +57,16 @@ def print_choices(
         console.print(f"  look {record['look']} at the test split: what was chosen after the first is chosen on it")
     rows = folder.path / "metrics.jsonl"
     history = read_objects(rows) if rows.exists() else []
-    checkpoint = chosen(name, record=record, config=config, history=history, metric="challenge")
+    main = _main(record["metrics"])
+    checkpoint = chosen(name, record=record, config=config, history=history, metric=main)
     if checkpoint is not None:
-        last = f"{PRINTED['challenge']}: {checkpoint.last:.4f}"
+        last = f"{(PRINTED | PRINTED_OF_WORDS)[main]}: {checkpoint.last:.4f}"
         console.print(f"  {checkpoint.place}, chosen on these items; the last one's {last}")
+
+
+def _main(metrics: Mapping[str, Any]) -> str:
+    """The metric that a run is judged by: of scores the challenge's, of answers their loss."""
+    return "challenge" if "challenge" in metrics else "loss"
 
 
 def metrics_of(record: dict[str, Any], *, name: str) -> Table | str:

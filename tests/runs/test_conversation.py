@@ -112,9 +112,11 @@ def test_a_record_that_would_teach_nothing_is_left_out_and_told(trained):
     )
 
 
-def test_a_finished_run_says_its_loss_again(options, trained, capfd):
+def test_a_finished_run_says_its_loss_and_that_of_the_last_checkpoint_again(options, trained, capfd):
     assert run(compose(list(options))) == trained[0]
-    assert "loss a learned token" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    last = [row["val/loss"] for row in read_rows(trained[1].path / "metrics.jsonl") if "val/loss" in row][-1]
+    assert f"chosen on these items; the last one's loss a learned token: {last:.4f}" in said
 
 
 def test_the_user_is_told_that_the_configured_loss_is_not_used(options, capfd, tmp_path):
