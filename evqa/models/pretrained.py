@@ -86,6 +86,7 @@ class PretrainedModel(Model):
         self.architecture, self.checkpoint, self.chat = config, checkpoint, chat
         self.width = int(config.get_text_config().hidden_size)
         self._kind, self._options = kind, options
+        self.hide_padding = options.hide_padding
 
     def load(
         self, *, dtype: Dtype, attention: Attention, gradient_checkpointing: bool, unused: tuple[str, ...]
@@ -130,7 +131,7 @@ class PretrainedModel(Model):
         """Run the model once on right-padded inputs."""
         mask_BT = inputs["mask_BT"]
         hidden_BTD = self.body(
-            attention_mask=mask_BT.long(),
+            attention_mask=mask_BT.long() if self.hide_padding else None,
             position_ids=inputs["position_3BT"],
             use_cache=False,
             **self.words(inputs),

@@ -30,6 +30,7 @@ class SplicedModel(Model):
     source: Source[Any]
     chat: Chat
     gradient_checkpointing: bool
+    hide_padding: bool
     lm_head: nn.Linear | None
 
     @property
@@ -77,9 +78,13 @@ class SplicedModel(Model):
         )
 
     def read(self, spliced: Spliced) -> Tensor:
-        """Run the language model over spliced sequences; padding is on the right, positions count from 0."""
+        """Run the language model over spliced sequences; padding is on the right, positions count from 0.
+
+        Without a mask it is causal by its kernel: half of the work, and keys and values are not repeated.
+        """
+        mask_BT = spliced.mask_BT if self.hide_padding else None
         hidden_BTD: Tensor = self.trunk(
-            inputs_embeds=spliced.embeds_BTD, attention_mask=spliced.mask_BT, use_cache=False
+            inputs_embeds=spliced.embeds_BTD, attention_mask=mask_BT, use_cache=False
         ).last_hidden_state
         return hidden_BTD
 

@@ -55,8 +55,9 @@ class RunPlan:
     """What a run's configuration says.
 
     recorded: the configuration as it is written down and compared; nothing is built of it any more. trainer and logger:
-    `evqa.runs.settings`. make_model, make_head, make_checkpoints, make_callbacks: constructors that wait for what only
-    the program knows (build options, the model's width, the folder of the checkpoints).
+    `evqa.runs.settings`. needs_logits, reads_padding: what the head reads of the model's output. make_model, make_head,
+    make_checkpoints, make_callbacks: constructors that wait for what only the program knows (build options, the model's
+    width, the folder of the checkpoints).
     """
 
     recorded: DictConfig
@@ -75,6 +76,7 @@ class RunPlan:
     trainer: Any
     logger: Any
     needs_logits: bool
+    reads_padding: bool
     make_model: Callable[[BuildOptions], Model]
     make_head: Callable[[int], Head]
     make_checkpoints: Callable[[str], Any]
@@ -93,6 +95,7 @@ class RunPlan:
             frames=self.frames if "v" in self.modal else None,
             audio=self.audio if "a" in self.modal else None,
             logits=self.needs_logits,
+            hide_padding=self.reads_padding,
             load=load,
             device=device,
         )
@@ -119,6 +122,7 @@ def read_plan(config: DictConfig) -> RunPlan:
         modal=config.modal.name,
         modal_dropout=config.modal.dropout,
         needs_logits=bool(read_schema(config.head._target_).facts["needs_logits"]),
+        reads_padding=config.head.get("pooling") == "original",
         make_model=partial(build, config.model),
         make_head=partial(build, config.head),
         make_checkpoints=partial(build, config.callbacks.checkpoints),

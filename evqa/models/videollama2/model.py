@@ -88,6 +88,7 @@ class Videollama2(SplicedModel):
         self.source = find_source(FAMILY, checkpoint, revision, size, load=options.load)
         self.dims, self.license = self.source.dims, license
         self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
+        self.hide_padding = options.hide_padding
         self.width = self.dims.language.hidden_size
         self.key_adapter = key_adapter(self.dims)
         self._build(options, seed=init_seed, dtype=getattr(torch, dtype), attention=attention)

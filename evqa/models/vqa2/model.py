@@ -92,6 +92,7 @@ class Vqa2(SplicedModel):
         self.source = find_source(FAMILY, checkpoint, revision, size, load=options.load)
         self.dims, self.license = self.source.dims, license
         self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
+        self.hide_padding = options.hide_padding
         self.doubled_motion = doubled_motion
         self.width = self.dims.language.hidden_size
         _check_positions(motion, self.dims.motion.num_positions)

@@ -49,11 +49,14 @@ def write_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def setting(modal: str, *, policy: str = "first_n_seconds", logits: bool = False) -> BuildOptions:
+def setting(
+    modal: str, *, policy: str = "first_n_seconds", logits: bool = False, hide_padding: bool = True
+) -> BuildOptions:
     return BuildOptions(
         frames=FrameSampling(policy=policy, count=NUM_FRAMES, exact=True) if "v" in modal else None,
         audio=AudioWindow(policy="clips_8x2") if "a" in modal else None,
         logits=logits,
+        hide_padding=hide_padding,
     )
 
 
@@ -62,7 +65,7 @@ def build(
 ):
     """A small model in float32 and evaluation mode."""
     chosen = {"dtype": "float32", "gradient_checkpointing": False} | more
-    asked = setting(modal, policy=policy, logits=logits)
+    asked = setting(modal, policy=policy, logits=logits, hide_padding=exact)
     return Videollama2(asked, checkpoint=str(folder), exact=exact, **chosen).eval()
 
 
