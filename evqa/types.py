@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -265,8 +265,11 @@ class Output(ABC):
         """The sample [N] that each of `learned`'s positions belongs to."""
 
     @abstractmethod
-    def logits(self, hidden_ND: Tensor) -> Tensor:
-        """Map hidden states to logits [N, V]. Raises ConfigError where the model was built without an LM head."""
+    def logits(self, hidden_ND: Tensor, words: Sequence[int] | None = None) -> Tensor:
+        """Map hidden states to logits [N, V], or to float32 ones [N, L] of the words with these ids.
+
+        Raises ConfigError where the model was built without an LM head.
+        """
 
     @abstractmethod
     def word_id(self, word: str) -> int:

@@ -24,12 +24,13 @@ def squared(score_B, label_B):
 
 
 def output(hidden_BTD, mask_BT, *, target_BT=None):
-    projection = torch.linspace(-1, 1, VOCABULARY * WIDTH).view(VOCABULARY, WIDTH)
+    lm_head = torch.nn.Linear(WIDTH, VOCABULARY, bias=False).requires_grad_(False)
+    lm_head.weight.data = torch.linspace(-1, 1, VOCABULARY * WIDTH).view(VOCABULARY, WIDTH)
     return PaddedOutput(
         hidden_BTD=hidden_BTD,
         mask_BT=mask_BT,
         answer_B=mask_BT.sum(1) - 1,
-        to_logits=lambda hidden_ND: hidden_ND @ projection.T,
+        lm_head=lm_head,
         to_id=WORD_IDS.__getitem__,
         target_BT=target_BT,
     )
@@ -328,3 +329,15 @@ def test_a_batch_that_teaches_no_word_has_no_loss_and_still_reaches_the_model(pa
     loss.backward()
     assert (loss.item(), int(head.count(out, torch.zeros(2)))) == (0.0, 0)
     assert torch.equal(out.hidden_BTD.grad, torch.zeros_like(hidden_BTD))
+
+
+@pytest.mark.parametrize("head", [RegressionHead(WIDTH), LevelsHead(WIDTH)])
+def test_scores_that_are_close_stay_apart_where_the_rest_computes_in_bfloat16(head):
+    for weight in head.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    near_B = torch.linspace(1.0, 1.01, 100)
+    out = output(torch.ones(100, 1, WIDTH) * near_B.view(-1, 1, 1), torch.ones(100, 1, dtype=torch.bool))
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found_B = scores(head.eval(), out)
+    assert torch.equal(found_B, scores(head, out))
+    assert len(found_B.unique()) > 90

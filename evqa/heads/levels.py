@@ -98,7 +98,7 @@ class LevelsHead(Head):
 
     def forward(self, output: Output) -> Tensor:
         """Return score_B in 0-1, float64 (float32 on MPS, which has nothing wider)."""
-        logits_BL = output.logits(output.answer_BD())[:, self._word_ids(output)]
+        logits_BL = output.logits(output.answer_BD(), self._word_ids(output))
         for word in self.zeroed:
             logits_BL[:, self.words.index(word)] = 0.0
         return weighted_levels(logits_BL, self.weights)

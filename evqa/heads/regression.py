@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from evqa.errors import CheckpointError
 from evqa.heads.base import Criterion, Head, HeadScores, LanguageModel, Wording
+from evqa.heads.precision import full_precision
 from evqa.prompts.prompt import Prompt, with_quantity
 from evqa.types import Inputs, Output, Turn
 
@@ -60,8 +61,10 @@ class RegressionHead(Head):
 
     def forward(self, output: Output) -> Tensor:
         """Return score_B on the layers' own scale (0 to `scale`), float32."""
-        hidden_BN = self._drop(self.fc1(self._drop(self.pool(output).to(self.fc1.weight.dtype))).relu())
-        score_B: Tensor = self.fc2(hidden_BN).float()[:, 0]
+        pooled_BD = self.pool(output).to(self.fc1.weight.dtype)
+        with full_precision(pooled_BD):  # 8 bits would give many clips the same score
+            hidden_BN = self._drop(self.fc1(self._drop(pooled_BD)).relu())
+            score_B: Tensor = self.fc2(hidden_BN).float()[:, 0]
         return score_B
 
     def pool(self, output: Output) -> Tensor:

@@ -33,7 +33,7 @@ class BuildOptions:
     """Build options derived from the other groups; passed as the model's first argument.
 
     frames / audio: None builds no vision / no audio encoder. logits: whether the head reads logits (builds an LM head).
-    hide_padding: whether padded positions are hidden from attention. Padding lies on the right, so that no real position
+    hide_padding: whether attention hides padded positions. Padding lies on the right, so that no real position ever
         sees any in a causal model; only a head that reads padded positions too can tell the difference.
     load: false builds the structure on the meta device and reads no weights (the cost card of a dry run).
     device: where weights are put as they are read, one at a time.

@@ -10,9 +10,10 @@ from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evqa.models.decoding import Prefilled
+from evqa.models.lm_head import logits_of
 from evqa.models.splice import Spliced
 
 
@@ -24,14 +25,12 @@ class CachedPrompts:
     in M-RoPE, where new text stands at the same place on all of them).
     """
 
-    def __init__(
-        self, language: Any, *, to_logits: Callable[[Tensor], Tensor], answer_B: Tensor, num_axes: int = 1
-    ) -> None:
+    def __init__(self, language: Any, *, lm_head: nn.Module | None, answer_B: Tensor, num_axes: int = 1) -> None:
         from transformers import DynamicCache
 
         # With gradient checkpointing a model in training mode would go on without its cache.
         assert not language.training, "call eval() before generate()"
-        self.language, self.to_logits, self.answer_B, self.num_axes = language, to_logits, answer_B, num_axes
+        self.language, self.lm_head, self.answer_B, self.num_axes = language, lm_head, answer_B, num_axes
         self.num_tokens = int(answer_B.max()) + 1
         self.mask_BT = torch.arange(self.num_tokens, device=answer_B.device) <= answer_B.unsqueeze(1)
         # transformers calls it `cache` since 5.24
@@ -48,7 +47,7 @@ class CachedPrompts:
         output = read(attention_mask=self.mask_BT.long(), **self.cache, use_cache=True)
         rows_B = torch.arange(len(self.answer_B), device=self.answer_B.device)
         self.position_B = position_B
-        logits_BV = self.to_logits(output.last_hidden_state[rows_B, self.answer_B])
+        logits_BV = logits_of(self.lm_head, output.last_hidden_state[rows_B, self.answer_B])
         return Prefilled(logits_BV=logits_BV, step=self.step, prompts=prompts)
 
     def step(self, ids_B: Tensor) -> Tensor:
@@ -63,12 +62,12 @@ class CachedPrompts:
             **self.cache,
             use_cache=True,
         )
-        return self.to_logits(output.last_hidden_state[:, 0])
+        return logits_of(self.lm_head, output.last_hidden_state[:, 0])
 
 
-def prefill_spliced(language: Any, spliced: Spliced, *, to_logits: Callable[[Tensor], Tensor]) -> Prefilled:
+def prefill_spliced(language: Any, spliced: Spliced, *, lm_head: nn.Module | None) -> Prefilled:
     """Read spliced sequences up to their answers' places; positions count from 0."""
-    cached = CachedPrompts(language, to_logits=to_logits, answer_B=spliced.answer_B)
+    cached = CachedPrompts(language, lm_head=lm_head, answer_B=spliced.answer_B)
     embeds_BTD = spliced.embeds_BTD[:, : cached.num_tokens]
     return cached.prefill(
         lambda **cache: language(inputs_embeds=embeds_BTD, **cache),

@@ -1,15 +1,16 @@
 """What heads read of right-padded rows.
 
-# B batch, T positions, D width, N chosen positions, V vocabulary
+# B batch, T positions, D width, N chosen positions, V vocabulary, L chosen words
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from evqa.models.lm_head import logits_of
 from evqa.types import Output
 
 
@@ -17,14 +18,14 @@ from evqa.types import Output
 class PaddedOutput(Output):
     """hidden_BTD: after the final norm. mask_BT: true at real positions. answer_B: see `Output.answer_BD`.
 
-    target_BT: ids to be predicted at each position, negative elsewhere; None where the batch has none. to_logits:
-    (hidden [N, D]) -> logits [N, V]. to_id: looks a word up.
+    target_BT: ids to be predicted at each position, negative elsewhere; None where the batch has none. lm_head: the
+    model's, None where it has none. to_id: looks a word up.
     """
 
     hidden_BTD: Tensor
     mask_BT: Tensor
     answer_B: Tensor
-    to_logits: Callable[[Tensor], Tensor]
+    lm_head: nn.Module | None
     to_id: Callable[[str], int]
     target_BT: Tensor | None = None
 
@@ -57,9 +58,9 @@ class PaddedOutput(Output):
         """Row of every position with a target."""
         return self.answer_B[:0] if self.target_BT is None else (self.target_BT >= 0).nonzero()[:, 0]
 
-    def logits(self, hidden_ND: Tensor) -> Tensor:
+    def logits(self, hidden_ND: Tensor, words: Sequence[int] | None = None) -> Tensor:
         """Apply the LM head."""
-        return self.to_logits(hidden_ND)
+        return logits_of(self.lm_head, hidden_ND, words)
 
     def word_id(self, word: str) -> int:
         """Look a word up in the model's vocabulary."""

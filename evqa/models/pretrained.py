@@ -145,17 +145,10 @@ class PretrainedModel(Model):
             hidden_BTD=hidden_BTD,
             mask_BT=mask_BT,
             answer_B=inputs["answer_B"],
-            to_logits=self.logits_at,
+            lm_head=self.lm_head,
             to_id=self.chat.word_id,
             target_BT=inputs.tensors.get("target_BT"),
         )
-
-    def logits_at(self, hidden_ND: Tensor) -> Tensor:
-        """Map hidden states to logits [N, V]. Raises ConfigError where no LM head was built."""
-        if self.lm_head is None:
-            raise ConfigError(["this model was built without its LM head; choose a head that reads no logits"])
-        logits_NV: Tensor = self.lm_head(hidden_ND)
-        return logits_NV
 
     def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
         """Continue every conversation; the checkpoint's own sampling is not used."""
@@ -167,7 +160,7 @@ class PretrainedModel(Model):
         if self.lm_head is None:
             raise ConfigError(["this model was built without its LM head, so it cannot generate"])
         text_BT, answer_B, position_3BT = inputs["text_BT"], inputs["answer_B"], inputs["position_3BT"]
-        cached = CachedPrompts(self.body.language_model, to_logits=self.logits_at, answer_B=answer_B, num_axes=3)
+        cached = CachedPrompts(self.body.language_model, lm_head=self.lm_head, answer_B=answer_B, num_axes=3)
         read = partial(
             self.body,
             position_ids=position_3BT[:, :, : cached.num_tokens],

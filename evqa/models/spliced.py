@@ -1,6 +1,6 @@
 """Models that put encoded media between the words of a Qwen2 chat: running, logits, generation.
 
-# B batch, T tokens, D width, N positions, V vocabulary
+# B batch, T tokens, D width
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evqa.errors import ConfigError
 from evqa.models.base import Cost, Model
 from evqa.models.cached import prefill_spliced
 from evqa.models.decoding import stream
@@ -73,7 +72,7 @@ class SplicedModel(Model):
             mask_BT=spliced.mask_BT,
             answer_B=spliced.answer_B,
             target_BT=spliced.target_BT,
-            to_logits=self._logits,
+            lm_head=self.lm_head,
             to_id=self.chat.word_id,
         )
 
@@ -91,15 +90,9 @@ class SplicedModel(Model):
     def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
         """Continue every conversation with a key-value cache."""
         with torch.no_grad():
-            prefilled = prefill_spliced(self.trunk, self.sequence(inputs), to_logits=self._logits)
+            prefilled = prefill_spliced(self.trunk, self.sequence(inputs), lm_head=self.lm_head)
         return stream(prefilled, decoding, ends={self.chat.end, self.chat.pad}, to_text=self.chat.decode)
 
     def _no_tokens(self) -> Tensor:
         none_0D: Tensor = self.trunk.embed_tokens.weight[:0]
         return none_0D
-
-    def _logits(self, hidden_ND: Tensor) -> Tensor:
-        if self.lm_head is None:
-            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
-        logits_NV: Tensor = self.lm_head(hidden_ND.to(self.lm_head.weight.dtype))
-        return logits_NV

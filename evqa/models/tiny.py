@@ -19,6 +19,7 @@ from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.resize import Resize
 from evqa.models.base import BuildOptions, Cost, Model, Preparer
 from evqa.models.decoding import Prefilled, stream
+from evqa.models.lm_head import logits_of
 from evqa.models.padded import PaddedOutput
 from evqa.models.splice import PLACEHOLDER, Spliced, collate_texts, prepare_text, splice, texts_of
 from evqa.models.tiny_text import END, PAD, VOCABULARY, ByteChat, decode, word_id
@@ -194,7 +195,7 @@ class Tiny(Model):
             mask_BT=spliced.mask_BT,
             answer_B=spliced.answer_B,
             target_BT=spliced.target_BT,
-            to_logits=self._logits,
+            lm_head=self.lm_head,
             to_id=word_id,
         )
 
@@ -214,7 +215,7 @@ class Tiny(Model):
         following = _Following(
             self, past, window_BR, position_B=spliced.answer_B, mask_BT=position_T <= spliced.answer_B.unsqueeze(1)
         )
-        return Prefilled(logits_BV=self._logits(hidden_BTD[rows_B, spliced.answer_B]), step=following.step)
+        return Prefilled(logits_BV=logits_of(self.lm_head, hidden_BTD[rows_B, spliced.answer_B]), step=following.step)
 
     def _spliced(self, inputs: Inputs) -> Spliced:
         texts, media = texts_of(inputs), iter(self._media_tokens(inputs))
@@ -239,12 +240,6 @@ class Tiny(Model):
             media.append(torch.cat([frame_tokens, audio_tokens]))
         return media
 
-    def _logits(self, hidden_ND: Tensor) -> Tensor:
-        if self.lm_head is None:
-            raise ConfigError(["this model was built without its LM head; choose a head that reads logits"])
-        logits_NV: Tensor = self.lm_head(hidden_ND)
-        return logits_NV
-
 
 class _Following:
     """The tokens behind the prompts of a batch."""
@@ -262,4 +257,4 @@ class _Following:
         self.mask_BT = torch.cat([self.mask_BT, self.mask_BT.new_ones(len(ids_B), 1)], dim=1)
         embeds_BD = self.model.text.embed_last(self.window_BR)
         hidden_BD = self.model.trunk.step(embeds_BD, position_B=self.position_B, mask_BT=self.mask_BT, past=self.past)
-        return self.model._logits(hidden_BD)
+        return logits_of(self.model.lm_head, hidden_BD)

@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.precision import HalfPrecision
+from torch import nn
+
+from evqa.training.model_with_head import ModelWithHead
 
 
 class Bfloat16Weights(HalfPrecision):
-    """Weights, gradients and optimizer state in bfloat16; operations as under `bf16`.
+    """Weights, gradients and optimizer state in bfloat16, those of head and adapters apart; operations as under `bf16`.
 
     Lightning's own `bf16-true` converts a batch's tensors, labels included, and leaves the rest to chance: one float32
     value in a model then fails beside bfloat16 weights. Autocasting brings the inputs of an operation together.
@@ -20,6 +23,12 @@ class Bfloat16Weights(HalfPrecision):
     def __init__(self, device_type: str) -> None:
         super().__init__("bf16-true")
         self.device_type = device_type
+
+    def convert_module(self, module: nn.Module) -> nn.Module:
+        """Give weights their types."""
+        assert isinstance(module, ModelWithHead)
+        module.hold_in_bfloat16()
+        return module
 
     def convert_input(self, data: Any) -> Any:
         """Leave a batch as it is: labels stay exact."""

@@ -22,7 +22,8 @@ class TrainerSettings:
     """Where and how long to train.
 
     precision: `bf16` computes in bfloat16 and keeps float32 weights; `bf16-true` keeps bfloat16 weights too, of which
-    small steps may get lost (8 bits of precision instead of 24).
+    small steps may get lost (8 bits of precision instead of 24); head and adapters stay in float32. The last layers,
+    and the logits of level words, are computed in float32 always.
     accumulate: batches an optimizer step. clip_norm: largest gradient norm, null for none. validate_every: epochs
     between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
     """

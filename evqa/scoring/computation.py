@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
 
 from evqa.errors import ConfigError
+from evqa.training.model_with_head import ModelWithHead
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32", "bf16", "bf16-true"]
@@ -20,7 +20,8 @@ Precision = Literal["32", "bf16", "bf16-true"]
 class Computation:
     """A processor, and the precision of `trainer.precision`.
 
-    precision: `bf16` computes in bfloat16 where that is safe; `bf16-true` also keeps the weights in bfloat16.
+    precision: `bf16` computes in bfloat16 where that is safe; `bf16-true` also keeps the weights in bfloat16, those of
+    head and adapters apart.
     deterministic: operations without a fixed result are an error.
     """
 
@@ -28,11 +29,11 @@ class Computation:
     precision: Precision = "32"
     deterministic: bool = False
 
-    def place(self, module: nn.Module) -> None:
+    def place(self, module: ModelWithHead) -> None:
         """Bring a module to the processor and into evaluation mode, its weights to their type."""
         module.eval()
         if self.precision == "bf16-true":
-            module.to(torch.bfloat16)
+            module.hold_in_bfloat16()
         module.to(self.device)
 
     @contextlib.contextmanager

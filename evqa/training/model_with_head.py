@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from evqa.errors import CheckpointError
@@ -41,6 +42,17 @@ class ModelWithHead(nn.Module):
                 yield ("lora" if is_adapter(name) else part_of(self.model, name)), parameter
         for parameter in self.head.parameters():
             yield "head", parameter
+
+    def hold_in_bfloat16(self) -> None:
+        """Hold weights in bfloat16, those of head and adapters apart: it would lose their small steps, and ranks."""
+        exact = {
+            weight: weight.data
+            for name, weight in self.named_parameters()
+            if name.startswith("head.") or is_adapter(name)
+        }
+        self.to(torch.bfloat16)
+        for weight, data in exact.items():
+            weight.data = data
 
     def kept(self) -> dict[str, Tensor]:
         """Name what a checkpoint holds: what was trained, buffers, and frozen weights that no published base has.

@@ -137,8 +137,8 @@ class Logits:
     def answer_BD(self):
         return torch.zeros(1, 8)
 
-    def logits(self, hidden_ND):
-        return self.logits_BV
+    def logits(self, hidden_ND, words):
+        return self.logits_BV[:, words]
 
     def word_id(self, word):
         return {" high": 0, " good": 1, " fair": 2, " poor": 3, " low": 4}[word]

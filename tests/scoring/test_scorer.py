@@ -12,9 +12,11 @@ import torch
 
 import evqa
 from evqa.errors import ConfigError
+from evqa.heads.regression import RegressionHead
 from evqa.prompts.decoding import Decoding
 from evqa.scoring.computation import Computation, find_device
 from evqa.scoring.score import Meaning
+from evqa.training.model_with_head import ModelWithHead
 from evqa.types import LabelScale, Record
 
 
@@ -200,15 +202,17 @@ def test_the_device_follows_the_settings_unless_one_is_named(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["32", "bf16", "bf16-true"])
 def test_a_forward_pass_has_the_precision_of_the_training_and_leaves_torch_as_it_was(precision):
-    layer, before = torch.nn.Linear(8, 8), torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled()
+    layer, head = torch.nn.Linear(8, 8), RegressionHead(8)
     computation = Computation(device=torch.device("cpu"), precision=precision, deterministic=True)
-    computation.place(layer)
+    computation.place(ModelWithHead(layer, head, LabelScale()))
     with computation.active():
         output = layer(torch.ones(1, 8))
         assert torch.is_inference_mode_enabled()
         assert torch.are_deterministic_algorithms_enabled()
     assert output.dtype == (torch.float32 if precision == "32" else torch.bfloat16)
     assert layer.weight.dtype == (torch.bfloat16 if precision == "bf16-true" else torch.float32)
+    assert head.fc1.weight.dtype == torch.float32
     assert torch.are_deterministic_algorithms_enabled() == before
     assert not torch.is_autocast_enabled("cpu")
     assert not layer.training
