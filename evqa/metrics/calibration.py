@@ -8,7 +8,7 @@ labels on the scores has intercept 0 and slope 1 (Mincer and Zarnowitz 1969); a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ from evqa.metrics.intervals import plain_interval
 from evqa.metrics.resampling import NUM_RESAMPLES, item_counts
 
 Matrix = NDArray[np.float64]
+SMALLEST_SPREAD = 1e-12  # of drawn scores within -1 and 1; below it they are equal but for rounding
 
 
 class ScoreMap(Protocol):
@@ -87,43 +88,53 @@ FITS: Mapping[str, Callable[[Vector, Vector], ScoreMap]] = {"linear": fit_linear
 
 
 def line_estimates(
-    scores_SN: Matrix,
+    predictions: Sequence[Matrix],
     labels_N: Vector,
     *,
     groups: Groups | None = None,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
-) -> LineEstimates:
-    """Slope and intercept, means over seeds, with intervals over items or whole groups.
+) -> list[LineEstimates]:
+    """Slope and intercept of each prediction, with intervals over items or whole groups.
 
-    scores_SN, labels_N: finite, in the label's scale. The resamples are those of `evqa.metrics.bootstrap`.
+    predictions: of each the scores [S, N] of its seeds, whose mean counts; finite, in the labels' scale. All are
+    resampled alike, as by `evqa.metrics.bootstrap`.
     """
-    reasons = [obstacle(scores_N, labels_N) for scores_N in scores_SN]
-    if reason := next(filter(None, reasons), None):
-        missing = Estimate(value=np.nan, low=np.nan, high=np.nan, reason=reason)
-        return LineEstimates(missing, missing)
-    lines = [fit_linear(scores_N, labels_N) for scores_N in scores_SN]
-    draws = _line_draws(scores_SN, labels_N, groups, num_resamples=num_resamples, seed=seed)
-    num_units = count_groups(groups) or len(labels_N)
-    values = (np.mean([line.slope for line in lines]), np.mean([line.intercept for line in lines]))
-    return LineEstimates(
-        *(_estimate(float(one), draws_R, num_units) for one, draws_R in zip(values, draws, strict=True))
+    slope_SR, intercept_SR = _line_draws(
+        np.concatenate(predictions), labels_N, groups, num_resamples=num_resamples, seed=seed
     )
+    num_units = count_groups(groups) or len(labels_N)
+    found, begin = [], 0
+    for scores_SN in predictions:
+        rows = slice(begin, begin := begin + len(scores_SN))
+        lines = [fit_linear(scores_N, labels_N) for scores_N in scores_SN]
+        reason = next(filter(None, (obstacle(scores_N, labels_N) for scores_N in scores_SN)), None)
+        slope, intercept = ([getattr(line, name) for line in lines] for name in ("slope", "intercept"))
+        found.append(
+            LineEstimates(
+                _estimate(slope, slope_SR[rows], num_units, reason),
+                _estimate(intercept, intercept_SR[rows], num_units, reason),
+            )
+        )
+    return found
 
 
-def _estimate(value: float, draws_R: Vector, num_units: int) -> Estimate:
-    ends = plain_interval(value, draws_R, num_units=num_units)
-    return Estimate(value=value, low=ends.low, high=ends.high, reason=ends.reason)
+def _estimate(values: Sequence[float], draws_SR: Matrix, num_units: int, reason: str | None) -> Estimate:
+    if reason:
+        return Estimate(value=np.nan, low=np.nan, high=np.nan, reason=reason)
+    mean = float(np.mean(values))
+    ends = plain_interval(mean, draws_SR.mean(axis=0), num_units=num_units)
+    return Estimate(value=mean, low=ends.low, high=ends.high, reason=ends.reason)
 
 
 def _line_draws(
     scores_SN: Matrix, labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed: int
-) -> tuple[Vector, Vector]:
-    """Draws [R] of slope and intercept, means over seeds; NaN where all drawn items have one score."""
+) -> tuple[Matrix, Matrix]:
+    """Draws [S, R] of slopes and intercepts; NaN where all drawn items have one score."""
     order_N = np.argsort(labels_N, kind="stable")  # of the counts
     centre_S, mean = scores_SN.mean(axis=1), labels_N.mean()
     x_NS, y_N = (scores_SN - centre_S[:, None]).T[order_N], labels_N[order_N] - mean
-    scale_S = np.abs(x_NS).max(axis=0)
+    scale_S = np.maximum(np.abs(x_NS).max(axis=0), np.finfo(float).tiny)
     x_NS = x_NS / scale_S
     slopes, intercepts = [], []
     for counts_RN in item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed):
@@ -132,7 +143,7 @@ def _line_draws(
         spread_RS = counts_RN @ x_NS**2 / num_R1 - x_RS**2
         together_RS = counts_RN @ (x_NS * y_N[:, None]) / num_R1 - x_RS * y_R1
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope_RS = np.where(spread_RS > 1e-12, together_RS / spread_RS, np.nan)
-        slopes.append((slope_RS / scale_S).mean(axis=1))
-        intercepts.append((y_R1 + mean - slope_RS * (x_RS + centre_S / scale_S)).mean(axis=1))
-    return np.concatenate(slopes), np.concatenate(intercepts)
+            slope_RS = np.where(spread_RS > SMALLEST_SPREAD, together_RS / spread_RS, np.nan)
+        slopes.append(slope_RS / scale_S)
+        intercepts.append(y_R1 + mean - slope_RS * (x_RS + centre_S / scale_S))
+    return np.concatenate(slopes).T, np.concatenate(intercepts).T

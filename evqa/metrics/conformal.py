@@ -110,7 +110,7 @@ def recalibrate(
         recalibration=whole,
         n=len(labels_N),
         num_groups=count_groups(groups),
-        line=line_estimates(scores_N[None], labels_N, groups=groups),
+        line=line_estimates([scores_N[None]], labels_N, groups=groups)[0],
         rmse_before=rmse(scores_N, labels_N).value,
         rmse_after=rmse(held_out_N, labels_N).value,
         coverage=float(covered_N.mean()),

@@ -31,27 +31,31 @@ def test_draws_are_lines_of_resampled_items_and_groups_are_drawn_whole(sample):
     order = np.argsort(labels, kind="stable")
     for given in (None, groups):
         slopes, intercepts = _line_draws(np.stack([scores, 2 * scores]), labels, given, num_resamples=5, seed=3)
+        assert (slopes[1], intercepts[1]) == (pytest.approx(slopes[0] / 2), pytest.approx(intercepts[0]))
         units = np.arange(60) if given is None else np.array([int(name[1:]) for name in groups])
         names = list(dict.fromkeys(units[order]))  # numbered as they appear, in the order of the labels
         for drawn, slope, intercept in zip(
-            np.random.default_rng(3).integers(0, len(names), (5, len(names))), slopes, intercepts, strict=True
+            np.random.default_rng(3).integers(0, len(names), (5, len(names))), slopes[0], intercepts[0], strict=True
         ):
             items = np.concatenate([np.flatnonzero(units == names[place]) for place in drawn])
             expected = np.polyfit(scores[items], labels[items], 1)
-            assert (slope, intercept) == pytest.approx((0.75 * expected[0], expected[1]))  # the mean of both seeds
+            assert (slope, intercept) == pytest.approx(tuple(expected))
 
 
 def test_the_interval_of_the_slope_is_that_of_the_textbook_for_even_errors(sample):
     scores, labels, _groups = sample
     classic = stats.linregress(labels, scores)  # errors of the scores, not of the labels
-    slope, _ = line_estimates(labels[None], scores)
+    (slope, _), (mean, _) = line_estimates([labels[None], np.stack([labels, labels / 3])], scores)
     assert slope.value == pytest.approx(classic.slope)
+    assert mean.value == pytest.approx(2 * classic.slope)  # over seeds
     half = stats.t.ppf(0.975, 58) * classic.stderr
     assert (slope.low, slope.high) == pytest.approx((classic.slope - half, classic.slope + half), abs=0.15 * half)
-    assert line_estimates(np.full((1, 60), 0.5), labels).slope.reason == "all 60 scores are equal (0.5)"
+    assert line_estimates([np.full((1, 60), 0.5)], labels)[0].slope.reason == "all 60 scores are equal (0.5)"
     fourfold = [np.repeat(values, 4) for values in (scores, labels)]
-    of_groups = line_estimates(fourfold[0][None], fourfold[1], groups=[f"{place // 4}" for place in range(240)]).slope
-    of_items = line_estimates(fourfold[0][None], fourfold[1]).slope
+    of_groups = line_estimates([fourfold[0][None]], fourfold[1], groups=[f"{place // 4}" for place in range(240)])[
+        0
+    ].slope
+    of_items = line_estimates([fourfold[0][None]], fourfold[1])[0].slope
     assert (of_groups.high - of_groups.low) / (of_items.high - of_items.low) == pytest.approx(2, rel=0.1)
 
 
