@@ -130,7 +130,8 @@ def test_of_several_runs_those_that_cannot_be_calibrated_are_named_and_alone_end
     (few / "evqa.json").touch()
     assert "calibrate its run, and merge that again" in calibrate(few)[2]
     assert calibrate(good, "--level", "90")[2].endswith("--level 90: give a share between 0 and 1, for instance 0.9.")
-    assert "predictions/test.csv; it has val" in calibrate(good, "--split", "test")[2]
+    assert calibrate(good, "--split", "test")[2].endswith(f"{good}: no predictions/test.csv; it has val.")
+    assert "a published scorer keeps no predictions" in calibrate("vqa2_ugc")[2]
 
 
 def test_labels_may_come_from_another_table_and_unknown_ones_are_left_out(make, calibrate, tmp_path):

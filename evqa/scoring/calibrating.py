@@ -18,7 +18,7 @@ from rich.table import Table
 
 from evqa import __version__
 from evqa.config.metric_names import with_groups
-from evqa.config.paths import calibration_file, is_unfinished
+from evqa.config.paths import calibration_file, conf_folder, group_folders, group_options, is_unfinished
 from evqa.errors import EvqaError, RunError
 from evqa.files.plain import write_json
 from evqa.files.progress import BEGINS_ANEW, counted
@@ -59,9 +59,7 @@ def calibrate_runs(places: Sequence[Path], *, split: str, method: str, level: fl
     Raises:
         EvqaError: not one could be calibrated.
     """
-    merged = [place for place in places if (place / EXPORT_FILE).is_file()]
-    if merged:
-        raise RunError(f"{merged[0]}: a merged folder keeps no predictions; calibrate its run, and merge that again.")
+    _check_places(places)
     found = find_runs(places)
     done, problems = list[CalibratedRun](), list[str]()
     with counted("calibrating runs", len(found.folders), stderr=True, then=BEGINS_ANEW) as counting:
@@ -79,6 +77,16 @@ def calibrate_runs(places: Sequence[Path], *, split: str, method: str, level: fl
     console = terminal(soft_wrap=False)
     for one in done:
         show(one, console, split=split)
+
+
+def _check_places(places: Sequence[Path]) -> None:
+    """Raise RunError where a place is a scorer that keeps no predictions beside it."""
+    names = group_options(group_folders(conf_folder())["scorer"])
+    for place in places:
+        if (place / EXPORT_FILE).is_file():
+            raise RunError(f"{place}: a merged folder keeps no predictions; calibrate its run, and merge that again.")
+        if str(place) in names and not place.exists():
+            raise RunError(f"{place}: a published scorer keeps no predictions, so that it cannot be calibrated.")
 
 
 def _calibrated(folder: Path, *, split: str, method: str, level: float, labels: Path | None) -> CalibratedRun:
