@@ -192,9 +192,8 @@ def show(one: CalibratedRun, console: Terminal, *, split: str) -> None:
         "labels inside",
         f"{100 * result.coverage:.1f} % out of fold; in the lowest, middle and highest third of the scores {thirds} %",
     )
-    table.add_row(
-        "", f"with this n, {100 * least:.0f} to {100 * most:.0f} % of new ones (in about 95 of 100 calibrations)"
-    )
+    new = f"with this n, {100 * least:.0f} to {100 * most:.0f} % of new ones (in about 95 of 100 calibrations)"
+    table.add_row("", f"{new}; fewer, for the checkpoint was chosen on these items" if one.chosen else new)
     console.print(table)
     for note in _notes(one):
         console.print(f"Note: {note}")
