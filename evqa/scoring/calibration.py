@@ -110,11 +110,13 @@ def read_calibration(file: Path) -> Calibration:
     """Read and check a file. Raises FileError where it is not what `evqa calibrate` writes."""
     from evqa.models.safety import read_foreign
 
-    content = read_foreign(file)
+    mend = "write it anew with evqa calibrate, or remove it"
     try:
-        return _calibration(content)
+        return _calibration(read_foreign(file))
+    except FileError as error:
+        raise FileError(file, f"{error.reason}; {mend}") from error
     except ValueError as error:
-        raise FileError(file, f"is damaged: {error}; write it anew with evqa calibrate") from error
+        raise FileError(file, f"is damaged: {error}; {mend}") from error
 
 
 def _calibration(content: Mapping[str, Any]) -> Calibration:

@@ -171,7 +171,7 @@ LINE = {"intercept": 0.1, "slope": 2.0}
         ({"label": None}, "label.range must be a list of 2 numbers"),
         ({"label": {"range": [0, 1]}}, "label.name must be a text"),
         ({"split": ["val"]}, "split must be a text"),
-        ({"half_width": float("nan")}, "cannot be read as JSON"),
+        ({"half_width": float("nan")}, r"cannot be read as JSON .*; write it anew with evqa calibrate, or remove it"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(run, tmp_path, content, told):
