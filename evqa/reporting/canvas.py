@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 
 from evqa.files.whole import whole_file
 from evqa.reporting.colours import INK
+from evqa.reporting.document import BREAKS
 from evqa.reporting.study import Setting
 
 GRID, PAGE, NEUTRAL = "#d9dde4", "#fefefe", "#9aa0aa"
-BREAKS = re.compile(r"(?<=[A-Za-z][._=])")  # behind a part of a key, but not within a number
 COLUMN_MM, PRINT_DPI = 88, 300
+MANY_ROWS = 20  # from more on they are closer together
 LONG_NAME = 26  # characters; on a narrow sheet longer names of rows stand above their rows
 
 STYLE: dict[Any, Any] = {
@@ -146,9 +147,10 @@ def rows(names: Sequence[str], *, label: str, sheet: Sheet) -> Rows:
     is_above = sheet.is_narrow and max(map(len, names)) > LONG_NAME
     texts = [wrapped(name, width=sheet.letters if is_above else LONG_NAME if sheet.is_narrow else 60) for name in names]
     text = max(map(num_lines, texts)) * sheet.line
-    pitch = text + sheet.row if is_above else max(sheet.row, text + 0.06)
+    height = sheet.row * (1 if len(names) <= MANY_ROWS else 0.6)
+    pitch = text + height if is_above else max(height, text + 0.06)
     figure = Figure(figsize=(sheet.width, (0.5 if sheet.is_narrow else 0.9) + pitch * len(names)))
-    panel, of_row = figure.subplots(), sheet.row / pitch
+    panel, of_row = figure.subplots(), height / pitch
     panel.grid(visible=False, axis="y")
     panel.set_xlabel(label.replace(", ", ",\n", 1) if sheet.is_narrow else label)
     if not is_above:

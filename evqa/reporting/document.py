@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evqa.files.names import shown, shown_lines
+
+BREAKS = re.compile(r"(?<=[A-Za-z][._=])")  # behind a part of a key, but not within a number
+LONG_WORD = 14  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,14 @@ class TableBlock:
     caption: str = ""
     left: int = 1
     folded: bool = False
+
+    def parts(self, num_shown: int, *, what: str) -> list[TableBlock]:
+        """The table; of a long one its first rows, and the others folded and counted: `40 more settings`."""
+        left = len(self.rows) - num_shown
+        if left <= 0:
+            return [self]
+        first = replace(self, rows=self.rows[:num_shown])
+        return [first, replace(self, rows=self.rows[num_shown:], caption=f"{left} more {what}", folded=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +140,7 @@ def _html(block: Block) -> str:
 def _html_table(table: TableBlock) -> str:
     def cells(row: Sequence[str], tag: str) -> str:
         kinds = ["" if place < table.left else ' class="number"' for place in range(len(row))]
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+        return "".join(f"<{tag}{kind}>{_cell(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
 
     head = f"<thead><tr>{cells(table.columns, 'th')}</tr></thead>"
     rows = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
@@ -136,3 +148,9 @@ def _html_table(table: TableBlock) -> str:
     if table.folded:
         return f"<details><summary>{escape(table.caption)}</summary>{text}</details>"
     return (f'<p class="caption">{escape(table.caption)}</p>' if table.caption else "") + text
+
+
+def _cell(text: str) -> str:
+    """Text of a cell, whose long words may go on in a new line where a key does."""
+    words = [BREAKS.split(word) if len(word) > LONG_WORD else [word] for word in text.split(" ")]
+    return " ".join("<wbr>".join(map(escape, parts)) for parts in words)

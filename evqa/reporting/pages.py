@@ -25,6 +25,7 @@ from evqa.reporting.slices import ScoredItem, by_error, score_slice, slices
 from evqa.reporting.study import Comparison, Pooled, Study
 
 NUM_ITEMS_SHOWN = 20
+MAX_ROWS = 20  # of a table of settings or differences before the others are folded
 
 
 def compose(study: Study, drawn: Mapping[str, Drawn], further: Further | None = None) -> list[Block]:
@@ -33,7 +34,7 @@ def compose(study: Study, drawn: Mapping[str, Drawn], further: Further | None = 
     return [
         Bullets(items=(*verdicts(study), *said)),
         Heading(text="Settings"),
-        settings_table(study, chosen=True),
+        *settings_table(study, chosen=True).parts(MAX_ROWS, what="settings, from better to worse"),
         *_picture(drawn, "settings"),
         *_differences(study, drawn),
         *(decision_blocks(study, further.decisions) if further and further.decisions else []),
@@ -118,7 +119,8 @@ def _differences(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
         folded=True,
     )
     table = TableBlock(columns=("first", "second", "both", *numbers), rows=rows, left=3, caption=caption)
-    return [Heading(text=f"Paired differences{against}"), table, *_picture(drawn, "differences"), others]
+    tables = table.parts(MAX_ROWS, what="comparisons")
+    return [Heading(text=f"Paired differences{against}"), *tables, *_picture(drawn, "differences"), others]
 
 
 def _difference_row(comparison: Comparison) -> tuple[str, ...]:

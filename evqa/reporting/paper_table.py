@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evqa.config.metric_names import PRINTED
 from evqa.files.whole import write_table
-from evqa.reporting.canvas import BREAKS
+from evqa.reporting.document import BREAKS
 from evqa.reporting.pages import settings_caption
 from evqa.reporting.study import Study
 

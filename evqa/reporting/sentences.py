@@ -14,7 +14,7 @@ from evqa.reporting.study import Comparison, Pooled, Study
 from evqa.reporting.winner import winner_interval
 
 MAX_VERDICTS = 8
-MAX_CHOSEN = 6
+MAX_CHOSEN = 3
 MAX_PAIRS = 3
 ALPHA = 0.05
 SMALLEST_P = 0.0001
@@ -26,10 +26,7 @@ def verdicts(study: Study) -> list[str]:
     if study.ids and study.num_units < MIN_ITEMS:
         said.append(few_items(study.size))
     else:
-        said += [_verdict(study, comparison) for comparison in study.comparisons[:MAX_VERDICTS]]
-    left = len(study.comparisons) - MAX_VERDICTS
-    if left > 0 and study.num_units >= MIN_ITEMS:
-        said.append(f"{left} more comparisons are in the table of paired differences.")
+        said += _verdicts(study)
     if study.seed_pairs:
         said.append(training_noise(study))
     if study.unfinished:
@@ -71,8 +68,12 @@ def _chosen(study: Study) -> list[str]:
 
 
 def chosen_places(found: Sequence[ChosenCheckpoint]) -> str:
-    """`epoch 3 of 4`, of several seeds `epoch 3 of 4, epoch 2 of 4`; what is the same stands once."""
-    return ", ".join(dict.fromkeys(one.place for one in found))
+    """`epoch 3 of 4`, of several seeds `epoch 3, 2 of 4`; what is the same stands once."""
+    places = dict[tuple[str, str], dict[str, None]]()
+    for one in found:
+        kind, best, _, total = one.place.split()
+        places.setdefault((kind, total), {})[best] = None
+    return ", ".join(f"{kind} {', '.join(best)} of {total}" for (kind, total), best in places.items())
 
 
 def mean_last(found: Sequence[ChosenCheckpoint]) -> float:
@@ -87,6 +88,19 @@ def few_items(size: str) -> str:
         "are not to be trusted. Folds score every item once: train with data.folds=5 and each of data.fold=0 to 4, "
         "then report them together."
     )
+
+
+def _verdicts(study: Study) -> list[str]:
+    """A sentence for each comparison; of many those that show a difference come first, and the rest is counted."""
+    found = list(study.comparisons)
+    if len(found) > MAX_VERDICTS:
+        found.sort(key=lambda one: not one.difference.p < ALPHA)
+    said = [_verdict(study, comparison) for comparison in found[:MAX_VERDICTS]]
+    if left := found[MAX_VERDICTS:]:
+        count = sum(one.difference.p < ALPHA for one in left)
+        more, these = f"{len(left)} more comparison{'s' * (len(left) > 1)}", "is" if len(left) == 1 else "are"
+        said.append(f"{more} {these} in the table of paired differences; a difference was shown in {count} of them.")
+    return said
 
 
 def _verdict(study: Study, comparison: Comparison) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from evqa.files.terminal import terminal
 from evqa.reporting.canvas import wrapped
-from evqa.reporting.pages import settings_caption, settings_table
+from evqa.reporting.pages import MAX_ROWS, settings_caption, settings_table
 from evqa.reporting.sentences import verdicts
 from evqa.reporting.study import Study
 
@@ -26,7 +27,11 @@ def show(
 ) -> None:
     """Print the table, the sentences, further ones (`said`) and what is missing."""
     console = console or terminal(soft_wrap=False)
-    console.print(settings_caption(study), _table(study, console.width), sep="\n\n")
+    first = replace(study, settings=study.settings[:MAX_ROWS])
+    console.print(settings_caption(study), _table(first, console.width), sep="\n\n")
+    if (left := len(study.settings) - MAX_ROWS) > 0:
+        more = f"{left} more settings that are" if left > 1 else "1 more setting that is"
+        console.print(f"\n{more} no better: settings.csv and report.html")
     console.print()
     for setting in study.settings:
         if reason := setting.metrics[study.metric].reason:

@@ -11,7 +11,7 @@ from evqa.report import main
 from evqa.reporting.chosen import ChosenCheckpoint, chosen
 from evqa.reporting.comparing import compare
 from evqa.reporting.runs import read_run
-from evqa.reporting.sentences import chosen_places, method, p_equals, p_text, training_noise, verdicts
+from evqa.reporting.sentences import MAX_VERDICTS, chosen_places, method, p_equals, p_text, training_noise, verdicts
 from evqa.reporting.study import pool
 from evqa.reporting.winner import of_draws, winner_interval
 
@@ -54,6 +54,19 @@ def test_settings_of_several_seeds_are_better_worse_or_not_told_apart(seeded):
     )
     worse = verdict(with_p(seeded, 0.01, **{**known, "value": -0.2}))
     assert worse.startswith("modal=av is worse than modal=a: -0.200")
+
+
+def test_of_many_comparisons_those_that_show_a_difference_come_first_and_the_rest_is_counted(seeded):
+    one = seeded.comparisons[0]
+    p_values = [*[0.5] * (MAX_VERDICTS - 1), 0.01, 0.5, 0.02]
+    many = tuple(replace(one, difference=replace(one.difference, p=p)) for p in p_values)
+    said = [
+        line for line in verdicts(replace(seeded, comparisons=many)) if "Holm" in line or "more comparisons" in line
+    ]
+    assert ["p = 0.01" in said[0], "p = 0.02" in said[1], *("No difference" in line for line in said[2:-1])] == [
+        True
+    ] * 8
+    assert said[-1].startswith("2 more comparisons are in the table of paired differences; a difference was shown in 0")
 
 
 def test_of_single_seeds_the_sentence_is_about_these_runs(single):
@@ -186,7 +199,7 @@ def test_a_score_of_a_checkpoint_that_was_chosen_on_its_items_says_so():
 
 def test_epochs_of_several_seeds_stand_once_each():
     found = [ChosenCheckpoint(place=f"epoch {epoch} of 4", last=0.5) for epoch in (3, 4, 3)]
-    assert chosen_places(found) == "epoch 3 of 4, epoch 4 of 4"
+    assert chosen_places(found) == "epoch 3, 4 of 4"
 
 
 def test_a_report_names_the_epochs_that_were_chosen_and_what_the_last_ones_had(single):
