@@ -9,7 +9,7 @@ from evqa.reporting.chosen import chosen_of
 from evqa.reporting.decisions import decision_blocks
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
 from evqa.reporting.further import Further, further_blocks, further_sentences
-from evqa.reporting.plots import Drawn, left_out, shown_settings
+from evqa.reporting.plots import OVER, Drawn, left_out, shown_settings
 from evqa.reporting.sentences import (
     chosen_places,
     ends,
@@ -36,6 +36,7 @@ def compose(study: Study, drawn: Mapping[str, Drawn], further: Further | None = 
         Heading(text="Settings"),
         *settings_table(study, chosen=True).parts(MAX_ROWS, what="settings, from better to worse"),
         *_picture(drawn, "settings"),
+        *(block for name in drawn if name.startswith(OVER) for block in _section(drawn[name].description, drawn, name)),
         *_differences(study, drawn),
         *(decision_blocks(study, further.decisions) if further and further.decisions else []),
         *_seeds(study),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from evqa.files.progress import BEGINS_ANEW, counted
 from evqa.reporting.canvas import COLUMN, PAGE, SCREEN, Rows, Sheet, legend, rows, save, save_for_print, seeds, wrapped
 from evqa.reporting.colours import INK, MARKERS, styles
 from evqa.reporting.item_plots import plot_residuals, plot_scatter, plot_slices
+from evqa.reporting.numeric_axes import NumericAxis, caption_of, numeric_axes, plot_over
 from evqa.reporting.slices import slices
 from evqa.reporting.study import Comparison, Setting, Study
 
 MAX_SETTINGS = len(MARKERS)
 
+OVER = "over_"  # begins the names of pictures over numeric axes
 SOME_SETTINGS = ("scatter", "residuals", "learning_curves", "slices")  # pictures that show as many as there are markers
 CAPTIONS = {
     "settings": (
@@ -56,6 +60,7 @@ CAPTIONS = {
 
 
 Plot = Callable[[Study, Sequence[Setting], Sheet], Figure]
+Wanted = tuple[str, Plot, tuple[str, str]]  # name of the files, description and caption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,7 @@ class Drawn:
 
 
 def draw_all(
-    study: Study, folder: Path, *, only: Sequence[str] = tuple(CAPTIONS), formats: Sequence[str] = ()
+    study: Study, folder: Path, *, only: Sequence[str] = (*CAPTIONS, OVER), formats: Sequence[str] = ()
 ) -> dict[str, Drawn]:
     """Draw what the study has data for, by name, as PNG files into the folder.
 
@@ -84,12 +89,33 @@ def draw_all(
         ("learning_curves", has_history, plot_curves),
         ("slices", bool(slices(study)), plot_slices),
     ]
-    chosen = [(name, plot) for name, is_wanted, plot in wanted if is_wanted and name in only]
+    chosen = [(name, plot, _captions(study, name)) for name, is_wanted, plot in wanted if is_wanted and name in only]
+    chosen += _over_axes(study) if OVER in only else []
     with counted("drawing pictures", len(chosen), stderr=True, then=BEGINS_ANEW) as counting:
-        return {name: _draw(study, plot, folder / name, formats=formats) for name, plot in counting.watch(chosen)}
+        drawn = counting.watch(chosen)
+        return {name: _draw(study, plot, folder / name, said, formats=formats) for name, plot, said in drawn}
 
 
-def _draw(study: Study, plot: Plot, path: Path, *, formats: Sequence[str]) -> Drawn:
+def _captions(study: Study, name: str) -> tuple[str, str]:
+    description, caption = CAPTIONS[name]
+    return description, caption + (left_out(study) if name in SOME_SETTINGS else "")
+
+
+def _over_axes(study: Study) -> list[Wanted]:
+    """A picture for each numeric axis."""
+    wanted = dict[str, Wanted]()
+    for axis in numeric_axes(study):
+        name = OVER + re.sub(r"\W", "_", axis.name)
+        name += "_" * (name in wanted)
+        wanted[name] = (name, partial(_plot_over, axis), (f"Score over {axis.name}", caption_of(study, axis)))
+    return list(wanted.values())
+
+
+def _plot_over(axis: NumericAxis, study: Study, _: Sequence[Setting], sheet: Sheet) -> Figure:
+    return plot_over(study, axis, sheet)
+
+
+def _draw(study: Study, plot: Plot, path: Path, said: tuple[str, str], *, formats: Sequence[str]) -> Drawn:
     shown = shown_settings(study)
     with mpl.rc_context(SCREEN.style):
         svg = save(plot(study, shown, SCREEN), path.with_suffix(".png"))
@@ -98,9 +124,7 @@ def _draw(study: Study, plot: Plot, path: Path, *, formats: Sequence[str]) -> Dr
             figure = plot(study, shown, COLUMN)
             for suffix in formats:
                 save_for_print(figure, path.with_suffix(f".{suffix}"))
-    description, caption = CAPTIONS[path.name]
-    caption += left_out(study) if path.name in SOME_SETTINGS else ""
-    return Drawn(file=f"{path.name}.png", svg=svg, description=description, caption=caption)
+    return Drawn(file=f"{path.name}.png", svg=svg, description=said[0], caption=said[1])
 
 
 def shown_settings(study: Study) -> list[Setting]:
