@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 and a sentence where the user can mend something."""
     flags = parser().parse_args(arguments)
+    flags.given = list(sys.argv[1:] if arguments is None else arguments)
     return exit_code(partial(run, flags))
 
 
@@ -93,6 +95,7 @@ def run(flags: argparse.Namespace) -> None:
     from evqa.reporting.comparing import compare
     from evqa.reporting.folds import join_folds
     from evqa.reporting.further import examine, further_sentences
+    from evqa.reporting.provenance import provenance
     from evqa.reporting.runs import find_runs, read_run, with_labels
     from evqa.reporting.show import show
     from evqa.reporting.study import pool
@@ -114,8 +117,10 @@ def run(flags: argparse.Namespace) -> None:
     study = compare(replace(pooled, notes=notes), baseline=baseline, family=family or None)
     further = examine(study)
     title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
+    of = {"split": flags.split, "metric": flags.metric}
+    origin = provenance([one for one in runs if one.scores is not None], command=flags.given, **of)
     with placed(flags.out):
-        drawn = write_report(study, flags.out, title=title, further=further, formats=formats)
+        drawn = write_report(study, flags.out, title=title, further=further, origin=origin, formats=formats)
     show(study, folder=flags.out, said=further_sentences(study, further), formats=formats)
     if flags.wandb:
         from evqa.reporting.writing import log_to_wandb

@@ -57,6 +57,11 @@ def calibration_file(folder: Path) -> Path:
     return folder / "calibration.json"
 
 
+def sessions_file(run: Path) -> Path:
+    """The file in which a run records when and where it trained, and what that cost."""
+    return run / "sessions.jsonl"
+
+
 def is_unfinished(folder: Path) -> bool:
     """Whether a folder is that of a run (it has settings) that has not come to its end."""
     return (folder / "config.yaml").exists() and not finished_mark(folder).exists()

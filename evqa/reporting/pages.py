@@ -10,6 +10,8 @@ from evqa.reporting.decisions import decision_blocks
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
 from evqa.reporting.further import Further, further_blocks, further_sentences
 from evqa.reporting.plots import OVER, Drawn, left_out, shown_settings
+from evqa.reporting.provenance import Provenance
+from evqa.reporting.provenance_blocks import provenance_blocks
 from evqa.reporting.sentences import (
     chosen_places,
     ends,
@@ -28,7 +30,9 @@ NUM_ITEMS_SHOWN = 20
 MAX_ROWS = 20  # of a table of settings or differences before the others are folded
 
 
-def compose(study: Study, drawn: Mapping[str, Drawn], further: Further | None = None) -> list[Block]:
+def compose(
+    study: Study, drawn: Mapping[str, Drawn], further: Further | None = None, origin: Provenance | None = None
+) -> list[Block]:
     """The blocks of the report; without `further` those of the settings alone."""
     said = further_sentences(study, further) if further else []
     return [
@@ -51,6 +55,7 @@ def compose(study: Study, drawn: Mapping[str, Drawn], further: Further | None = 
         _runs(study),
         Heading(text="How it was computed"),
         Bullets(items=tuple(method(study))),
+        *(provenance_blocks(origin) if origin else []),
     ]
 
 

@@ -15,13 +15,14 @@ from evqa.reporting.further import Further, further_json
 from evqa.reporting.pages import compose, settings_table
 from evqa.reporting.paper_table import settings_tex, write_settings_csv
 from evqa.reporting.plots import Drawn, draw_all
+from evqa.reporting.provenance import Provenance
 from evqa.reporting.slices import write_items
 from evqa.reporting.study import Comparison, SeedPair, Study
 from evqa.reporting.winner import winner_interval
 
 
 def write_report(
-    study: Study, folder: Path, *, title: str, further: Further, formats: Sequence[str] = ()
+    study: Study, folder: Path, *, title: str, further: Further, origin: Provenance, formats: Sequence[str] = ()
 ) -> dict[str, Drawn]:
     """Write report.md, report.html, report.json, the tables and the pictures; returns the pictures.
 
@@ -29,10 +30,10 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_all(study, folder, formats=formats)
-    blocks = compose(study, drawn, further)
+    blocks = compose(study, drawn, further, origin)
     write_whole(folder / "report.md", to_markdown(title, blocks))
     write_whole(folder / "report.html", to_html(title, blocks))
-    write_json(folder / "report.json", to_json(study) | further_json(further))
+    write_json(folder / "report.json", to_json(study) | further_json(further) | {"provenance": asdict(origin)})
     write_settings_csv(folder / "settings.csv", study)
     write_whole(folder / "settings.tex", settings_tex(study))
     if study.ids:

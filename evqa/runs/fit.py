@@ -36,6 +36,7 @@ from evqa.runs.processes import ended_together, is_first
 from evqa.runs.results import print_result
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
 from evqa.runs.run_log import RunLog, ended
+from evqa.runs.sessions import session
 from evqa.runs.tracking import open_run_log, tell_agent
 from evqa.runs.trainer import make_trainer
 from evqa.runs.wandb_log import asked_by_agent
@@ -140,7 +141,10 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     if log is not None:
         log.replay(read_rows(metrics.path))
         metrics.mirror = log.log
-    with progress.stopped(checkpoints), ended_together(trainer), ended(log), stops.deferred():
+    device, is_new = trainer.strategy.root_device.type, start.checkpoint is None
+    where: dict[str, Any] = {"device": device, "num_processes": plan.trainer.num_processes}
+    costs = session(folder.path, is_new=is_new, **where) if stops.first_process else contextlib.nullcontext()
+    with costs, progress.stopped(checkpoints), ended_together(trainer), ended(log), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
         return evaluate_run(plan, folder, module, datamodule, log, stops=stops)
 

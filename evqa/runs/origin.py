@@ -16,7 +16,8 @@ from typing import Any
 from evqa.datasets.splits import Records
 from evqa.errors import RunError
 from evqa.files.plain import write_json
-from evqa.training.folder import RunFolder, software
+from evqa.machine.software import software
+from evqa.training.folder import RunFolder
 from evqa.types import Record
 
 FILE = "origin.json"  # in the run's folder; the same is in every checkpoint

@@ -6,11 +6,9 @@ import contextlib
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,8 @@ from evqa.files.plain import write_json
 from evqa.files.refusals import placed
 from evqa.files.whole import write_whole
 from evqa.machine.cores import cpu_name, num_cores
+from evqa.machine.software import PACKAGES, commit, version
 
-PACKAGES = ("evqa", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "scipy", "av", "decord")
 EXPORT_FILE = "evqa.json"  # beside the weights of a folder that `evqa.merge` wrote
 CONFIG_SHA256 = "config_sha256"  # in environment.json: tells whether values from the environment have changed
 
@@ -175,35 +173,10 @@ def environment() -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "commit": _commit(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "commit": commit(),
         "cpu": cpu_name(),
         "num_cpus": num_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
-
-
-def software() -> dict[str, str | None]:
-    """Versions of evqa and what it computes with, and evqa's commit."""
-    return {**{name: _version(name) for name in PACKAGES}, "commit": _commit()}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Return the commit of a checkout, with `+changes` where the tree differs from it; None for a wheel."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        sha = subprocess.check_output(["git", "-C", root, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
-        changes = subprocess.check_output(["git", "-C", root, "status", "--porcelain", "-uno"], text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return sha.strip() + ("+changes" if changes else "")

@@ -8,6 +8,7 @@ from evqa.training.callbacks.records import read_rows
 NOT_COMPARED = {
     "environment.json": "the machine and the versions",
     ".lock": "empty",
+    "sessions.jsonl": "times and memory",
 }
 VARYING = "speed/"  # metrics of this kind are times
 

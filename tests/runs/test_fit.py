@@ -29,6 +29,7 @@ def test_a_run_leaves_what_the_design_promises(finished):
         "environment.json",
         "metrics.jsonl",
         "metrics.csv",
+        "sessions.jsonl",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "predictions/val.csv",
