@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from evqa.reporting.sentences import verdicts
 from evqa.reporting.study import Study
 
 HEADER_WIDTH = 10  # characters a line
+KEY = 14  # of an axis's name, where there is no room for it in a line
 NARROW = 8  # the same of headers and numbers where settings need the room
 
 
@@ -56,24 +57,35 @@ def _table(study: Study, width: int) -> Table:
     columns = {name: [row[place] for row in found.rows] for place, name in enumerate(found.columns[:end])}
     keys = found.columns[: found.left]
     headers = {name: name if name in keys else textwrap.fill(name, HEADER_WIDTH) for name in columns}
-    is_wide = sum(_width(headers[name], *cells) + 2 for name, cells in columns.items()) > width + 2
-    if is_wide:
-        columns = {name: [textwrap.fill(cell, NARROW) for cell in cells] for name, cells in columns.items()}
-        columns = {name: cells for name, cells in columns.items() if name not in keys}
-        headers = {name: textwrap.fill(name, NARROW) for name in columns}
-        room = width - sum(_width(headers[name], *cells) + 1 for name, cells in columns.items())
-        names = [wrapped(one.name, width=max(NARROW, room)) for one in study.settings]
-        columns, headers, keys = {"setting": names, **columns}, {"setting": "setting", **headers}, ("setting",)
-    # Blank lines tell apart settings that take several lines.
-    table = Table(
-        box=SIMPLE, show_edge=False, padding=(0, int(not is_wide), 0, 0), pad_edge=False, leading=int(is_wide)
-    )
+    if _num_cells(headers, columns, gap=2) <= width + 2:
+        return _made(headers, columns, keys, gap=2)
+    headers = {name: wrapped(name, width=KEY) if name in keys else textwrap.fill(name, NARROW) for name in columns}
+    numbers = {name: [textwrap.fill(cell, NARROW) for cell in columns[name]] for name in columns if name not in keys}
+    for cells, leading in ((columns, 0), (columns | numbers, 1)):  # blank lines tell apart what takes several lines
+        if _num_cells(headers, cells, gap=1) <= width + 1:
+            return _made(headers, cells, keys, gap=1, leading=leading)
+    headers = {name: headers[name] for name in numbers}
+    room = width - _num_cells(headers, numbers, gap=1)
+    names = [wrapped(one.name, width=max(NARROW, room)) for one in study.settings]
+    return _made({"setting": "setting", **headers}, {"setting": names, **numbers}, ("setting",), gap=1, leading=1)
+
+
+def _made(
+    headers: Mapping[str, str], columns: Mapping[str, list[str]], keys: Sequence[str], *, gap: int, leading: int = 0
+) -> Table:
+    """A table. gap: spaces between its columns. leading: blank lines between its rows."""
+    table = Table(box=SIMPLE, show_edge=False, padding=(0, gap - 1, 0, 0), pad_edge=False, leading=leading)
     for name, header in headers.items():
         is_key = name in keys
         table.add_column(header, justify="left" if is_key else "right", no_wrap=not is_key, overflow="fold")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
     return table
+
+
+def _num_cells(headers: Mapping[str, str], columns: Mapping[str, list[str]], *, gap: int) -> int:
+    """Columns of the terminal that a table takes, with a gap behind each of its columns."""
+    return sum(_width(headers[name], *cells) + gap for name, cells in columns.items())
 
 
 def _width(*texts: str) -> int:

@@ -90,6 +90,18 @@ def test_the_terminal_counts_settings_that_it_does_not_list(tmp_path, make_run):
     assert "\n1 more setting that is no better: settings.csv and report.html" in text.getvalue()
 
 
+def test_a_setting_of_two_axes_with_long_names_takes_one_line_of_80_columns(tmp_path, make_run):
+    study, text = pool([read_run(make_run(tmp_path, n=40), split="val")], split="val", num_resamples=20), io.StringIO()
+    one = replace(study.best, values={"modal": "av", "optimizer.learning_rate": "0.0003"})
+    study = replace(study, axes=tuple(one.values), settings=(one,))
+    show(study, folder=tmp_path, console=Console(file=text, width=80))
+    assert re.search(r"^ *optimizer\. ", text.getvalue(), re.MULTILINE)
+    numbers = r" +".join([r"0\.\d{3}"] * 4)
+    assert re.search(
+        rf"^av +0\.0003 +1 +0\.\d{{3}} +- +0\.\d{{3}} to 0\.\d{{3}} +{numbers}$", text.getvalue(), re.MULTILINE
+    )
+
+
 def test_only_long_words_of_a_table_may_break():
     table = TableBlock(columns=("optimizer.learning_rate",), rows=(("modal=av",), ("3.00000000000001<b",)))
     found = to_html("t", [table, Bullets(items=("optimizer.learning_rate",))])
