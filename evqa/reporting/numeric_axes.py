@@ -122,6 +122,8 @@ def caption_of(study: Study, axis: NumericAxis) -> str:
     values = [one.values[axis.name] for one in study.settings]
     if lacking := dict.fromkeys(value for value in values if value not in axis.numbers):
         said += f" Not on the axis: {axis.name}={listed(lacking)}."
+    if unscored := [f"({one.name})" for one in study.settings if math.isnan(one.metrics[study.metric].mean)]:
+        said += f" Without a value: {listed(unscored)}."
     return said
 
 

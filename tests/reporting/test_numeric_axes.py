@@ -1,5 +1,6 @@
 """Pictures of the score over numeric settings."""
 
+import math
 from dataclasses import replace
 from itertools import product
 
@@ -108,6 +109,11 @@ def test_lines_and_values_that_are_not_shown_are_named(measured):
         " Shown are 6 of 20 lines, those with the highest scores and the baseline's; not shown: "
         f"{named} and 2 more. Not on the axis: {RATE}=-."
     )
+    unknown = replace(
+        study.settings[-1], metrics={"challenge": replace(study.best.metrics["challenge"], mean=math.nan)}
+    )
+    lacking = replace(study, settings=(*study.settings[:-1], unknown))
+    assert caption_of(lacking, *numeric_axes(lacking)).endswith(f" Without a value: ({RATE}=-, note=n0).")
     few = study_of(measured, *values[:6])
     assert "shown" not in caption_of(few, *numeric_axes(few))
 

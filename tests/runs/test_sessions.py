@@ -1,7 +1,5 @@
 """What a run records of when and where it trains, and what that costs."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -27,6 +25,15 @@ def test_a_session_says_when_it_began_and_ended_and_what_it_cost(tmp_path, monke
     assert ended["peak_bytes"] is None or ended["peak_bytes"] > 200e6 or before is None
     assert ended["peak_gpu_bytes"] is None
     assert "secret" not in (tmp_path / "sessions.jsonl").read_text()
+
+
+def test_on_a_card_its_peak_is_counted_anew(tmp_path, monkeypatch):
+    peaks = [9e9]
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", peaks.clear)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: max(peaks))
+    with session(tmp_path, device="cuda", num_processes=2, is_new=True):
+        peaks.append(5)
+    assert read_objects(tmp_path / "sessions.jsonl")[1]["peak_gpu_bytes"] == 5
 
 
 def test_sessions_follow_each_other_until_a_run_begins_anew(tmp_path):
@@ -67,4 +74,3 @@ def test_a_finished_run_has_recorded_one_session(finished):
     began, ended = read_objects(finished.path / "sessions.jsonl")
     assert (began["device"], began["num_processes"]) == ("cpu", 1)
     assert ended["seconds"] > 0
-    assert json.dumps(ended)
