@@ -42,7 +42,9 @@ def of_draws(value: float, draws_KR: Matrix) -> Interval:
     varies_K = errors_K > 0
     if not varies_K[0]:
         return Interval(low=value, high=value)
-    largest_R = np.nanmax(centred_KR[varies_K] / errors_K[varies_K, None], axis=0)
+    standardised_KR = centred_KR[varies_K] / errors_K[varies_K, None]
+    known_R = ~np.isnan(standardised_KR).all(axis=0)  # a resample of few items may have no correlation at all
+    largest_R = np.nanmax(standardised_KR[:, known_R], axis=0)
     z, rank = math.atanh(min(max(value, -LARGEST), LARGEST)), (1 + LEVEL) / 2
     low, high = z - errors_K[0] * np.nanquantile(largest_R, rank), z - np.nanquantile(centred_KR[0], 1 - rank)
     return Interval(low=math.tanh(low), high=math.tanh(high))

@@ -232,3 +232,8 @@ def test_the_winners_interval_holds_the_true_value_where_a_single_one_would_not(
         plain += winner - 1.96 * error <= truth <= winner + 1.96 * error
     assert 0.94 < hits / 300 < 1
     assert (plain / 300 < 0.8) == (num_settings == 20)
+
+
+def test_the_winners_interval_leaves_out_resamples_in_which_no_setting_has_a_value():
+    draws = np.tanh(np.random.default_rng(1).normal(size=(3, 200)))
+    assert of_draws(0.9, np.concatenate([draws, np.full((3, 1), np.nan)], axis=1)) == of_draws(0.9, draws)
