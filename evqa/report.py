@@ -92,27 +92,28 @@ def run(flags: argparse.Namespace) -> None:
         family[key].append(value)
     formats = _formats(flags.format)
     say_begin("Reading the runs.")
+    from evqa.metrics.resampling import NUM_RESAMPLES
     from evqa.reporting.comparing import compare
     from evqa.reporting.folds import join_folds
     from evqa.reporting.further import examine, further_sentences
     from evqa.reporting.provenance import provenance
-    from evqa.reporting.runs import find_runs, read_run, with_labels
+    from evqa.reporting.runs import Targets, find_runs, read_run, with_labels
     from evqa.reporting.show import show
     from evqa.reporting.study import pool
     from evqa.reporting.writing import write_report
 
     found = find_runs(flags.runs)
     with counted("reading runs", len(found.folders), stderr=True, then=BEGINS_ANEW) as counting:
-        runs = [read_run(path, split=flags.split) for path in counting.watch(found.folders)]
+        targets: Targets = {}
+        runs = [read_run(path, split=flags.split, known=targets) for path in counting.watch(found.folders)]
     if flags.labels:
         runs = [with_labels(one, flags.labels) for one in runs]
     if flags.repeats:
         _report_repeats(flags, runs, notes=found.left_out)
         return
     joined = join_folds(runs)
-    num_scored = sum(one.scores is not None for one in joined.runs)
-    with counted("resampling the items of runs", num_scored, stderr=True, then=BEGINS_ANEW) as counting:
-        pooled = pool(joined.runs, split=flags.split, metric=flags.metric, watch=counting.watch)
+    with counted("resampling the items of runs", NUM_RESAMPLES, stderr=True, then=BEGINS_ANEW) as counting:
+        pooled = pool(joined.runs, split=flags.split, metric=flags.metric, told=counting.move)
     notes = (*found.left_out, *joined.notes, *pooled.notes)
     study = compare(replace(pooled, notes=notes), baseline=baseline, family=family or None)
     further = examine(study)

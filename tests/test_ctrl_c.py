@@ -29,7 +29,7 @@ raise SystemExit(importlib.import_module(f"evqa.{command}").main(arguments))
 """
 PLACES = {
     "report reading": ("evqa.reporting.runs", "read_run", 2, "while reading runs, 1/3"),
-    "report resampling": ("evqa.reporting.study", "bootstrap", 3, "while resampling the items of runs, 2/3"),
+    "report resampling": ("evqa.metrics.resampling", "metrics_of", 5, "while resampling the items of runs, 833/2000"),
     "report drawing": ("evqa.reporting.plots", "save", 2, "while drawing pictures, 1/6"),
     "report elsewhere": ("evqa.reporting.comparing", "compare", 1, "before the report was written"),
     "ensemble judging": ("evqa.ensembling.judgement", "out_of_fold", 2, "while judging weights, 1/3"),

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evqa.metrics.correlation import Measure, Vector, as_vectors, obstacle
+from evqa.metrics.draws import Matrix
 from evqa.metrics.groups import Groups
-from evqa.metrics.resampling import Matrix, item_counts
+from evqa.metrics.resampling import item_counts
 
 BLOCK = 512  # items; a block of pairs takes 17 MB at 8,459 items
+WIDE = 5_000_000  # counts: what is computed of pairs serves many resamples
 
 
 def pairwise_by_gap(scores: ArrayLike, labels: ArrayLike, *, edges: Sequence[float]) -> list[Measure]:
@@ -46,7 +48,7 @@ def gap_draws(
 ) -> NDArray[np.float64]:
     """Draws [S, R, B] of `pairwise_by_gap`, for each of several predictions of the same items."""
     order_N = np.argsort(labels_N, kind="stable")
-    chunks = item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed)
+    chunks = item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed, num_cells=WIDE)
     parts = [share_in_order(one_RN, scores_SN[:, order_N], labels_N[order_N], edges=edges) for one_RN in chunks]
     return np.concatenate(parts, axis=1)
 

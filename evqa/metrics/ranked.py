@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.metrics.correlation import Vector
-from evqa.metrics.resampling import Indices, Matrix
+from evqa.metrics.draws import Indices, Matrix
+
+
+class Falling:
+    """Items from the highest of their values down: their order; the distinct values; the first place of each."""
+
+    def __init__(self, values_N: Vector) -> None:
+        self.order_N = np.argsort(-values_N, kind="stable")
+        sorted_N = values_N[self.order_N]
+        self.starts_G = np.flatnonzero(np.r_[True, sorted_N[1:] != sorted_N[:-1]])
+        self.values_G = sorted_N[self.starts_G]
 
 
 @dataclass(frozen=True)
@@ -30,14 +40,13 @@ class Ranked:
     upto_RG: Matrix
 
     @classmethod
-    def of(cls, counts_RN: Matrix, values_N: Vector) -> Ranked:
+    def of(cls, counts_RN: Matrix, falling: Falling) -> Ranked:
         """Rank the drawn items of each resample."""
-        order_N = np.argsort(-values_N, kind="stable")
-        sorted_N, drawn_RN = values_N[order_N], np.take(counts_RN, order_N, axis=1)
-        starts_G = np.flatnonzero(np.r_[True, sorted_N[1:] != sorted_N[:-1]])
-        has_ties = len(starts_G) < len(sorted_N)
+        drawn_RN, starts_G = np.take(counts_RN, falling.order_N, axis=1), falling.starts_G
+        has_ties = len(starts_G) < len(falling.order_N)
         sizes_RG = np.add.reduceat(drawn_RN, starts_G, axis=1) if has_ties else drawn_RN
-        return cls(order_N, drawn_RN, starts_G, sorted_N[starts_G], sizes_RG, np.cumsum(sizes_RG, axis=1))
+        upto_RG = np.cumsum(sizes_RG.astype(np.intp), axis=1).astype(np.float64)  # faster than sums of floats
+        return cls(falling.order_N, drawn_RN, starts_G, falling.values_G, sizes_RG, upto_RG)
 
     @property
     def num_R(self) -> Vector:
@@ -82,9 +91,9 @@ class Top:
 class Resamples:
     """Resamples given as counts [R, N] of items with labels [N]; what the labels alone decide is computed once."""
 
-    def __init__(self, counts_RN: Matrix, labels_N: Vector) -> None:
+    def __init__(self, counts_RN: Matrix, labels_N: Vector, falling: Falling | None = None) -> None:
         self.counts_RN, self.labels_N = counts_RN, labels_N
-        self.by_label = Ranked.of(counts_RN, labels_N)
+        self.by_label = Ranked.of(counts_RN, falling or Falling(labels_N))
         self.num_R = self.by_label.num_R
         self.untied_R = self.by_label.untied_pairs()
         self.lowest_R = self.by_label.values_G[self.by_label.reach(self.num_R)]

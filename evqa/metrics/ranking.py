@@ -1,10 +1,10 @@
 """What users act on: which of two items is better, and which items are among the best.
 
 Each measure answers with a `Measure`, as in `evqa.metrics.correlation`, and `ranking_draws` gives its bootstrap draws.
-Every draw equals the measure of the resampled vectors. Two rules hold for ties, so that no value depends on the order
-of the items: the wanted items are all whose label is at least the m-th highest one, m being the rounded share of the
-items (at least one); of scores that are equal at the border of a selection each item is selected in part, which is the
-mean over all orders of the equal ones.
+Every draw equals the measure of the resampled vectors; that of pairs is made of KROCC's, which is of first order. Two
+rules hold for ties, so that no value depends on the order of the items: the wanted items are all whose label is at
+least the m-th highest one, m being the rounded share of the items (at least one); of scores that are equal at the
+border of a selection each item is selected in part, which is the mean over all orders of the equal ones.
 
 # R resamples, N items, G distinct values from the highest down, S predictions
 """
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evqa.metrics.correlation import Measure, Vector, as_vectors, krocc, obstacle
+from evqa.metrics.draws import Matrix
 from evqa.metrics.groups import Groups
-from evqa.metrics.ranked import Ranked, Resamples
-from evqa.metrics.resampling import Matrix, item_counts
+from evqa.metrics.ranked import Falling, Ranked, Resamples
+from evqa.metrics.resampling import item_counts
 
 Draws = Callable[[Resamples, Ranked], Vector]
 
@@ -92,7 +93,7 @@ def _measure(scores: ArrayLike, labels: ArrayLike, draws: Draws) -> Measure:
         return Measure(value=math.nan, reason=reason)
     sample = _once(labels_N)
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(draws(sample, Ranked.of(sample.counts_RN, scores_N))[0])
+        value = float(draws(sample, Ranked.of(sample.counts_RN, Falling(scores_N)))[0])
     return Measure(value=value, reason="no label is below those of the wanted items" if math.isnan(value) else None)
 
 
@@ -103,7 +104,7 @@ def _once(labels_N: Vector) -> Resamples:
 def by_chance(labels: ArrayLike) -> dict[str, float]:
     """What every measure of `RANKING` is on average where scores say nothing: that of scores that are all equal."""
     sample = _once(np.asarray(labels, dtype=np.float64))
-    all_equal = Ranked.of(sample.counts_RN, np.zeros(len(sample.labels_N)))
+    all_equal = Ranked.of(sample.counts_RN, Falling(np.zeros(len(sample.labels_N))))
     with np.errstate(divide="ignore", invalid="ignore"):
         return {"pairwise": 0.5, **{name: float(draws(sample, all_equal)[0]) for name, draws in SHOWN.items()}}
 
@@ -174,26 +175,29 @@ def ranking_draws(
     *,
     groups: Groups | None = None,
     seed: int = 0,
+    told: Callable[[int], object] = int,
 ) -> list[dict[str, Vector]]:
     """Draws [R] of every measure of `RANKING`, for each of several predictions of the same items.
 
-    krocc_SR: Kendall's tau in the same resamples, as `bootstrap` draws it with this seed and these groups.
+    krocc_SR: Kendall's tau in the same resamples, as `bootstrap` draws it with this seed and these groups. told: is
+    handed how many resamples are done, again and again.
     """
-    order_N = np.argsort(labels_N, kind="stable")
-    drawn: list[list[dict[str, Vector]]] = [[] for _ in scores_SN]
-    start = 0
-    for counts_RN in item_counts(labels_N, groups, num_resamples=len(krocc_SR[0]), seed=seed):
-        sample, chunk = Resamples(counts_RN, labels_N[order_N]), slice(start, start + len(counts_RN))
-        for parts, scores_N, krocc_R in zip(drawn, scores_SN, krocc_SR, strict=True):
-            parts.append(_all_draws(sample, scores_N[order_N], krocc_R[chunk]))
-        start = chunk.stop
-    return [{name: np.concatenate([part[name] for part in parts]) for name in RANKING} for parts in drawn]
+    order_N, num_resamples, done = np.argsort(labels_N, kind="stable"), len(krocc_SR[0]), 0
+    sorted_N = labels_N[order_N]
+    labels, scores = Falling(sorted_N), [Falling(scores_N[order_N]) for scores_N in scores_SN]
+    exist = [not obstacle(scores_N, labels_N) for scores_N in scores_SN]
+    draws = [{name: np.full(num_resamples, math.nan) for name in RANKING} for _ in scores_SN]
+    for counts_RN in item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed):
+        sample, chunk = Resamples(counts_RN, sorted_N, labels), slice(done, done := done + len(counts_RN))
+        for place in np.flatnonzero(exist).tolist():
+            drawn = _all_draws(sample, Ranked.of(counts_RN, scores[place]), krocc_SR[place][chunk])
+            for name, values_R in drawn.items():
+                draws[place][name][chunk] = values_R
+        told(done)
+    return draws
 
 
-def _all_draws(sample: Resamples, scores_N: Vector, krocc_R: Vector) -> dict[str, Vector]:
-    if obstacle(scores_N, sample.labels_N):
-        return dict.fromkeys(RANKING, np.full(len(krocc_R), math.nan))
-    by_score = Ranked.of(sample.counts_RN, scores_N)
+def _all_draws(sample: Resamples, by_score: Ranked, krocc_R: Vector) -> dict[str, Vector]:
     is_constant_R = (by_score.sizes_RG.max(axis=1) == sample.num_R) | (sample.untied_R == 0)
     with np.errstate(divide="ignore", invalid="ignore"):  # where all drawn items have one label
         draws = {"pairwise": _in_order(krocc_R, sample, by_score)}

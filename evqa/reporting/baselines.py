@@ -109,7 +109,7 @@ def _whole(study: Study, metric: str) -> Estimate:
 
 
 def _on(study: Study, places_K: NDArray[np.intp]) -> Estimate:
-    score = score_slice(study, study.best, Slice(family="", name="", places_K=places_K))
+    (score,) = score_slice(study, [study.best], Slice(family="", name="", places_K=places_K))
     return Estimate(value=score.srocc, low=score.interval.low, high=score.interval.high, reason=score.interval.reason)
 
 

@@ -56,14 +56,20 @@ def decide(study: Study) -> Decisions | None:
     """Compute the measures for the settings that are shown; None where no labels are known."""
     if not study.ids:
         return None
-    shown = shown_settings(study)
-    with counted("ranking the items of settings", len(shown), stderr=True, then=BEGINS_ANEW) as counting:
-        settings = {setting.name: _ranking(study, setting) for setting in counting.watch(shown)}
+    settings = _rankings(study, shown_settings(study))
     return Decisions(settings=settings, by_chance=by_chance(study.labels_N), gaps=_gaps(study))
 
 
-def _ranking(study: Study, setting: Setting) -> dict[str, Estimate]:
-    of_seeds = ranking_draws(list(setting.scores_SN), study.labels_N, setting.draws["krocc"], groups=study.groups)
+def _rankings(study: Study, settings: Sequence[Setting]) -> dict[str, dict[str, Estimate]]:
+    """The measures of all settings, with the same resamples."""
+    each = [scores_N for setting in settings for scores_N in setting.scores_SN]
+    krocc = [draws_R for setting in settings for draws_R in setting.draws["krocc"]]
+    with counted("ranking the items of settings", len(krocc[0]), stderr=True, then=BEGINS_ANEW) as counting:
+        drawn = iter(ranking_draws(each, study.labels_N, krocc, groups=study.groups, told=counting.move))
+    return {one.name: _ranking(study, one, [next(drawn) for _ in one.runs]) for one in settings}
+
+
+def _ranking(study: Study, setting: Setting, of_seeds: Sequence[Mapping[str, Vector]]) -> dict[str, Estimate]:
     judged = num_judged(study.labels_N)
     return {
         name: _pooled(

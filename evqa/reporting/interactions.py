@@ -22,16 +22,16 @@ from evqa.files.names import shown
 from evqa.files.progress import BEGINS_ANEW, counted
 from evqa.metrics import METRICS, Difference, Interval, count_groups, holm, interval, smallest_detectable
 from evqa.metrics.correlation import Vector
+from evqa.metrics.draws import Prediction, Sample, Ties, metrics_of
 from evqa.metrics.paired import difference_of_draws
-from evqa.metrics.resampling import draws_of, item_counts
+from evqa.metrics.resampling import item_counts
 from evqa.reporting.comparing import MIN_FREEDOM, MIN_ITEMS, compared_pairs, with_training
 from evqa.reporting.study import Comparison, Matrix, Setting, Study
 
 MAX_PAIRS = 3  # the first compared ones: more would join the correction and take minutes
 MAX_PARTS = 12  # of one column
 FEWEST, MOST = 500, 2000  # resamples
-MAX_CELLS = 400_000_000  # resamples x items x parts x runs, above which there are fewer resamples: some 15 s
-ROWS = 16  # resamples at a time: their ranks stay in the processor's cache
+MAX_CELLS = 400_000_000  # resamples x items x parts x runs, above which there are fewer resamples: some 5 s
 
 Mask = NDArray[np.bool_]
 
@@ -157,40 +157,49 @@ def _parts(column: str, values_N: NDArray[np.object_], large: Sequence[str], *, 
 def _score_all(
     study: Study, settings: Sequence[Setting], parts: Sequence[TagPart], *, num_resamples: int
 ) -> dict[str, list[Sides]]:
-    """Each setting by its name, with progress: of thousands of items and several columns this takes half a minute."""
+    """Each setting by its name on both sides of each part. The resamples are the same for all of them."""
     if not settings:
         return {}
-    with counted("resampling parts of the items", len(settings), stderr=True, then=BEGINS_ANEW) as counting:
-        scored = counting.watch(settings)
-        return {one.name: _score(study, one, parts, num_resamples=num_resamples) for one in scored}
-
-
-def _score(study: Study, setting: Setting, parts: Sequence[TagPart], *, num_resamples: int) -> list[Sides]:
-    """The setting on both sides of each part. The resamples are the same for every setting."""
     order_N = np.argsort(study.labels_N, kind="stable")
-    masks_N = [side_N[order_N] for part in parts for side_N in (part.inside_N, part.outside_N)]
-    drawn = list[list[Vector]]([] for _ in masks_N)
-    for wide_RN in item_counts(study.labels_N, study.groups, num_resamples=num_resamples, seed=0):
-        for start in range(0, len(wide_RN), ROWS):
-            for chunks, mask_N in zip(drawn, masks_N, strict=True):
-                counts_RK = wide_RN[start : start + ROWS, mask_N]
-                chunks.append(_mean_draws(study, setting, counts_RK, order_N[mask_N]))
-    values = [_side(study, setting, order_N[mask_N], chunks) for chunks, mask_N in zip(drawn, masks_N, strict=True)]
-    return list(zip(values[::2], values[1::2], strict=True))
+    sides = [_Side(study, settings, order_N, mask_N) for one in parts for mask_N in (one.inside_N, one.outside_N)]
+    drawn = item_counts(study.labels_N, study.groups, num_resamples=num_resamples, seed=0)
+    with counted("resampling parts of the items", num_resamples, stderr=True, then=BEGINS_ANEW) as counting:
+        for counts_RN in drawn:
+            for side in sides:
+                side.draw(counts_RN)
+            counting.move(counting.done + len(counts_RN))
+    scores = {one.name: [side.scores(one.name) for side in sides] for one in settings}
+    return {name: list(zip(values[::2], values[1::2], strict=True)) for name, values in scores.items()}
 
 
-def _mean_draws(study: Study, setting: Setting, counts_RK: Matrix, places_K: NDArray[np.intp]) -> Vector:
-    labels_K = study.labels_N[places_K]
-    draws = [draws_of(counts_RK, one[places_K], labels_K, metric=study.metric) for one in setting.scores_SN]
-    return np.asarray(np.mean(draws, axis=0))
+class _Side:
+    """The items of one side. at_K: their places among all, by label."""
 
+    def __init__(self, study: Study, settings: Sequence[Setting], order_N: NDArray[np.intp], mask_N: Mask) -> None:
+        self.metric, self.at_K = study.metric, np.flatnonzero(mask_N[order_N])
+        places_K = order_N[self.at_K]
+        labels_K = study.labels_N[places_K]
+        self.label_ties = Ties(labels_K)
+        self.predictions = {
+            one.name: [Prediction(scores_N[places_K], labels_K) for scores_N in one.scores_SN] for one in settings
+        }
+        self.draws: dict[str, list[Vector]] = {one.name: [] for one in settings}
 
-def _side(study: Study, setting: Setting, places_K: NDArray[np.intp], chunks: Sequence[Vector]) -> SideScores:
-    labels_K = study.labels_N[places_K]
-    measures = [METRICS[study.metric](one[places_K], labels_K) for one in setting.scores_SN]
-    reason = next((measure.reason for measure in measures if measure.reason), None)
-    of_seeds_S = np.array([measure.value for measure in measures])
-    return SideScores(of_seeds_S=of_seeds_S, draws_R=np.concatenate(chunks), reason=reason)
+    def draw(self, counts_RN: Matrix) -> None:
+        """Take further resamples of all items; of a setting the mean over seeds is kept."""
+        sample = Sample(np.take(counts_RN, self.at_K, axis=1), self.label_ties)
+        for name, predictions in self.predictions.items():
+            draws = [metrics_of(sample, one, (self.metric,))[self.metric] for one in predictions]
+            self.draws[name].append(np.asarray(np.mean(draws, axis=0)))
+
+    def scores(self, name: str) -> SideScores:
+        """What was drawn of a setting, and its metric itself."""
+        measures = [METRICS[self.metric](one.scores_N, one.labels_N) for one in self.predictions[name]]
+        return SideScores(
+            of_seeds_S=np.array([measure.value for measure in measures]),
+            draws_R=np.concatenate(self.draws[name]),
+            reason=next((measure.reason for measure in measures if measure.reason), None),
+        )
 
 
 def _seed_spread(of_settings: Sequence[Sides]) -> tuple[float, int]:

@@ -18,7 +18,7 @@ from evqa.metrics.correlation import METRICS, Vector
 from evqa.reporting.canvas import NEUTRAL, Sheet, legend, num_lines, wrapped
 from evqa.reporting.colours import INK, SettingStyle, styles
 from evqa.reporting.sentences import number
-from evqa.reporting.slices import BY_LABEL, Slice, score_slice, slices
+from evqa.reporting.slices import BY_LABEL, Slice, SliceScore, score_slice, slices
 from evqa.reporting.study import Setting, Study
 
 NUM_BINS = 8
@@ -61,9 +61,11 @@ def plot_slices(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure:
     figure, panels = _families(parts, families, sheet, num_settings=len(shown))
     for panel, family in zip(panels, families, strict=True):
         rows = [part for part in parts if part.family == family]
-        for place, setting in enumerate(shown):
+        scores = zip(*(score_slice(study, shown, part) for part in rows), strict=True)
+        for place, (setting, column) in enumerate(zip(shown, scores, strict=True)):
             offset = (place - (len(shown) - 1) / 2) * 0.6 / len(shown)
-            _slice_column(panel, study, setting, rows, style[setting.name], offset=offset, size=sheet.mark)
+            look: dict[str, Any] = {"offset": offset, "size": sheet.mark, "of_labels": rows[0].is_of_labels}
+            _slice_column(panel, column, style[setting.name], label=setting.words, **look)
         names = [f"{part.name}, n = {len(part.places_K)}" for part in rows]
         panel.set_yticks(range(len(rows)), [wrapped(name, width=30) for name in names] if sheet.is_narrow else names)
         panel.set_ylim(len(rows) - 0.4, -0.6)
@@ -102,19 +104,18 @@ def _share_left(panels: Sequence[Axes]) -> None:
 
 def _slice_column(
     panel: Axes,
-    study: Study,
-    setting: Setting,
-    rows: Sequence[Slice],
+    scores: Sequence[SliceScore],
     style: SettingStyle,
     *,
+    label: str,
     offset: float,
     size: float,
+    of_labels: bool,
 ) -> None:
-    for row, part in enumerate(rows):
-        score = score_slice(study, setting, part)
-        value, ends = (score.bias, score.bias_interval) if part.is_of_labels else (score.srocc, score.interval)
-        label = "" if row else setting.words
-        panel.plot(value, row + offset, style.marker, color=style.colour, markersize=5 * size, label=label)
+    for row, score in enumerate(scores):
+        value, ends = (score.bias, score.bias_interval) if of_labels else (score.srocc, score.interval)
+        name = "" if row else label
+        panel.plot(value, row + offset, style.marker, color=style.colour, markersize=5 * size, label=name)
         if math.isfinite(ends.low):
             panel.plot([ends.low, ends.high], [row + offset] * 2, color=style.colour, linewidth=1.3 * size)
 

@@ -187,9 +187,9 @@ def _slices(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
     parts, rows = slices(study), []
     if not parts:
         return []
+    shown = shown_settings(study)
     for part in parts:
-        for setting in shown_settings(study):
-            score = score_slice(study, setting, part)
+        for setting, score in zip(shown, score_slice(study, shown, part), strict=True):
             numbers = (number(score.srocc), ends(score.interval.low, score.interval.high))
             bias = (number(score.bias, sign="+"), ends(score.bias_interval.low, score.bias_interval.high, sign="+"))
             rows.append(

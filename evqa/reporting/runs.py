@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from evqa.config.paths import is_unfinished, run_folders
 from evqa.config.reading import read_yaml
 from evqa.errors import AnnotationError, FileError, RunError
+from evqa.files.grid import read_text
 from evqa.files.names import shown
 from evqa.files.stored import check_complete, read_object, read_objects
 from evqa.metrics.score_table import GROUP, ID, ScoreTable, read_labels, read_rows, read_scores
@@ -93,15 +94,19 @@ def find_runs(paths: Sequence[Path]) -> FoundRuns:
     return FoundRuns(list(found.values()), left_out)
 
 
-def read_run(path: Path, *, split: str) -> Run:
+Targets = dict[tuple[str, str], dict[str, Item]]  # by the text of their file and the name of the label
+
+
+def read_run(path: Path, *, split: str, known: Targets | None = None) -> Run:
     """Read what there is; an unfinished run has no scores and a `problem`.
 
+    known: targets of other runs, which those of the same data share; what is read is added.
     Raises RunError or FileError for a damaged config.yaml.
     """
     table, items, record, history, problem = None, dict[str, Item](), dict[str, Any](), list[dict[str, Any]](), None
     try:
         history = read_objects(path / "metrics.jsonl") if (path / "metrics.jsonl").exists() else []
-        table, items, record = _predictions(path, split=split, history=history)
+        table, items, record = _predictions(path, split=split, history=history, known={} if known is None else known)
     except (AnnotationError, FileError) as error:
         problem = str(error)
     return Run(
@@ -119,7 +124,7 @@ def read_run(path: Path, *, split: str) -> Run:
 
 
 def _predictions(
-    run: Path, *, split: str, history: Sequence[Mapping[str, Any]]
+    run: Path, *, split: str, history: Sequence[Mapping[str, Any]], known: Targets
 ) -> tuple[ScoreTable, dict[str, Item], dict[str, Any]]:
     """Scores, targets and record of a split. Raises AnnotationError or FileError where one is missing or not whole."""
     file, targets, about = (run / "predictions" / f"{split}.{kind}" for kind in ("csv", "targets.csv", "json"))
@@ -129,10 +134,10 @@ def _predictions(
     for one in filter(Path.exists, (file, targets)):
         check_complete(one)
     table = read_scores(file)
-    items = _items(targets, label=table.label)
-    known, counted = sum(not math.isnan(item.label) for item in items.values()), record.get("n")
-    if items and isinstance(counted, int) and known < counted:
-        raise FileError(targets, f"is not complete: it has {known} of the {counted} labels")
+    items = _shared_items(targets, label=table.label, known=known)
+    num_labels, counted = sum(not math.isnan(item.label) for item in items.values()), record.get("n")
+    if items and isinstance(counted, int) and num_labels < counted:
+        raise FileError(targets, f"is not complete: it has {num_labels} of the {counted} labels")
     return table, items, record
 
 
@@ -162,9 +167,16 @@ def _missing(run: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> 
     return f"no predictions/{split}.csv{has}" + (f" ({reached})" if is_unfinished(run) else "")
 
 
-def _items(path: Path, *, label: str) -> dict[str, Item]:
+def _shared_items(path: Path, *, label: str, known: Targets) -> dict[str, Item]:
     if not path.is_file():
         return {}
+    key = read_text(path, any_bytes=True), label
+    if key not in known:
+        known[key] = _items(path, label=label)
+    return known[key]
+
+
+def _items(path: Path, *, label: str) -> dict[str, Item]:
     columns, rows = read_rows(path)
     rows = [row for row in rows if row.get(ID)]
     if ID not in columns or label not in columns:

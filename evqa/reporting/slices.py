@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.files.whole import write_table
-from evqa.metrics import Interval, bootstrap, count_groups, estimate_interval, srocc
+from evqa.metrics import Interval, count_groups, estimate_interval, srocc
 from evqa.metrics.correlation import Vector
 from evqa.metrics.groups import Groups, numbered
-from evqa.metrics.resampling import LEVEL
+from evqa.metrics.resampling import LEVEL, bootstrap_each
 from evqa.reporting.runs import Item
-from evqa.reporting.study import Setting, Study
+from evqa.reporting.study import Matrix, Setting, Study
 
 DURATION_EDGES = (0.0, 5.0, 10.0, 20.0, 60.0, math.inf)  # seconds; SnapUGC's clips are of 5 to 60 s, half under 10 s
 NUM_DECILES = 10
@@ -103,22 +103,24 @@ def _deciles(labels_N: Vector) -> list[Slice]:
     ]
 
 
-def score_slice(study: Study, setting: Setting, part: Slice) -> SliceScore:
-    """Score a setting on a slice; SROCC is NaN where it does not exist."""
-    scores_SK, labels_K = setting.scores_SN[:, part.places_K], study.labels_N[part.places_K]
-    all_groups = study.groups
+def score_slice(study: Study, settings: Sequence[Setting], part: Slice) -> list[SliceScore]:
+    """Score settings on a slice, with the same resamples; SROCC is NaN where it does not exist."""
+    labels_K, all_groups = study.labels_N[part.places_K], study.groups
     groups = [all_groups[place] for place in part.places_K.tolist()]
-    draws = [
-        bootstrap(scores_K, labels_K, metrics=("srocc",), num_resamples=NUM_RESAMPLES, groups=groups)["srocc"]
-        for scores_K in scores_SK
-    ]
+    scores = [setting.scores_SN[:, part.places_K] for setting in settings]
+    each = [scores_K for scores_SK in scores for scores_K in scores_SK]
+    drawn = iter(bootstrap_each(each, labels_K, metrics=("srocc",), num_resamples=NUM_RESAMPLES, groups=groups))
+    return [_score(scores_SK, labels_K, groups, [next(drawn)["srocc"] for _ in scores_SK]) for scores_SK in scores]
+
+
+def _score(scores_SK: Matrix, labels_K: Vector, groups: Groups, draws_SR: Sequence[Vector]) -> SliceScore:
     value = float(np.mean([srocc(scores_K, labels_K).value for scores_K in scores_SK]))
     num_units = count_groups(groups) or len(groups)
     errors_SK = scores_SK - labels_K
     return SliceScore(
         n=len(labels_K),
         srocc=value,
-        interval=estimate_interval("srocc", value, np.asarray(np.mean(draws, axis=0)), num_units=num_units),
+        interval=estimate_interval("srocc", value, np.asarray(np.mean(draws_SR, axis=0)), num_units=num_units),
         bias=float(errors_SK.mean()),
         bias_interval=_of_mean(errors_SK.mean(axis=0), groups),
         rmse=float(np.sqrt((errors_SK**2).mean(axis=1)).mean()),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from evqa.config.metric_names import with_groups
 from evqa.errors import RunError
 from evqa.files.names import shown
-from evqa.metrics import METRICS, Difference, Groups, Interval, bootstrap, count_groups, estimate_interval
+from evqa.metrics import METRICS, Difference, Groups, Interval, count_groups, estimate_interval
 from evqa.metrics.correlation import Vector
-from evqa.metrics.resampling import NUM_RESAMPLES
+from evqa.metrics.resampling import NUM_RESAMPLES, bootstrap_each
 from evqa.reporting.axes import Values, axes, setting_name
 from evqa.reporting.runs import Item, Run
 
@@ -145,9 +145,9 @@ def pool(
     split: str,
     metric: str = "challenge",
     num_resamples: int = NUM_RESAMPLES,
-    watch: Callable[[Matrix], Iterable[Vector]] = iter,
+    told: Callable[[int], object] = int,
 ) -> Study:
-    """Pool runs by setting, without comparing them. watch: is handed the scores [S, N] of each setting, row by row.
+    """Pool runs by setting, without comparing them. told: is handed how many resamples are done, again and again.
 
     Raises RunError where nothing can be reported together.
     """
@@ -164,7 +164,7 @@ def pool(
     usable, small = _without_small(usable)
     ids, items, notes = _shared_items(usable)
     labels_N = np.array([item.label for item in items])
-    settings = _settings(usable, values, metric=metric, ids=ids, items=items, num_resamples=num_resamples, watch=watch)
+    settings = _settings(usable, values, ids=ids, items=items, num_resamples=num_resamples, told=told)
     return Study(
         split=split,
         metric=metric,
@@ -173,7 +173,7 @@ def pool(
         items=items,
         labels_N=labels_N,
         axes=tuple(next(iter(values.values()))),
-        settings=settings,
+        settings=tuple(sorted(settings, key=lambda one: -np.nan_to_num(one.metrics[metric].mean, nan=-2.0))),
         unfinished=tuple(run for run in runs if run.scores is None),
         notes=(*small, *notes),
     )
@@ -230,54 +230,49 @@ def _settings(
     runs: Sequence[Run],
     values: Mapping[Path, Values],
     *,
-    metric: str,
     ids: Sequence[str],
     items: Sequence[Item],
     num_resamples: int,
-    watch: Callable[[Matrix], Iterable[Vector]],
-) -> tuple[Setting, ...]:
-    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(values[run.path].items()), []).append(run)
-    settings = [
-        _setting(dict(key), members, ids=ids, items=items, num_resamples=num_resamples, watch=watch)
-        for key, members in sorted(groups.items())
-    ]
-    return tuple(sorted(settings, key=lambda one: -np.nan_to_num(one.metrics[metric].mean, nan=-2.0)))
-
-
-def _setting(
-    values: Values,
-    runs: Sequence[Run],
-    *,
-    ids: Sequence[str],
-    items: Sequence[Item],
-    num_resamples: int,
-    watch: Callable[[Matrix], Iterable[Vector]],
-) -> Setting:
-    runs = sorted(runs, key=lambda run: (run.seed, run.name))
-    scores_SN = np.array([[(run.scores or {})[id_] for id_ in ids] for run in runs])
+    told: Callable[[int], object],
+) -> list[Setting]:
+    """All settings, their runs by seed. The resamples are drawn once for all runs."""
+    by_values: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.seed, run.name)):
+        by_values.setdefault(tuple(values[run.path].items()), []).append(run)
+    members = [run for _, group in sorted(by_values.items()) for run in group]
+    scores_SN = np.array([[(run.scores or {})[id_] for id_ in ids] for run in members])
     labels_N, groups = np.array([item.label for item in items]), [item.group for item in items]
-    scored = watch(scores_SN) if ids else ()
-    drawn = [bootstrap(scores_N, labels_N, groups=groups, num_resamples=num_resamples) for scores_N in scored]
-    draws = {name: tuple(one[name] for one in drawn) for name in METRICS}
-    return Setting(
-        name=setting_name(values),
-        values=values,
-        runs=tuple(runs),
-        metrics={
-            name: _pooled(name, scores_SN, items, draws[name]) if ids else _recorded(runs, name) for name in METRICS
-        },
-        scores_SN=scores_SN,
-        draws=draws,
+    drawn = (
+        bootstrap_each(list(scores_SN), labels_N, groups=groups, num_resamples=num_resamples, told=told) if ids else []
     )
+    num_units, settings, first = count_groups(groups) or len(items), list[Setting](), 0
+    for key, group in sorted(by_values.items()):
+        own = slice(first, first := first + len(group))
+        draws = {name: tuple(one[name] for one in drawn[own]) for name in METRICS}
+        metrics = {
+            name: _pooled(name, scores_SN[own], labels_N, draws[name], num_units=num_units)
+            if ids
+            else _recorded(group, name)
+            for name in METRICS
+        }
+        found = dict(key)
+        settings.append(
+            Setting(
+                name=setting_name(found),
+                values=found,
+                runs=tuple(group),
+                metrics=metrics,
+                scores_SN=scores_SN[own],
+                draws=draws,
+            )
+        )
+    return settings
 
 
-def _pooled(name: str, scores_SN: Matrix, items: Sequence[Item], draws: Sequence[Vector]) -> Pooled:
-    measures = [METRICS[name](scores_N, [item.label for item in items]) for scores_N in scores_SN]
+def _pooled(name: str, scores_SN: Matrix, labels_N: Vector, draws: Sequence[Vector], *, num_units: int) -> Pooled:
+    measures = [METRICS[name](scores_N, labels_N) for scores_N in scores_SN]
     reason = next((measure.reason for measure in measures if measure.reason), None)
     mean = float(np.mean([measure.value for measure in measures]))
-    num_units = count_groups([item.group for item in items]) or len(items)
     ends = estimate_interval(name, mean, np.asarray(np.mean(draws, axis=0)), num_units=num_units)
     return _summary([measure.value for measure in measures], ends, reason or ends.reason)
 

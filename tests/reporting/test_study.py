@@ -276,15 +276,16 @@ def test_slices_cover_duration_sound_text_and_label_deciles(study):
     assert list(dict.fromkeys(part.family for part in parts)) == ["duration", "sound", "text", "label decile"]
     for family in ("duration", "sound", "label decile"):
         assert sum(len(part.places_K) for part in parts if part.family == family) == 120
-    score = score_slice(study, study.best, parts[-1])
+    (score,) = score_slice(study, [study.best], parts[-1])
     errors = study.best.scores_SN[:, parts[-1].places_K] - study.labels_N[parts[-1].places_K]
     assert (score.n, score.bias) == (12, pytest.approx(errors.mean()))
     by_scipy = stats.ttest_1samp(errors.mean(axis=0), 0).confidence_interval()
     assert (score.bias_interval.low, score.bias_interval.high) == pytest.approx(tuple(by_scipy))
     twice = replace(parts[-1], places_K=np.repeat(parts[-1].places_K, 2))
     grouped = replace(study, items=tuple(replace(item, group=str(place)) for place, item in enumerate(study.items)))
-    assert score_slice(grouped, study.best, twice).bias_interval.low == pytest.approx(by_scipy.low)
-    alone = score_slice(study, study.best, replace(parts[-1], places_K=parts[-1].places_K[:1]))
+    (of_groups,) = score_slice(grouped, [study.best], twice)
+    assert of_groups.bias_interval.low == pytest.approx(by_scipy.low)
+    (alone,) = score_slice(study, [study.best], replace(parts[-1], places_K=parts[-1].places_K[:1]))
     assert math.isnan(alone.bias_interval.low)
 
 
@@ -356,7 +357,7 @@ def test_groups_beside_the_scores_are_drawn_whole_and_counted_wherever_an_interv
     draws = bootstrap(
         found.best.scores_SN[0], found.labels_N, metrics=("srocc",), groups=groups, num_resamples=NUM_RESAMPLES
     )["srocc"]
-    assert score_slice(found, found.best, whole).interval == estimate_interval(
+    assert score_slice(found, [found.best], whole)[0].interval == estimate_interval(
         "srocc", found.best.metrics["srocc"].mean, draws, num_units=18
     )
     text = str(compose(found, {}))

@@ -51,7 +51,7 @@ def coverage(kind, n, *, truth, repeats, copies=1):
     return {key: count / repeats for key, count in held.items()}
 
 
-def paired(kind, n, *, truth, repeats, copies=1):
+def paired(kind, n, *, truth, repeats, copies=1, metric="challenge"):
     """Share of paired differences of two equally good predictions whose interval holds zero."""
     generator, held = np.random.default_rng(0), 0
     groups = [str(place // copies) for place in range(n * copies)]
@@ -59,7 +59,7 @@ def paired(kind, n, *, truth, repeats, copies=1):
         one, labels = drawn(generator, kind, n, truth=truth)
         other = truth * labels + math.sqrt(1 - truth**2) * generator.normal(size=n)
         vectors = [np.repeat(values, copies) for values in (one, other, labels)]
-        difference = paired_difference(*vectors, num_resamples=NUM_RESAMPLES, groups=groups)
+        difference = paired_difference(*vectors, metric=metric, num_resamples=NUM_RESAMPLES, groups=groups)
         held += difference.low <= 0 <= difference.high
     return held / repeats
 
@@ -74,14 +74,16 @@ def tables(repeats):
             found = coverage(kind, n, truth=truth, repeats=repeats)
             cells = [f"{100 * found[name, 'ours']:.1f} ({100 * found[name, 'percentile']:.1f})" for name in METRICS]
             yield f"| {kind} | {n} | {truth} | {' | '.join(cells)} |"
-    yield "\n| groups of four | over groups | over items | paired, over groups |\n|---|---|---|---|"
+    yield "\n| groups of four | over groups | over items | paired, over groups | krocc, over groups |"
+    yield "|---|---|---|---|---|"
     for n in (30, 100):
         found = coverage("normal", n, truth=0.5, repeats=repeats, copies=4)
         ways = [f"{100 * found['challenge', way]:.1f}" for way in ("ours", "items")]
         alike = paired("normal", n, truth=0.5, repeats=repeats, copies=4)
-        yield f"| {n} | {' | '.join(ways)} | {100 * alike:.1f} |"
-    yield "\n| paired, equally good | n = 30 | n = 100 |\n|---|---|---|"
+        yield f"| {n} | {' | '.join(ways)} | {100 * alike:.1f} | {100 * found['krocc', 'ours']:.1f} |"
+    yield "\n| paired, equally good | n = 30 | n = 100 | krocc, n = 30 | krocc, n = 100 |\n|---|---|---|---|---|"
     for kind in ("normal", "uniform"):
-        shares = [f"{100 * paired(kind, n, truth=0.8, repeats=repeats):.1f}" for n in (30, 100)]
+        cases = [{"metric": metric, "n": n} for metric in ("challenge", "krocc") for n in (30, 100)]
+        shares = [f"{100 * paired(kind, truth=0.8, repeats=repeats, **case):.1f}" for case in cases]
         yield f"| {kind} | {' | '.join(shares)} |"
     yield ""
