@@ -29,6 +29,14 @@ def test_a_damaged_prediction_is_a_problem_of_that_run_only(tmp_path, make_run):
     assert "1 of 1 scores are not finite: x" in read_run(folder, split="val").problem
 
 
+def test_runs_share_only_targets_that_are_the_same(tmp_path, make_run):
+    folders, known = [make_run(tmp_path, seed=seed) for seed in range(2)], {}
+    path = folders[1] / "predictions" / "val.targets.csv"
+    path.write_text(path.read_text().replace("True", "False", 1))
+    first, second = (read_run(folder, split="val", known=known) for folder in folders)
+    assert first.items != second.items == read_run(folders[1], split="val").items
+
+
 def test_runs_are_found_below_a_folder_and_each_once(tmp_path, make_run):
     first, second = make_run(tmp_path, seed=0), make_run(tmp_path, seed=1)
     (first / "wandb" / "offline-run").mkdir(parents=True)

@@ -18,7 +18,10 @@ from evqa.metrics import (
     smallest_detectable,
 )
 from evqa.metrics.paired import difference_of_draws
+from evqa.metrics.resampling import counts
+from evqa.metrics.score_table import read_rows
 from evqa.reporting.comparing import compare
+from evqa.reporting.decisions import decide
 from evqa.reporting.document import TableBlock
 from evqa.reporting.pages import compose
 from evqa.reporting.runs import read_run
@@ -42,6 +45,19 @@ def ablation(tmp_path_factory, make_run):
 @pytest.fixture(scope="module")
 def study(ablation):
     return study_of(ablation, baseline={"modal": "v"})
+
+
+def test_resamples_are_drawn_once_for_all_runs_and_targets_of_the_same_data_read_once(ablation, monkeypatch):
+    drawn, known, read = [], {}, []
+    monkeypatch.setattr("evqa.metrics.resampling.counts", lambda *n, **of: (drawn.append(n), counts(*n, **of))[1])
+    monkeypatch.setattr("evqa.reporting.runs.read_rows", lambda path: (read.append(path.name), read_rows(path))[1])
+    runs = [read_run(folder, split="val", known=known) for folder in ablation]
+    assert read.count("val.targets.csv") == 1
+    assert all(run.items is runs[0].items for run in runs)
+    study = pool(runs, split="val", num_resamples=100)
+    assert drawn == [(120,)]
+    decide(study)  # ranking the items of all settings, and pairs of the best one
+    assert drawn == [(120,)] * 3
 
 
 def test_seeds_are_pooled_by_setting_and_settings_ranked(study):
