@@ -52,7 +52,7 @@ class Ties:
         return np.add.reduceat(sorted_RN, self.starts_G, axis=1) if self.found else sorted_RN
 
 
-class Sample:
+class DrawnItems:
     """Resamples of items; what the labels alone decide is computed once for all predictions of these items.
 
     counts_RN: how often each item was drawn; a row may be empty. num_R: how many items were drawn.
@@ -142,7 +142,7 @@ class Prediction:
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # a resample may be empty where only some of the items are judged
-def metrics_of(sample: Sample, prediction: Prediction, names: Sequence[str]) -> dict[str, Vector]:
+def metrics_of(sample: DrawnItems, prediction: Prediction, names: Sequence[str]) -> dict[str, Vector]:
     """Draws [R] of each metric; NaN where a resample has no such value."""
     values: dict[str, Vector] = {}
     squares_R = sample.squares(prediction.ties) if {"srocc", "krocc", "challenge"} & set(names) else np.empty(0)
@@ -160,14 +160,14 @@ def metrics_of(sample: Sample, prediction: Prediction, names: Sequence[str]) -> 
     return {name: values[name] for name in names}
 
 
-def _plcc(sample: Sample, prediction: Prediction) -> Vector:
+def _plcc(sample: DrawnItems, prediction: Prediction) -> Vector:
     sums_R5 = sample.counts_RN @ prediction.moments_N5
     sums_R5 /= sample.num_R[:, None]
     s_R, y_R, sy_R, ss_R, yy_R = sums_R5.T
     return _ratio(sy_R - s_R * y_R, ss_R - s_R * s_R, yy_R - y_R * y_R, tiny=prediction.tiny)
 
 
-def _krocc(sample: Sample, prediction: Prediction, exists_R: NDArray[np.bool_]) -> Vector:
+def _krocc(sample: DrawnItems, prediction: Prediction, exists_R: NDArray[np.bool_]) -> Vector:
     if not exists_R.any():
         return np.full(len(exists_R), math.nan)
     z, influence_N = prediction.kendall

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evqa.metrics.correlation import METRICS, Vector, as_vectors, obstacle
-from evqa.metrics.draws import Matrix, Prediction, Sample, Ties, metrics_of
+from evqa.metrics.draws import DrawnItems, Matrix, Prediction, Ties, metrics_of
 from evqa.metrics.groups import Groups, numbered
 
 NUM_RESAMPLES = 2000
@@ -117,16 +117,16 @@ def bootstrap_each(
     return draws
 
 
-def samples(labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed: int) -> Iterator[Sample]:
+def samples(labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed: int) -> Iterator[DrawnItems]:
     """Resamples of items or groups, in chunks; the items go in the order of their labels."""
     label_ties = Ties(np.sort(labels_N, kind="stable"))
     for counts_RN in item_counts(labels_N, groups, num_resamples=num_resamples, seed=seed):
-        yield Sample(counts_RN, label_ties)
+        yield DrawnItems(counts_RN, label_ties)
 
 
 def draws_of(counts_RN: Matrix, scores_N: Vector, labels_N: Vector, *, metric: str) -> Vector:
     """A metric of resamples given as counts, of items in the order of their labels; NaN where there is none."""
-    return metrics_of(Sample(counts_RN, Ties(labels_N)), Prediction(scores_N, labels_N), (metric,))[metric]
+    return metrics_of(DrawnItems(counts_RN, Ties(labels_N)), Prediction(scores_N, labels_N), (metric,))[metric]
 
 
 def item_counts(

@@ -22,7 +22,7 @@ from evqa.files.names import shown
 from evqa.files.progress import BEGINS_ANEW, counted
 from evqa.metrics import METRICS, Difference, Interval, count_groups, holm, interval, smallest_detectable
 from evqa.metrics.correlation import Vector
-from evqa.metrics.draws import Prediction, Sample, Ties, metrics_of
+from evqa.metrics.draws import DrawnItems, Prediction, Ties, metrics_of
 from evqa.metrics.paired import difference_of_draws
 from evqa.metrics.resampling import item_counts
 from evqa.reporting.comparing import MIN_FREEDOM, MIN_ITEMS, compared_pairs, with_training
@@ -187,7 +187,7 @@ class _Side:
 
     def draw(self, counts_RN: Matrix) -> None:
         """Take further resamples of all items; of a setting the mean over seeds is kept."""
-        sample = Sample(np.take(counts_RN, self.at_K, axis=1), self.label_ties)
+        sample = DrawnItems(np.take(counts_RN, self.at_K, axis=1), self.label_ties)
         for name, predictions in self.predictions.items():
             draws = [metrics_of(sample, one, (self.metric,))[self.metric] for one in predictions]
             self.draws[name].append(np.asarray(np.mean(draws, axis=0)))

@@ -3,6 +3,7 @@ import pytest
 from evqa.errors import RunError
 from evqa.reporting.axes import axes, setting_name
 from evqa.reporting.runs import find_runs, read_run, with_labels
+from tests.report_time import write_runs
 
 
 def test_a_run_is_read_with_scores_items_history_and_settings(tmp_path, make_run):
@@ -35,6 +36,14 @@ def test_runs_share_only_targets_that_are_the_same(tmp_path, make_run):
     path.write_text(path.read_text().replace("True", "False", 1))
     first, second = (read_run(folder, split="val", known=known) for folder in folders)
     assert first.items != second.items == read_run(folders[1], split="val").items
+
+
+def test_runs_to_time_a_report_with_have_axes_seeds_and_tags(tmp_path):
+    write_runs(tmp_path, num_settings=4, num_seeds=2, n=60)
+    runs = [read_run(folder, split="val") for folder in find_runs([tmp_path]).folders]
+    assert {tuple(values) for values in axes(runs)} == {("lora.rank", "modal")}
+    assert sorted(run.seed for run in runs) == ["0"] * 4 + ["1"] * 4
+    assert set(runs[0].items["clip_0000"].tags) == {"category", "language"}
 
 
 def test_runs_are_found_below_a_folder_and_each_once(tmp_path, make_run):
