@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,14 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evqa.cli import Flags, exit_code
-from evqa.errors import RunError
+from evqa.errors import EvqaError, RunError
 from evqa.files.log import say_begin
 from evqa.files.names import from_system
 from evqa.files.progress import BEGINS_ANEW, counted, stoppable
 from evqa.files.refusals import placed
 
 if TYPE_CHECKING:
+    from evqa.reporting.item_media import ItemMedia
     from evqa.reporting.runs import Run
+    from evqa.reporting.study import Study
 
 FORMATS = ("pdf", "svg", "png")
 COLUMN = "in single-column width (88 mm), 300 dpi"
@@ -58,6 +61,18 @@ def parser() -> argparse.ArgumentParser:
         "--labels", type=Path, metavar="CSV", help="table of labels, in place of those beside the predictions"
     )
     flags.add_argument("--metric", default="challenge", help="challenge (default), srocc, plcc or krocc")
+    flags.add_argument(
+        "--margin",
+        type=_difference,
+        metavar="D",
+        help="also test whether compared settings are equivalent: within D of the metric, as in 0.01",
+    )
+    flags.add_argument(
+        "--plan",
+        type=_difference,
+        metavar="D",
+        help="also tell how many seeds and items it takes to see a difference of D in the metric, as in 0.01",
+    )
     flags.add_argument(
         "--repeats",
         action="store_true",
@@ -114,9 +129,10 @@ def run(flags: argparse.Namespace) -> None:
     joined = join_folds(runs)
     with counted("resampling the items of runs", NUM_RESAMPLES, stderr=True, then=BEGINS_ANEW) as counting:
         pooled = pool(joined.runs, split=flags.split, metric=flags.metric, told=counting.move)
-    notes = (*found.left_out, *joined.notes, *pooled.notes)
-    study = compare(replace(pooled, notes=notes), baseline=baseline, family=family or None)
-    further = examine(study)
+    study = compare(pooled, baseline=baseline, family=family or None)
+    media = _media(study, flags.out)
+    study = replace(study, notes=(*found.left_out, *joined.notes, *study.notes, *media.notes))
+    further = examine(study, margin=flags.margin, difference=flags.plan, media=media)
     title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
     of = {"split": flags.split, "metric": flags.metric}
     origin = provenance([one for one in runs if one.scores is not None], command=flags.given, **of)
@@ -132,11 +148,34 @@ def run(flags: argparse.Namespace) -> None:
         )
 
 
+def _media(study: Study, folder: Path) -> ItemMedia:
+    """Titles, links and thumbnails of single items, from the tables of the best setting's first run."""
+    from evqa.config.environment import hidden
+    from evqa.reporting.item_media import ItemMedia, item_media
+    from evqa.reporting.single_items import single_items
+    from evqa.runs.item_records import item_records
+
+    shown = single_items(study)
+    if not shown.ids:
+        return ItemMedia()
+    run = study.best.runs[0]
+    try:
+        records, rejects = item_records(run.path, shown.ids, split=study.split)
+    except (EvqaError, OSError) as error:
+        said = hidden(error).splitlines()[0]
+        return ItemMedia(notes=(f"No titles, links and thumbnails of items: {run.name}'s data cannot be read: {said}",))
+    return item_media(records, rejects, pictured=shown.pictured, folder=folder)
+
+
 def _report_repeats(flags: argparse.Namespace, runs: Sequence[Run], *, notes: Sequence[str]) -> None:
     from evqa.files.terminal import terminal
     from evqa.reporting.repeats import repeats, report
 
-    unused = [f"--{name}" for name in ("baseline", "compare", "format", "title", "wandb") if getattr(flags, name)]
+    unused = [
+        f"--{name}"
+        for name in ("baseline", "compare", "margin", "plan", "format", "title", "wandb")
+        if getattr(flags, name)
+    ]
     if unused:
         raise RunError(f"{unused[0]}: --repeats writes medians, and no report that takes it; leave it away.")
     for note in notes:
@@ -144,6 +183,16 @@ def _report_repeats(flags: argparse.Namespace, runs: Sequence[Run], *, notes: Se
     of = {"metric": flags.metric, "split": flags.split}
     with placed(flags.out):
         report(repeats(runs, **of), flags.out, **of)
+
+
+def _difference(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a difference of the metric, above 0 and below 1, as in 0.01")
+    return value
 
 
 def _pairs(flag: str, given: Sequence[str]) -> list[tuple[str, str]]:

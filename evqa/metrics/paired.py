@@ -139,6 +139,23 @@ def smallest_detectable(
     quantile of t, and its threshold is as uncertain as the estimate (the two parts of an interval are joined as by Zou
     and Donner 2008, Statistics in Medicine 27).
     """
+    known = unbiased_deviation(shift, freedom) if freedom else 0.0
+    return planned_detectable(standard_error, shift=known, freedom=freedom, family=family, alpha=alpha, power=power)
+
+
+def planned_detectable(
+    standard_error: float,
+    *,
+    shift: float = 0.0,
+    freedom: int = 0,
+    family: int = 1,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> float:
+    """As `smallest_detectable`, of a study that is not made yet.
+
+    shift: the true one, which that study will estimate with `freedom` degrees of freedom.
+    """
     from scipy import optimize, stats
 
     if math.isnan(standard_error):
@@ -146,7 +163,6 @@ def smallest_detectable(
     normal = stats.norm.isf(alpha / (2 * family)) * standard_error
     if not (freedom and shift):
         return float(normal + stats.norm.ppf(power) * standard_error)
-    shift /= _bias_of_deviation(freedom)
     ratios = np.sqrt(stats.chi2.ppf((np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES, freedom) / freedom)
     thresholds = np.hypot(normal, stats.t.isf(alpha / (2 * family), freedom) * shift * ratios)
     error = math.hypot(standard_error, shift)
@@ -155,6 +171,11 @@ def smallest_detectable(
         return float(stats.norm.cdf((difference - thresholds) / error).mean()) - power
 
     return float(optimize.brentq(lacking, 0.0, 2 * thresholds.max() + 10 * error))
+
+
+def unbiased_deviation(deviation: float, freedom: int) -> float:
+    """A standard deviation that was estimated with these degrees of freedom, without its bias to small values."""
+    return deviation / _bias_of_deviation(freedom)
 
 
 def _bias_of_deviation(freedom: int) -> float:

@@ -87,6 +87,12 @@ def compared_pairs(plain: Study) -> list[tuple[Setting, Setting]]:
     return list(combinations(named, 2)) if len(named) <= MAX_SETTINGS_ALL_PAIRS else []
 
 
+def why_untested(study: Study) -> str:
+    """Why none of a study's comparisons is tested, where that is so."""
+    reasons = [one.difference.reason for one in study.comparisons if one.difference.reason]
+    return reasons[0] if reasons else "no two settings are compared"
+
+
 def _named(plain: Study) -> list[Setting]:
     """The settings of the family, all without one. Raises RunError where it names what no setting has."""
     family = plain.family or {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evqa.files.names import shown, shown_lines
@@ -65,7 +66,38 @@ class Picture:
     caption: str = ""
 
 
-Block = Heading | Paragraph | Bullets | TableBlock | Picture
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A text that leads to a file. target: relative and percent-encoded (`evqa.reporting.item_media.file_link`)."""
+
+    text: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A small picture, in the page; file: the same beside the report, for Markdown."""
+
+    file: str
+    jpeg: bytes
+    description: str
+
+
+Cell = str | Link | Thumbnail
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemTable:
+    """Rows of items, closed until asked for; left: as of `TableBlock`."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str
+    left: int
+    folded: bool = field(default=True, init=False)
+
+
+Block = Heading | Paragraph | Bullets | TableBlock | ItemTable | Picture
 
 
 def escape(text: str) -> str:
@@ -88,17 +120,32 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"- {_inline(item)}" for item in items)
         case Picture(file=file, description=description, caption=caption):
             return f"![{_inline(description)}]({file})" + (f"\n\n*{_inline(caption)}*" if caption else "")
-        case TableBlock():
+        case TableBlock() | ItemTable():
             return _markdown_table(block)
 
 
-def _markdown_table(table: TableBlock) -> str:
+def _markdown_table(table: TableBlock | ItemTable) -> str:
     rule = [":---" if place < table.left else "---:" for place in range(len(table.columns))]
     lines = [table.columns, rule, *table.rows]
-    text = "\n".join("| " + " | ".join(_inline(cell) for cell in line) + " |" for line in lines)
+    text = "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines)
     if table.folded:
         return f"<details><summary>{escape(table.caption)}</summary>\n\n{text}\n\n</details>"
     return (f"*{_inline(table.caption)}*\n\n" if table.caption else "") + text
+
+
+def _markdown_cell(cell: Cell) -> str:
+    match cell:
+        case Link(text=text, target=target):
+            return f"[{_bracketed(text)}]({target})"
+        case Thumbnail(file=file, description=description):
+            return f"![{_bracketed(description)}]({file})"
+        case _:
+            return _inline(cell)
+
+
+def _bracketed(text: str) -> str:
+    """Text that does not end the brackets that it stands in."""
+    return _inline(text).replace("]", "\\]")
 
 
 def _inline(text: str) -> str:
@@ -133,14 +180,14 @@ def _html(block: Block) -> str:
         case Picture(svg=svg, description=description, caption=caption):
             below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
             return f'<figure><div role="img" aria-label="{escape(description)}">{svg}</div>{below}</figure>'
-        case TableBlock():
+        case TableBlock() | ItemTable():
             return _html_table(block)
 
 
-def _html_table(table: TableBlock) -> str:
-    def cells(row: Sequence[str], tag: str) -> str:
+def _html_table(table: TableBlock | ItemTable) -> str:
+    def cells(row: Sequence[Cell], tag: str) -> str:
         kinds = ["" if place < table.left else ' class="number"' for place in range(len(row))]
-        return "".join(f"<{tag}{kind}>{_cell(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+        return "".join(f"<{tag}{kind}>{_html_cell(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
 
     head = f"<thead><tr>{cells(table.columns, 'th')}</tr></thead>"
     rows = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
@@ -154,3 +201,14 @@ def _cell(text: str) -> str:
     """Text of a cell, whose long words may go on in a new line where a key does."""
     words = [BREAKS.split(word) if len(word) > LONG_WORD else [word] for word in text.split(" ")]
     return " ".join("<wbr>".join(map(escape, parts)) for parts in words)
+
+
+def _html_cell(cell: Cell) -> str:
+    match cell:
+        case Link(text=text, target=target):
+            return f'<a href="{html.escape(target)}">{_cell(text)}</a>'
+        case Thumbnail(jpeg=jpeg, description=description):
+            data = base64.b64encode(jpeg).decode("ascii")
+            return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(description)}">'
+        case _:
+            return _cell(cell)

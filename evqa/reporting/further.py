@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evqa.config.metric_names import PRINTED
@@ -12,7 +12,16 @@ from evqa.reporting.baselines import Baseline, baseline_sentences, baselines, ba
 from evqa.reporting.calibration_table import calibration_blocks, calibrations
 from evqa.reporting.decisions import Decisions, decide
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, TableBlock
+from evqa.reporting.equivalence import (
+    Equivalences,
+    equivalence_blocks,
+    equivalence_json,
+    equivalence_sentences,
+    equivalences,
+)
 from evqa.reporting.interactions import Interaction, Interactions, interactions
+from evqa.reporting.item_media import ItemMedia
+from evqa.reporting.planning import StudyPlan, plan, plan_blocks, plan_json, plan_sentences
 from evqa.reporting.sentences import ALPHA, ends, number, p_equals, p_text
 from evqa.reporting.study import Study
 
@@ -22,27 +31,50 @@ class Further:
     """Interactions of the compared settings with tags, baselines, and what users act on (None without labels).
 
     calibrations: the labels' line of each setting that is shown.
+    equivalences: where a margin was stated. difference: to plan for, where one was; plan: None where none can be made.
+    media: what is shown of single items beside their numbers.
     """
 
     interactions: Interactions
     baselines: tuple[Baseline, ...]
     decisions: Decisions | None
     calibrations: Mapping[str, LineEstimates]
+    equivalences: Equivalences | None = None
+    difference: float | None = None
+    plan: StudyPlan | None = None
+    media: ItemMedia = field(default_factory=ItemMedia)
 
 
-def examine(study: Study) -> Further:
-    """Compute all; seconds for 8,000 items."""
+def examine(
+    study: Study, *, margin: float | None = None, difference: float | None = None, media: ItemMedia | None = None
+) -> Further:
+    """Compute all; seconds for 8,000 items. margin: of equivalence. difference: to plan for."""
     return Further(
         interactions=interactions(study),
         baselines=baselines(study),
         decisions=decide(study),
         calibrations=calibrations(study),
+        equivalences=None if margin is None else equivalences(study, margin=margin),
+        difference=difference,
+        plan=None if difference is None else plan(study, difference=difference),
+        media=media or ItemMedia(),
     )
 
 
 def further_sentences(study: Study, further: Further) -> list[str]:
     """The answers, for the top of a report and the terminal."""
-    return [*interaction_sentences(further.interactions), *baseline_sentences(study, further.baselines)]
+    said = [*interaction_sentences(further.interactions), *baseline_sentences(study, further.baselines)]
+    if further.equivalences is not None:
+        said = [*equivalence_sentences(study, further.equivalences), *said]
+    if further.difference is not None:
+        said += plan_sentences(study, further.difference, further.plan)
+    return said
+
+
+def comparison_blocks(study: Study, further: Further) -> list[Block]:
+    """What belongs to the paired differences: tests of equivalence, and what a difference needs."""
+    tested = equivalence_blocks(study, further.equivalences) if further.equivalences is not None else []
+    return [*tested, *plan_blocks(study, further.plan)]
 
 
 def further_blocks(study: Study, further: Further) -> list[Block]:
@@ -62,6 +94,7 @@ def further_blocks(study: Study, further: Further) -> list[Block]:
 
 def further_json(further: Further) -> dict[str, Any]:
     """The numbers of all tables."""
+    tested, wanted = further.equivalences, further.difference
     return {
         "interactions": [_plain(one) for one in further.interactions.found],
         "baselines": [asdict(one) for one in further.baselines],
@@ -70,6 +103,8 @@ def further_json(further: Further) -> dict[str, Any]:
             name: {part: asdict(estimate) for part, estimate in line._asdict().items()}
             for name, line in further.calibrations.items()
         },
+        **({} if tested is None else {"equivalence": equivalence_json(tested)}),
+        **({} if wanted is None else {"plan": plan_json(wanted, further.plan)}),
     }
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from evqa.config.metric_names import PRINTED
 from evqa.reporting.chosen import chosen_of
 from evqa.reporting.decisions import decision_blocks
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, Picture, TableBlock
-from evqa.reporting.further import Further, further_blocks, further_sentences
+from evqa.reporting.further import Further, comparison_blocks, further_blocks, further_sentences
+from evqa.reporting.item_media import ItemMedia
 from evqa.reporting.plots import OVER, Drawn, left_out, shown_settings
 from evqa.reporting.provenance import Provenance
 from evqa.reporting.provenance_blocks import provenance_blocks
 from evqa.reporting.sentences import (
     chosen_places,
     ends,
-    fact,
     mean_last,
     method,
     number,
@@ -23,10 +23,10 @@ from evqa.reporting.sentences import (
     training_noise,
     verdicts,
 )
-from evqa.reporting.slices import ScoredItem, by_error, score_slice, slices
+from evqa.reporting.single_items import item_blocks, single_items
+from evqa.reporting.slices import score_slice, slices
 from evqa.reporting.study import Comparison, Pooled, Study
 
-NUM_ITEMS_SHOWN = 20
 MAX_ROWS = 20  # of a table of settings or differences before the others are folded
 
 
@@ -42,6 +42,7 @@ def compose(
         *_picture(drawn, "settings"),
         *(block for name in drawn if name.startswith(OVER) for block in _section(drawn[name].description, drawn, name)),
         *_differences(study, drawn),
+        *(comparison_blocks(study, further) if further else []),
         *(decision_blocks(study, further.decisions) if further and further.decisions else []),
         *_seeds(study),
         *_missing(study),
@@ -50,7 +51,7 @@ def compose(
         *_section("Errors", drawn, "residuals"),
         *_slices(study, drawn),
         *(further_blocks(study, further) if further else []),
-        *_items(study),
+        *item_blocks(study, single_items(study), further.media if further else ItemMedia()),
         Heading(text="Runs"),
         _runs(study),
         Heading(text="How it was computed"),
@@ -208,37 +209,6 @@ def _slices(study: Study, drawn: Mapping[str, Drawn]) -> list[Block]:
         columns=columns, rows=tuple(rows), left=3, caption=f"All parts in numbers.{left_out(study)}", folded=True
     )
     return [*_section("Parts of the items", drawn, "slices"), table]
-
-
-def _items(study: Study) -> list[Block]:
-    if not study.ids:
-        return []
-    scored = by_error(study, study.best)
-    worst, best = scored[:NUM_ITEMS_SHOWN], scored[::-1][:NUM_ITEMS_SHOWN]
-    return [
-        Heading(text="Single items"),
-        Paragraph(text=f"Of {study.best.name}, scores are means over its seeds. All items: items.csv."),
-        _items_table(f"The {len(worst)} largest errors", worst),
-        _items_table(f"The {len(best)} smallest errors", best),
-    ]
-
-
-def _items_table(caption: str, scored: Sequence[ScoredItem]) -> TableBlock:
-    columns = ("Id", "label", "score", "error", "duration (s)", "sound", "title (chars)", "description (chars)")
-    rows = tuple(
-        (
-            one.id,
-            f"{one.item.label:.4g}",
-            f"{one.score:.4g}",
-            f"{one.error:+.4g}",
-            fact(one.item.duration),
-            {True: "yes", False: "no", None: "-"}[one.item.has_audio],
-            fact(one.item.title_chars),
-            fact(one.item.description_chars),
-        )
-        for one in scored
-    )
-    return TableBlock(columns=columns, rows=rows, caption=caption, folded=True)
 
 
 def _runs(study: Study) -> TableBlock:

@@ -112,7 +112,7 @@ def _verdict(study: Study, comparison: Comparison) -> str:
     holm = f" (Holm, {family} comparisons)" if family > 1 else ""
     ends = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
     numbers = f"{difference.value:+.3f} {ends}, {p_equals(difference.p)}{holm}"
-    first, second = _sides(comparison)
+    first, second = sides(comparison)
     these = "" if comparison.freedom else " on these items"
     if difference.p < ALPHA:
         word = "better" if difference.value > 0 else "worse"
@@ -128,7 +128,7 @@ def _verdict(study: Study, comparison: Comparison) -> str:
     )
 
 
-def _sides(comparison: Comparison) -> tuple[str, str]:
+def sides(comparison: Comparison) -> tuple[str, str]:
     """The two settings; where the noise of training is not known, these runs of them."""
     if comparison.freedom:
         return comparison.first, comparison.second

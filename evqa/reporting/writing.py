@@ -12,6 +12,7 @@ from evqa.files.whole import write_whole
 from evqa.reporting.chosen import chosen_of
 from evqa.reporting.document import to_html, to_markdown
 from evqa.reporting.further import Further, further_json
+from evqa.reporting.item_media import write_thumbnails
 from evqa.reporting.pages import compose, settings_table
 from evqa.reporting.paper_table import settings_tex, write_settings_csv
 from evqa.reporting.plots import Drawn, draw_all
@@ -30,6 +31,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_all(study, folder, formats=formats)
+    write_thumbnails(further.media, folder)
     blocks = compose(study, drawn, further, origin)
     write_whole(folder / "report.md", to_markdown(title, blocks))
     write_whole(folder / "report.html", to_html(title, blocks))

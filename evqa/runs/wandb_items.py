@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evqa.errors import MediaError
 from evqa.media.limits import Limits
+from evqa.media.thumbnails import small_picture
 from evqa.scoring.score import Score
 from evqa.types import Record
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 PICTURE_PIXELS = 96 * 96
 COLUMNS = ["id", "picture", "title", "score", "label", "error"]
@@ -31,8 +28,7 @@ def item_table(scores: Iterable[Score], records: Sequence[Record], *, at_most: i
     rows = []
     for score in chosen:
         record = record_of[score.id]
-        picture_HWC = small_picture(record.paths[0], limits) if record.paths else None
-        image = None if picture_HWC is None else wandb.Image(picture_HWC, file_type="jpg")
+        image = _picture(record.paths[0], limits) if record.paths else None
         rows.append([score.id, image, record.texts.get("title", ""), score.value, score.label, _error(score)])
     return wandb.Table(columns=[*COLUMNS], data=rows, allow_mixed_types=True)
 
@@ -46,17 +42,10 @@ def _by_error(score: Score) -> float:
     return 1.0 if error is None else -abs(error)
 
 
-def small_picture(path: Path, limits: Limits) -> NDArray[np.uint8] | None:
-    """Return one frame of a file, of its middle, about PICTURE_PIXELS large; None where none can be read."""
-    from evqa.media.clip import ClipSpec, FrameStream
-    from evqa.media.decoding import decode_isolated
-    from evqa.media.resize import Resize
-    from evqa.media.sampling import FrameSampling
+def _picture(path: Path, limits: Limits) -> Any:
+    import wandb
 
-    small = Resize(mode="budget", multiple=8, min_pixels=PICTURE_PIXELS // 2, max_pixels=PICTURE_PIXELS)
-    stream = FrameStream(sampling=FrameSampling(policy="uniform", count=1), resize=small)
     try:
-        clip = decode_isolated(path, ClipSpec(frames=stream, limits=limits))
+        return wandb.Image(small_picture(path, limits, max_pixels=PICTURE_PIXELS), file_type="jpg")
     except MediaError:
         return None
-    return None if isinstance(clip, str) or clip.frames_FHWC is None else clip.frames_FHWC[0].numpy()

@@ -2,6 +2,8 @@
 
 from tests.simulations.__main__ import NAMES, PAGE
 from tests.simulations.comparisons import coverage_of_best, decide
+from tests.simulations.equivalence import called_equivalent
+from tests.simulations.planning import planned_with_known_noise
 
 
 def test_equal_settings_are_rarely_told_apart_and_the_printed_difference_is_found():
@@ -23,3 +25,17 @@ def test_the_interval_of_the_best_of_five_covers_its_true_score():
 def test_the_page_has_a_place_for_every_table():
     text = PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- {name} -->\n" in text and f"<!-- end of {name} -->" in text for name in NAMES)
+
+
+def test_settings_that_differ_by_the_margin_are_rarely_called_equivalent_and_equal_ones_often():
+    case = {"margin": 0.2, "num_seeds": 2, "noise": 0.01, "n": 60, "num_resamples": 300}
+    assert called_equivalent(80, gap=0.2, **case) < 0.15  # 5 % expected
+    assert called_equivalent(20, gap=0.0, seed=1, **case) > 0.6
+
+
+def test_a_study_of_the_planned_size_finds_the_planned_difference():
+    """With noise that is known exactly, as the mean of some pilots is nearly; 80 % expected."""
+    case = {"difference": 0.2, "num_seeds": 2, "n": 60, "noise": 0.03, "by": "seeds"}
+    seeds, _, found = planned_with_known_noise(60, **case)
+    assert seeds > 2
+    assert 0.62 < found < 0.95
