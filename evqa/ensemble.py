@@ -90,7 +90,7 @@ def run(flags: argparse.Namespace) -> None:
         save(written[-1], combination, about=about)
     if logged is not None:
         notes += _log(logged, flags.split, written, combination, judgement)
-    show(members, combination, judgement, notes=[*members.left_out, *notes], written=written)
+    show(members, combination, judgement, notes=[*members.notes, *members.left_out, *notes], written=written)
 
 
 def _logged(members: Members) -> LoggedMembers:

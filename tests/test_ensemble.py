@@ -262,7 +262,7 @@ def test_unfinished_runs_are_left_out_with_a_note(ensemble, folder):
     for name in ("v", "a", "killed"):
         run = folder / "runs" / name
         (run / "predictions").mkdir(parents=True)
-        (run / "config.yaml").touch()
+        (run / "config.yaml").write_text("seed: 0\n")
         (run / "predictions" / "val.csv").write_bytes(
             (folder / f"{'v' if name == 'killed' else name}.csv").read_bytes()
         )
