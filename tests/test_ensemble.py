@@ -43,6 +43,7 @@ def folder(tmp_path):
 def ensemble(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr("evqa.ensembling.gain.NUM_PARTS", 2)  # enough for a number; tests/ensembling has all
 
     def run(*arguments, out="out.csv", code=0):
         assert main([*arguments, "--out", out]) == code

@@ -77,12 +77,20 @@ def best_convex(standard_KM: Matrix, labels_K: Vector) -> Vector:
 
 def challenge_of(standard_KM: Matrix, labels_K: Vector) -> Goodness:
     """The challenge score of these items as a function of several weights [C, M]; 0 for a constant mixture."""
-    ranks_K, labels_K = _unit(midranks(labels_K)[None])[0], _unit(labels_K[None])[0]
+    centred_KM, places_K = standard_KM - standard_KM.mean(axis=0), np.arange(1.0, len(labels_K) + 1)
+    ranks_K, labels_K, length = _unit(midranks(labels_K)), _unit(labels_K), np.linalg.norm(places_K - places_K.mean())
 
     def goodness(weights_CM: Matrix) -> Vector:
-        mixed_CK = weights_CM @ standard_KM.T
-        rank_C, linear_C = _unit(_ranks(mixed_CK)) @ ranks_K, _unit(mixed_CK) @ labels_K
-        return np.asarray(CHALLENGE_WEIGHTS[0] * rank_C + CHALLENGE_WEIGHTS[1] * linear_C)
+        mixed_CK = weights_CM @ centred_KM.T
+        order_CK = np.argsort(mixed_CK, axis=1)
+        sorted_CK = np.take_along_axis(mixed_CK, order_CK, axis=1)
+        rank_C = ranks_K[order_CK] @ places_K / length
+        for row in np.flatnonzero((sorted_CK[:, 1:] == sorted_CK[:, :-1]).any(axis=1)):
+            rank_C[row] = _unit(midranks(mixed_CK[row])) @ ranks_K
+        length_C = np.sqrt(np.einsum("ck,ck->c", mixed_CK, mixed_CK))
+        is_flat_C = length_C <= ROUNDING * len(labels_K) * np.abs(weights_CM).sum(axis=1)
+        linear_C = mixed_CK @ labels_K / np.where(is_flat_C, 1.0, length_C)
+        return np.where(is_flat_C, 0.0, CHALLENGE_WEIGHTS[0] * rank_C + CHALLENGE_WEIGHTS[1] * linear_C)
 
     return goodness
 
@@ -91,23 +99,11 @@ def _alive(standard_KM: Matrix) -> NDArray[np.bool_]:
     return np.array([not is_constant(scores_K) for scores_K in standard_KM.T])
 
 
-def _unit(values_CK: Matrix) -> Matrix:
-    """Rows centred and of length 1, so that a product is a correlation; zeros for a constant."""
-    centred_CK = values_CK - values_CK.mean(axis=1, keepdims=True)
-    length_C1 = np.sqrt(np.einsum("ck,ck->c", centred_CK, centred_CK))[:, None]
-    is_flat_C1 = length_C1 <= ROUNDING * np.abs(values_CK).max(axis=1, keepdims=True)
-    return np.where(is_flat_C1, 0.0, centred_CK / np.where(is_flat_C1, 1.0, length_C1))
-
-
-def _ranks(values_CK: Matrix) -> Matrix:
-    """Ranks within each row; ties get the mean of theirs."""
-    order_CK = np.argsort(values_CK, axis=1, kind="stable")
-    sorted_CK = np.take_along_axis(values_CK, order_CK, axis=1)
-    ranks_CK = np.empty_like(values_CK)
-    np.put_along_axis(ranks_CK, order_CK, np.arange(1.0, values_CK.shape[1] + 1)[None], axis=1)
-    for row in np.flatnonzero((sorted_CK[:, 1:] == sorted_CK[:, :-1]).any(axis=1)):
-        ranks_CK[row] = midranks(values_CK[row])
-    return ranks_CK
+def _unit(values_K: Vector) -> Vector:
+    """Centred and of length 1, so that a product is a correlation; zeros for a constant."""
+    centred_K = values_K - values_K.mean()
+    length = float(np.linalg.norm(centred_K))
+    return centred_K / length if length > ROUNDING * np.abs(values_K).max() else np.zeros_like(centred_K)
 
 
 def _climb(
