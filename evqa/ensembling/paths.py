@@ -7,6 +7,7 @@ A member that is constant on these items gets weight 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -76,21 +77,26 @@ def best_convex(standard_KM: Matrix, labels_K: Vector) -> Vector:
 
 
 def challenge_of(standard_KM: Matrix, labels_K: Vector) -> Goodness:
-    """The challenge score of these items as a function of several weights [C, M]; 0 for a constant mixture."""
+    """The challenge score of these items as a function of several weights [C, M]; 0 for a constant mixture.
+
+    standard_KM: members of spread 1 in all items, so that what rounding leaves of a constant is known by its size.
+    """
     centred_KM, places_K = standard_KM - standard_KM.mean(axis=0), np.arange(1.0, len(labels_K) + 1)
     ranks_K, labels_K, length = _unit(midranks(labels_K)), _unit(labels_K), np.linalg.norm(places_K - places_K.mean())
 
     def goodness(weights_CM: Matrix) -> Vector:
         mixed_CK = weights_CM @ centred_KM.T
-        order_CK = np.argsort(mixed_CK, axis=1)
-        sorted_CK = np.take_along_axis(mixed_CK, order_CK, axis=1)
-        rank_C = ranks_K[order_CK] @ places_K / length
-        for row in np.flatnonzero((sorted_CK[:, 1:] == sorted_CK[:, :-1]).any(axis=1)):
-            rank_C[row] = _unit(midranks(mixed_CK[row])) @ ranks_K
+        rank_C = ranks_K[mixed_CK.argsort(axis=1)] @ places_K / length
+        sorted_CK = np.sort(mixed_CK, axis=1)
+        ties_CK = sorted_CK[:, 1:] == sorted_CK[:, :-1]
+        if ties_CK.any():
+            for row in np.flatnonzero(ties_CK.any(axis=1)):
+                rank_C[row] = _unit(midranks(mixed_CK[row])) @ ranks_K
         length_C = np.sqrt(np.einsum("ck,ck->c", mixed_CK, mixed_CK))
-        is_flat_C = length_C <= ROUNDING * len(labels_K) * np.abs(weights_CM).sum(axis=1)
-        linear_C = mixed_CK @ labels_K / np.where(is_flat_C, 1.0, length_C)
-        return np.where(is_flat_C, 0.0, CHALLENGE_WEIGHTS[0] * rank_C + CHALLENGE_WEIGHTS[1] * linear_C)
+        is_flat_C = length_C <= ROUNDING * len(labels_K)
+        if is_flat_C.any():
+            rank_C[is_flat_C], length_C[is_flat_C] = 0.0, math.inf
+        return np.asarray(CHALLENGE_WEIGHTS[0] * rank_C + CHALLENGE_WEIGHTS[1] * (mixed_CK @ labels_K / length_C))
 
     return goodness
 
