@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     """The flags of the command."""
     flags = Flags(
         prog="evqa ensemble",
-        description="Combine predictions. Members are run folders or files with the columns 'Id,<label>'.",
+        description="Combine predictions. Members are run folders or files with the columns 'Id,<label>'; runs that "
+        "differ in data.fold alone are one member.",
         epilog="With labels the ensemble is judged: weights, greedy and stack by nested cross-validation, so that the "
         "score shown is one for labels that the weights have not seen. Items of a group (a column 'group' beside the "
         "labels) stay together. The file F gets the prediction; the weights go to the same name with .json, and "
@@ -90,7 +91,7 @@ def run(flags: argparse.Namespace) -> None:
         save(written[-1], combination, about=about)
     if logged is not None:
         notes += _log(logged, flags.split, written, combination, judgement)
-    show(members, combination, judgement, notes=[*members.left_out, *notes], written=written)
+    show(members, combination, judgement, notes=[*members.notes, *members.left_out, *notes], written=written)
 
 
 def _logged(members: Members) -> LoggedMembers:

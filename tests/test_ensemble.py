@@ -43,6 +43,7 @@ def folder(tmp_path):
 def ensemble(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr("evqa.ensembling.gain.NUM_PARTS", 2)  # enough for a number; tests/ensembling has all
 
     def run(*arguments, out="out.csv", code=0):
         assert main([*arguments, "--out", out]) == code
@@ -262,7 +263,7 @@ def test_unfinished_runs_are_left_out_with_a_note(ensemble, folder):
     for name in ("v", "a", "killed"):
         run = folder / "runs" / name
         (run / "predictions").mkdir(parents=True)
-        (run / "config.yaml").touch()
+        (run / "config.yaml").write_text("seed: 0\n")
         (run / "predictions" / "val.csv").write_bytes(
             (folder / f"{'v' if name == 'killed' else name}.csv").read_bytes()
         )

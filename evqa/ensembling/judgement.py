@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from evqa.ensembling.combination import METHODS, Combination, Method, equal
-from evqa.ensembling.fitting import MIN_ITEMS_PER_FOLD, Places, best_member, constant, fit, out_of_fold, outer_folds
-from evqa.ensembling.gain import BestMember, best_out_of_fold
+from evqa.ensembling.fitting import Places, best_member, constant, fit, out_of_fold
+from evqa.ensembling.gain import Again, BestMember, Division, best_out_of_fold
 from evqa.ensembling.members import Matrix, Members, Vector
 from evqa.errors import AnnotationError
 from evqa.files.plain import plain
-from evqa.metrics import Difference, Evaluation, Groups, count_groups, evaluate, paired_difference
+from evqa.metrics import Difference, Evaluation, Groups, evaluate, paired_difference
 from evqa.metrics.correlation import is_constant
 
 
@@ -83,35 +83,62 @@ def judge(
     if len(labels_N) == 0 or is_constant(labels_N):
         raise AnnotationError(f"{len(labels_N)} labels without any difference cannot judge an ensemble.")
 
-    def honest_scores(method: Method, columns: Sequence[int]) -> Vector:
-        picked = scores_NM[:, columns]
-        if method == "mean" or method == "rank_mean":
-            return alike(method, picked, names=[names[column] for column in columns]).apply(picked)
-        return out_of_fold(method, picked, labels_N, groups=groups, num_folds=num_folds, seed=seed)
-
+    division = Division(groups=groups, num_folds=num_folds, seed=seed)
     everyone = list(range(len(names)))
     without_one = [[other for other in everyone if other != column] for column in everyone]
-    scores_N, *without = [honest_scores(method, columns) for columns in watch([everyone, *without_one])]
-    best = best_out_of_fold(
-        scores_NM, labels_N, folds=_folds(labels_N, groups, num_folds=num_folds, seed=seed), groups=groups
-    )
+    scores_N, *others = [
+        honest_scores(method, scores_NM[:, columns], labels_N, division) for columns in watch([everyone, *without_one])
+    ]
+    best = best_out_of_fold(scores_NM, labels_N, division)
     if method == "mean" or method == "rank_mean":
         combination, fitted, honest = alike(method, scores_NM, names=names), None, "no weight is fitted"
     else:
         combination = fit(method, scores_NM, labels_N, names=names, groups=groups, seed=seed)
         fitted = evaluate(combination.apply(scores_NM), labels_N, groups=groups, fitted=False)
         honest = f"out of fold, nested {num_folds}-fold cross-validation"
-    methods = {}
-    for one in METHODS:
-        try:
-            known_N = scores_N if one == method else honest_scores(one, everyone)
-        except AnnotationError:
-            continue  # too few items for folds; the method that was asked for has raised above
-        methods[one] = (evaluate(known_N, labels_N, groups=groups, fitted=False), best.gain(known_N))
+    methods = {method: _judged(method, scores_N, scores_NM, best, division)}
+    for other in METHODS:
+        if other != method:
+            try:
+                known_N = honest_scores(other, scores_NM, labels_N, division)
+            except AnnotationError:
+                continue  # too few items for folds; the method that was asked for has raised above
+            methods[other] = _judged(other, known_N, scores_NM, best, division)
     judgement = _judgement(
-        scores_N, without, scores_NM, best, names=names, fitted=fitted, honest=honest, methods=methods
+        scores_N,
+        others,
+        scores_NM,
+        best,
+        gain=methods[method][1],
+        names=names,
+        fitted=fitted,
+        honest=honest,
+        methods={one: methods[one] for one in METHODS if one in methods},
     )
     return combination, judgement
+
+
+def honest_scores(method: Method, scores_NM: Matrix, labels_N: Vector, division: Division) -> Vector:
+    """Scores [N] of a method, each from weights that have not seen its label. Raises AnnotationError: too few items."""
+    if method == "mean" or method == "rank_mean":
+        return alike(method, scores_NM, names=[str(place) for place in range(scores_NM.shape[1])]).apply(scores_NM)
+    return out_of_fold(method, scores_NM, labels_N, **vars(division))
+
+
+def made_anew(method: Method, scores_NM: Matrix, labels_N: Vector, division: Division) -> Again:
+    """The honest scores of a method as a function of places and a seed: fitted in these items alone."""
+
+    def scores_of(places_K: Places, seed: int) -> Vector:
+        return honest_scores(method, scores_NM[places_K], labels_N[places_K], division.of(places_K, labels_N, seed))
+
+    return scores_of
+
+
+def _judged(
+    method: Method, scores_N: Vector, scores_NM: Matrix, best: BestMember, division: Division
+) -> tuple[Evaluation, Difference]:
+    again = made_anew(method, scores_NM, best.labels_N, division)
+    return evaluate(scores_N, best.labels_N, groups=best.groups, fitted=False), best.gain(scores_N, again=again)
 
 
 def alike(method: Method, scores_NM: Matrix, *, names: Sequence[str]) -> Combination:
@@ -154,18 +181,19 @@ def judge_given(
         if same_labels
         else "weights from a file that was fitted on other labels"
     )
-    folds = _folds(labels_N, groups, num_folds=num_folds, seed=seed)
-    best = best_out_of_fold(scores_NM, labels_N, folds=folds, groups=groups)
+    division = Division(groups=groups, num_folds=num_folds, seed=seed)
+    best = best_out_of_fold(scores_NM, labels_N, division)
     return _judgement(
-        scores_N, without, scores_NM, best, names=combination.members, fitted=None, honest=honest, methods={}
+        scores_N,
+        without,
+        scores_NM,
+        best,
+        gain=best.gain(scores_N, again=lambda places_K, _: combination.apply(scores_NM[places_K])),
+        names=combination.members,
+        fitted=None,
+        honest=honest,
+        methods={},
     )
-
-
-def _folds(labels_N: Vector, groups: Groups | None, *, num_folds: int, seed: int) -> list[Places]:
-    """The folds that the best member is chosen by: fewer where there are few items, none below two."""
-    num_units = count_groups(groups) or len(labels_N)
-    num_folds = min(num_folds, num_units // MIN_ITEMS_PER_FOLD)
-    return outer_folds(labels_N, groups=groups, num_folds=num_folds, seed=seed) if num_folds > 1 else []
 
 
 def _judgement(
@@ -174,6 +202,7 @@ def _judgement(
     scores_NM: Matrix,
     best: BestMember,
     *,
+    gain: Difference,
     names: Sequence[str],
     fitted: Evaluation | None,
     honest: str,
@@ -192,7 +221,7 @@ def _judgement(
         fitted=fitted,
         best=names[best_member(scores_NM, labels_N)],
         chosen=None if best.scores_N is None else evaluated(best.scores_N),
-        gain=best.gain(scores_N),
+        gain=gain,
         added=tuple(paired_difference(scores_N, other_N, labels_N, groups=groups) for other_N in without),
         error_correlation_MM=error_correlation(scores_NM, labels_N),
         methods=methods,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.config.paths import is_unfinished
+from evqa.ensembling.folds import Prediction, join_folds, settings_of
 from evqa.errors import AnnotationError, RunError
 from evqa.files.names import listed
 from evqa.files.stored import check_complete
@@ -30,9 +31,9 @@ class Members:
     """Predictions of the same items, and their labels where known.
 
     scores_NM: in each member's own scale. labels_N: NaN where unknown; None where the table of targets has none.
-    groups: of each item, None for one without; None where no item has a group. files: of each member's scores.
-    left_out: sentences about folders without a finished run, and about items that not all had, where the user allowed
-    that.
+    groups: of each item, None for one without; None where no item has a group. files: of each member's scores, several
+    of one that was joined out of folds. notes: sentences about how that was done. left_out: sentences about folders
+    without a finished run, folds that are not complete, and items that not all had, where the user allowed that.
     """
 
     names: tuple[str, ...]
@@ -41,7 +42,8 @@ class Members:
     scores_NM: Matrix
     labels_N: Vector | None = None
     groups: tuple[str | None, ...] | None = None
-    files: tuple[Path, ...] = ()
+    files: tuple[tuple[Path, ...], ...] = ()
+    notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
     def labelled(self) -> tuple[Matrix, Vector, Groups | None]:
@@ -71,10 +73,13 @@ def read_members(
     if set(useless.values()) == {UNFINISHED} and len(useless) == len(set(sources)):
         raise RunError(f"Not one of the runs is finished ({listed(useless)}); run them to their end first.")
     sources = [source for source in sources if source not in useless] or sources
-    files = [_locate(source, split=split) for source in sources]
-    names = _distinct([name for name, _ in files], sources)
-    tables = [read_scores(path) for _, path in files]
-    label = label or _shared_label(names, tables)
+    given = [_read(source, split=split) for source in sources]
+    label = label or _shared_label(given)
+    predictions, notes, incomplete = join_folds(given)
+    if not predictions:
+        raise RunError(" ".join(incomplete))
+    names, tables = _distinct(predictions), [one.table for one in predictions]
+    files = [(name, file) for name, one in zip(names, predictions, strict=True) for file in one.files]
     wanted, labels = _targets(targets, label=label) if targets else (None, _kept_labels(files, label=label))
     groups = _groups([*filter(None, [targets]), *(path.with_suffix(".targets.csv") for _, path in files)])
     ids = wanted or list(tables[0].values)
@@ -82,7 +87,7 @@ def read_members(
     if left_out and not common:
         raise AnnotationError(
             "The predictions are not of the same ids:\n  "
-            + "\n  ".join(left_out)
+            + "\n  ".join([*left_out, *incomplete])
             + "\n--common combines the ids that all have."
         )
     ids = [id_ for id_ in ids if all(id_ in table.values for table in tables)]
@@ -91,12 +96,13 @@ def read_members(
     return Members(
         names=tuple(names),
         label=label,
-        files=tuple(path for _, path in files),
+        files=tuple(one.files for one in predictions),
         ids=tuple(ids),
         scores_NM=np.array([[table.values[id_] for table in tables] for id_ in ids]),
         groups=tuple(groups.get(id_) for id_ in ids) if groups else None,
         labels_N=None if labels is None else np.array([labels.get(id_, np.nan) for id_ in ids]),
-        left_out=(*(f"{source} {why} and left out." for source, why in useless.items()), *left_out),
+        notes=tuple(notes),
+        left_out=(*(f"{source} {why} and left out." for source, why in useless.items()), *incomplete, *left_out),
     )
 
 
@@ -114,6 +120,11 @@ def _place(source: str) -> tuple[str, Path]:
     return (name, Path(rest)) if separator and not path.exists() and "/" not in name else ("", path)
 
 
+def _read(source: str, *, split: str) -> Prediction:
+    name, file = _locate(source, split=split)
+    return Prediction(name=name, source=source, files=(file,), table=read_scores(file), settings=settings_of(file))
+
+
 def _locate(source: str, *, split: str) -> tuple[str, Path]:
     """Name of a member and the file of its scores. Raises RunError."""
     name, path = _place(source)
@@ -129,20 +140,21 @@ def _locate(source: str, *, split: str) -> tuple[str, Path]:
     return name or path.stem, path
 
 
-def _distinct(names: Sequence[str], sources: Sequence[str]) -> list[str]:
+def _distinct(predictions: Sequence[Prediction]) -> list[str]:
     """Names that occur once; those that occur more often become their sources."""
-    distinct = [name if list(names).count(name) == 1 else source for name, source in zip(names, sources, strict=True)]
+    names = [one.name for one in predictions]
+    distinct = [one.name if names.count(one.name) == 1 else one.source for one in predictions]
     twice = {name for name in distinct if distinct.count(name) > 1}
     if twice:
         raise AnnotationError(f"The same member is given more than once: {listed(sorted(twice))}.")
     return distinct
 
 
-def _shared_label(names: Sequence[str], tables: Sequence[ScoreTable]) -> str:
-    if len({table.label for table in tables}) > 1:
-        each = ", ".join(f"{name}: {table.label}" for name, table in zip(names, tables, strict=True))
+def _shared_label(predictions: Sequence[Prediction]) -> str:
+    if len({one.table.label for one in predictions}) > 1:
+        each = ", ".join(f"{one.name}: {one.table.label}" for one in predictions)
         raise AnnotationError(f"The predictions name their scores differently ({each}); choose one with --label.")
-    return tables[0].label
+    return predictions[0].table.label
 
 
 def _targets(path: Path, *, label: str) -> tuple[list[str], dict[str, float] | None]:

@@ -2,7 +2,7 @@
 
 A member that is constant on these items gets weight 0.
 
-# K items, M members, P strengths
+# K items, M members, P strengths, C combinations
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ SHRINKAGES = (0.0, 0.25, 0.5, 0.75, 1.0)  # towards equal weights
 RIDGES = tuple(float(x) for x in np.geomspace(1e-4, 1e1, 6))  # penalty over N
 NUM_PICKS = (50, 20, 10, 5, 2, 1)
 STEPS = (0.1, 0.05, 0.02)
+CELLS_AT_ONCE = 4000  # scores of combinations that are compared at once: fast for few items, little in vain for many
 
-Goodness = Callable[[Vector], float]
+Goodness = Callable[[Matrix], Vector]
 
 
 def convex_path(standard_KM: Matrix, labels_K: Vector) -> Matrix:
@@ -38,10 +39,11 @@ def greedy_path(standard_KM: Matrix, labels_K: Vector) -> Matrix:
     Each pick is the member that makes the mean of all picks best, the first one of equals.
     """
     goodness, alive_M = challenge_of(standard_KM, labels_K), np.flatnonzero(_alive(standard_KM))
-    counts_M, shares = np.zeros(standard_KM.shape[1]), dict[int, Vector]()
+    one_MM = np.eye(standard_KM.shape[1])
+    counts_M, shares = np.zeros(len(one_MM)), dict[int, Vector]()
     for number in range(1, max(NUM_PICKS) + 1):
         if len(alive_M):
-            counts_M[max(alive_M, key=lambda member: goodness(counts_M + np.eye(len(counts_M))[member]))] += 1
+            counts_M = counts_M + one_MM[alive_M[np.argmax(goodness(counts_M + one_MM[alive_M]))]]
         shares[number] = counts_M / number
     return np.stack([shares[number] for number in NUM_PICKS])
 
@@ -67,20 +69,34 @@ def best_convex(standard_KM: Matrix, labels_K: Vector) -> Vector:
     linear_M, _ = optimize.nnls(np.where(alive_M, standard_KM, 0.0), labels_K)
     if linear_M.sum() > 0:
         starts.append(linear_M / linear_M.sum())
-    best_M: Vector = max(starts, key=goodness)
+    best_M: Vector = starts[int(np.argmax(goodness(np.array(starts))))]
+    num_at_once = max(1, CELLS_AT_ONCE // len(labels_K))
     for step in STEPS:
-        best_M = _climb(goodness, best_M, step, np.flatnonzero(alive_M))
+        best_M = _climb(goodness, best_M, step, members=np.flatnonzero(alive_M), num_at_once=num_at_once)
     return best_M
 
 
 def challenge_of(standard_KM: Matrix, labels_K: Vector) -> Goodness:
-    """The challenge score of these items as a function of weights [M]; 0 for a constant mixture."""
-    ranks_K, labels_K = _unit(midranks(labels_K)), _unit(labels_K)
+    """The challenge score of these items as a function of several weights [C, M]; 0 for a constant mixture.
 
-    def goodness(weights_M: Vector) -> float:
-        mixed_K = standard_KM @ weights_M
-        rank, linear = _unit(midranks(mixed_K)) @ ranks_K, _unit(mixed_K) @ labels_K
-        return float(CHALLENGE_WEIGHTS[0] * rank + CHALLENGE_WEIGHTS[1] * linear)
+    standard_KM: members of spread 1 in all items, so that what rounding leaves of a constant is known by its size.
+    """
+    centred_KM, places_K = standard_KM - standard_KM.mean(axis=0), np.arange(1.0, len(labels_K) + 1)
+    ranks_K, labels_K, length = _unit(midranks(labels_K)), _unit(labels_K), np.linalg.norm(places_K - places_K.mean())
+
+    def goodness(weights_CM: Matrix) -> Vector:
+        mixed_CK = weights_CM @ centred_KM.T
+        rank_C = ranks_K[mixed_CK.argsort(axis=1)] @ places_K / length
+        sorted_CK = np.sort(mixed_CK, axis=1)
+        ties_CK = sorted_CK[:, 1:] == sorted_CK[:, :-1]
+        if ties_CK.any():
+            for row in np.flatnonzero(ties_CK.any(axis=1)):
+                rank_C[row] = _unit(midranks(mixed_CK[row])) @ ranks_K
+        length_C = np.sqrt(np.einsum("ck,ck->c", mixed_CK, mixed_CK))
+        is_flat_C = length_C <= ROUNDING * len(labels_K)
+        if is_flat_C.any():
+            rank_C[is_flat_C], length_C[is_flat_C] = 0.0, math.inf
+        return np.asarray(CHALLENGE_WEIGHTS[0] * rank_C + CHALLENGE_WEIGHTS[1] * (mixed_CK @ labels_K / length_C))
 
     return goodness
 
@@ -92,22 +108,25 @@ def _alive(standard_KM: Matrix) -> NDArray[np.bool_]:
 def _unit(values_K: Vector) -> Vector:
     """Centred and of length 1, so that a product is a correlation; zeros for a constant."""
     centred_K = values_K - values_K.mean()
-    length = math.sqrt(centred_K @ centred_K)
+    length = float(np.linalg.norm(centred_K))
     return centred_K / length if length > ROUNDING * np.abs(values_K).max() else np.zeros_like(centred_K)
 
 
-def _climb(goodness: Goodness, weights_M: Vector, step: float, members: NDArray[np.intp]) -> Vector:
-    """Move single weights by `step` (the rest keeps its proportions) while that helps."""
-    height, improved = goodness(weights_M), True
-    while improved:
-        improved = False
-        for member in members:
-            for change in (step, -step):
-                moved_M = weights_M.copy()
-                moved_M[member] = max(0.0, moved_M[member] + change)
-                if moved_M.sum() <= 0:
-                    continue
-                moved_M /= moved_M.sum()
-                if (moved_height := goodness(moved_M)) > height + 1e-9:
-                    weights_M, height, improved = moved_M, moved_height, True
+def _climb(
+    goodness: Goodness, weights_M: Vector, step: float, *, members: NDArray[np.intp], num_at_once: int
+) -> Vector:
+    """Move single weights by `step` (the rest keeps its proportions) while that helps, each in its turn."""
+    one_MM = step * np.eye(len(weights_M))
+    moves_CM = np.stack([sign * one_MM[member] for member in members for sign in (1, -1)])
+    height, num_in_vain = goodness(weights_M[None])[0], 0
+    while num_in_vain < len(moves_CM):
+        moved_CM = np.maximum(weights_M + moves_CM[:num_at_once], 0.0)
+        moved_CM /= moved_CM.sum(axis=1, keepdims=True)
+        height_C = goodness(moved_CM)
+        better = np.flatnonzero(height_C > height + 1e-9)
+        if len(better):
+            weights_M, height = moved_CM[better[0]], height_C[better[0]]
+        num_tried = better[0] + 1 if len(better) else len(moved_CM)
+        num_in_vain = 0 if len(better) else num_in_vain + num_tried
+        moves_CM = np.roll(moves_CM, -num_tried, axis=0)
     return weights_M

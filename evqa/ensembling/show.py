@@ -14,12 +14,15 @@ from rich.text import Text
 
 from evqa.config.metric_names import with_groups
 from evqa.ensembling.combination import Combination
+from evqa.ensembling.gain import SAME
 from evqa.ensembling.judgement import Judgement
-from evqa.ensembling.members import Members
+from evqa.ensembling.members import Matrix, Members
 from evqa.files.terminal import terminal
 from evqa.metrics import Difference, Estimate, Evaluation, holm
 from evqa.metrics.correlation import is_constant
 
+NUMBERS_WIDTH = 58  # of the columns beside a member's name
+CORRELATION_WIDTH = 6  # of a column of correlations, at most
 SPREAD_RATIO = 3.0  # members whose scores spread this much more than others' dominate a plain mean
 
 
@@ -38,8 +41,8 @@ def show(
         console.print(_headline(combination, judgement))
         if judgement.methods:
             console.print(_methods(judgement))
-        console.print(_members(combination, judgement))
-        console.print(_errors(judgement))
+        console.print(_members(combination, judgement, room=console.width - NUMBERS_WIDTH))
+        console.print(_errors(judgement, width=console.width))
     else:
         console.print(
             f"{len(members.ids)} items, {len(members.names)} members, {combination.method}; no labels to judge by."
@@ -67,6 +70,8 @@ def _headline(combination: Combination, judgement: Judgement) -> Group:
     if judgement.fitted is not None:
         table.add_row(Text("too good", "dim"), *_numbers(judgement.fitted))
         said.insert(1, "Too good: scored on the labels that the weights were fitted on.")
+    if judgement.gain.reason and judgement.chosen is not None:
+        said.append(f"No interval of the gain: {judgement.gain.reason}.")
     return Group(table, "", " ".join(said))
 
 
@@ -75,26 +80,47 @@ def _methods(judgement: Judgement) -> Group:
     table.title = "\nEvery method: honest score, and gain over the best member"
     for name, (evaluation, gain) in judgement.methods.items():
         table.add_row(name, *_numbers(evaluation)[:2], *_difference(gain))
-    return Group(table, "", "A method that is chosen by this table is chosen on these labels: no honest score is left.")
+    said = ["A method that is chosen by this table is chosen on these labels: no honest score is left."]
+    if any(gain.reason == SAME for _, gain in judgement.methods.values()):
+        said.append(f"No interval of a gain: {SAME}.")
+    return Group(table, "", " ".join(said))
 
 
-def _members(combination: Combination, judgement: Judgement) -> Table:
+def _members(combination: Combination, judgement: Judgement, *, room: int) -> Group:
+    """room: columns for the names; longer ones stand above the table."""
     table = _table("member", "weight", "challenge", "adds", "95 % interval", "p (Holm)")
-    table.title = "\nMembers, and what each adds to the ensemble of the others"
+    names = [f"{number} {name}" for number, name in enumerate(combination.members, start=1)]
+    has_room = max(map(len, names)) <= room
     adjusted = holm([added.p for added in judgement.added])
-    rows = zip(combination.members, combination.shares(), judgement.members, judgement.added, adjusted, strict=True)
-    for number, (name, share, evaluation, added, p) in enumerate(rows, start=1):
-        table.add_row(f"{number} {name}", f"{share:.3f}", _numbers(evaluation)[0], *_difference(replace(added, p=p)))
-    return table
+    rows = zip(names, combination.shares(), judgement.members, judgement.added, adjusted, strict=True)
+    for name, share, evaluation, added, p in rows:
+        first = name if has_room else name.split()[0]
+        table.add_row(first, f"{share:.3f}", _numbers(evaluation)[0], *_difference(replace(added, p=p)))
+    title = Text("\nMembers, and what each adds to the ensemble of the others", "bold")
+    return Group(title, *([] if has_room else names), table)
 
 
-def _errors(judgement: Judgement) -> Table:
-    numbers = [str(place) for place in range(1, len(judgement.members) + 1)]
+def _errors(judgement: Judgement, *, width: int) -> Group:
+    """How errors correlate; of too many members for the width the extremes."""
+    matrix_MM, num_members = judgement.error_correlation_MM, len(judgement.members)
+    title = Text("\nErrors' correlation (1: the same mistakes)", "bold")
+    if CORRELATION_WIDTH * (num_members + 1) > width:
+        return Group(title, _extremes(matrix_MM))
+    numbers = [str(place) for place in range(1, num_members + 1)]
     table = _table("", *numbers)
-    table.title = "\nErrors' correlation (1: the same mistakes)"
-    for number, row in zip(numbers, judgement.error_correlation_MM, strict=True):
+    for number, row in zip(numbers, matrix_MM, strict=True):
         table.add_row(number, *("-" if np.isnan(value) else f"{value:.2f}" for value in row))
-    return table
+    return Group(title, table)
+
+
+def _extremes(matrix_MM: Matrix) -> str:
+    pairs = [(row, column) for row, column in np.ndindex(matrix_MM.shape) if row < column]
+    known = sorted((matrix_MM[pair], pair) for pair in pairs if not np.isnan(matrix_MM[pair]))
+    if not known:
+        return "There is none."
+    ends = [f"{value:.2f} (members {row + 1} and {column + 1})" for value, (row, column) in (known[0], known[-1])]
+    median = np.median([value for value, _ in known])
+    return f"From {' to '.join(ends)}, median {median:.2f}; all stand in the JSON file (error_correlation)."
 
 
 def _table(first: str, *columns: str) -> Table:
@@ -114,7 +140,7 @@ def _numbers(evaluation: Evaluation) -> tuple[str, ...]:
 
 def _difference(difference: Difference) -> tuple[str, ...]:
     if difference.reason:
-        return "none", "", ""
+        return (f"{difference.value:+.4f}", "none", "") if difference.reason == SAME else ("none", "", "")
     return f"{difference.value:+.4f}", _ends(difference, "+.4f"), f"{difference.p:.2g}"
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from evqa.config.identity import fingerprint
+from evqa.config.folds import CHOSEN, POOLED, by_fold, fold_of, fold_sets, missing_folds, twice_scored, without_fold
 from evqa.errors import RunError
-from evqa.files.names import listed
 from evqa.reporting.runs import Run
 
-POOLED = (
-    "Scores of folds are pooled: each is of the model that was not trained on the item. Models of different folds may "
-    "differ in centre and scale, which lowers a pooled correlation; --repeats gives the medians over the folds."
-)
-CHOSEN = "Each fold's checkpoint was chosen on the fold's own items, so its scores are too high."
+MEDIANS = "--repeats gives the medians over the folds."
 
 
 class JoinedRuns(NamedTuple):
@@ -30,50 +25,30 @@ def join_folds(runs: Sequence[Run]) -> JoinedRuns:
 
     Folds that are not complete are one run with a problem. Raises RunError where two folds have scored the same item.
     """
-    sets = dict[str, list[Run]]()
-    for run in runs:
-        sets.setdefault(_key(run), []).append(run)
-    joined = [members for members in sets.values() if len(members) > 1]
+    sets = [[runs[place] for place in places] for places in fold_sets([run.config for run in runs])]
+    joined = [members for members in sets if len(members) > 1]
     if not joined:
         return JoinedRuns(list(runs), [])
-    found = [members[0] if _fold(members[0]) is None else _join(members) for members in sets.values()]
+    found = [members[0] if fold_of(members[0].config) is None else _join(members) for members in sets]
     is_chosen = any(run.record.get("checkpoint") == "best.ckpt" for members in joined for run in members)
-    return JoinedRuns(found, [POOLED, CHOSEN] if is_chosen else [POOLED])
-
-
-def _fold(run: Run) -> int | None:
-    fold: int | None = _data(run).get("fold")
-    return fold
-
-
-def _data(run: Run) -> Mapping[str, Any]:
-    return run.config.get("data") or {}
-
-
-def _key(run: Run) -> str:
-    if _fold(run) is None:
-        return str(run.path)
-    return fingerprint({**run.config, "data": {**_data(run), "fold": None}})
+    return JoinedRuns(found, [f"{POOLED} {MEDIANS}", *([CHOSEN] if is_chosen else [])])
 
 
 def _join(members: Sequence[Run]) -> Run:
-    first, count = members[0], int(_data(members[0])["folds"])
-    folds = {_fold(run): run for run in members if run.scores is not None}
-    missing = [str(fold) for fold in range(count) if fold not in folds]
-    problem = f"of its {count} folds {listed(missing)} have no scores" if missing else None
-    scores = dict[str, float]()
-    for fold, run in folds.items():
-        twice = [id_ for id_ in run.scores or {} if id_ in scores]
-        if twice:
-            raise RunError(f"{run.name}: fold {fold} has scored items of another fold, for instance {listed(twice)}.")
-        scores |= run.scores or {}
+    first = members[0]
+    scored = [run for run in members if run.scores is not None]
+    folds = by_fold([(str(run.path), run.config) for run in scored])
+    problem = missing_folds(first.config, folds)
+    parts = {fold: scored[place].scores or {} for fold, place in folds.items()}
+    if twice := twice_scored(parts):
+        raise RunError(f"{first.name}: {twice}. {MEDIANS}")
     return replace(
         first,
         name=f"{first.name} and the other folds",
-        config={**first.config, "data": {**_data(first), "fold": f"0..{count - 1}"}},
+        config=without_fold(first.config),
         overrides=tuple(line for line in first.overrides if line.lstrip("+").partition("=")[0] != "data.fold"),
         history=(),
-        scores=None if missing else scores,
+        scores=None if problem else {id_: score for part in parts.values() for id_, score in part.items()},
         items={id_: item for run in members for id_, item in run.items.items()},
         record={"num_failed": sum(run.record.get("num_failed") or 0 for run in members)},
         problem=problem,

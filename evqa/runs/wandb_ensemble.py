@@ -19,7 +19,10 @@ from evqa.runs.wandb_log import Mode, has_login, online_or_offline
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedMembers:
-    """Members of an ensemble that W&B knows. runs: folders with their ids; others: members that it does not know."""
+    """Members of an ensemble that W&B knows.
+
+    runs: folders with their ids, of a member out of folds several. others: members that it does not know, or in part.
+    """
 
     project: str
     entity: str | None
@@ -27,28 +30,30 @@ class LoggedMembers:
     others: tuple[str, ...]
 
 
-def logged_members(files: Mapping[str, Path]) -> LoggedMembers:
+def logged_members(files: Mapping[str, Sequence[Path]]) -> LoggedMembers:
     """Find the runs that prediction files, by member, belong to; a file that is no run's has none.
 
     Raises:
         RunError: the runs lie in several projects, which W&B joins in no lineage.
     """
-    runs: dict[str, tuple[Path, str]] = {}
+    runs = list[tuple[Path, str]]()
+    others = list[str]()
     places: dict[tuple[str, str | None], str] = {}
-    for name, file in files.items():
+    for name, file in ((name, file) for name, member in files.items() for file in member):
         folder = file.parent.parent
         kept = folder / "wandb" / "id"
         if file.parent.name == "predictions" and kept.is_file() and (folder / "config.yaml").is_file():
-            runs[name] = folder, kept.read_text(encoding="utf-8").strip()
+            runs.append((folder, kept.read_text(encoding="utf-8").strip()))
             places[_place(folder / "config.yaml")] = name
+        else:
+            others.append(name)
     if len(places) > 1:
         raise RunError(
             f"--wandb: {listed([f'{name} lies in {place[0]}' for place, name in places.items()])}; W&B's lineage stays "
             "within one project. Leave --wandb away, or combine runs of one project."
         )
     project, entity = next(iter(places), ("evqa", None))
-    others = tuple(name for name in files if name not in runs)
-    return LoggedMembers(project=project, entity=entity, runs=tuple(runs.values()), others=others)
+    return LoggedMembers(project=project, entity=entity, runs=tuple(runs), others=tuple(dict.fromkeys(others)))
 
 
 def _place(file: Path) -> tuple[str, str | None]:

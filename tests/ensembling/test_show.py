@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from evqa.ensembling import Combination, Judgement, equal, prediction
+from evqa.ensembling.gain import SAME
 from evqa.ensembling.show import show
 from evqa.metrics import Difference, Estimate, Evaluation
 
@@ -144,6 +145,46 @@ def test_members_whose_scores_spread_three_times_as_much_are_pointed_out(shown, 
         "follows the widest. rank_mean and weights do not mind." in text
     ) == warned
     assert ("Note" in text) == warned
+
+
+def test_a_gain_of_0_that_has_no_width_says_why(shown):
+    same = difference(0.0, math.nan, low=math.nan, high=math.nan, reason=SAME)
+    lines = shown(judgement=replace(JUDGEMENT, gain=same, methods={"greedy": (evaluation(0.6), same)}))
+    text = " ".join(" ".join(lines).split())
+    assert "gain over best member +0.0000 none" in text
+    assert "greedy 0.6000 +0.0000 none" in text
+    assert f"No interval of the gain: {SAME}." in text
+    assert f"No interval of a gain: {SAME}." in text
+
+
+def test_long_names_stand_above_their_table_in_one_piece(shown):
+    long = "qwen2_5_vl-av-regression-s0-6f008275 and the other folds"
+    lines = shown(combination=replace(COMBINATION, members=(long, "b")))
+    start = lines.index(f"1 {long}")
+    assert lines[start - 1] == "Members, and what each adds to the ensemble of the others"
+    assert lines[start + 1] == "2 b"
+    assert [line.split()[0] for line in lines[start + 4 : start + 6]] == ["1", "2"]
+
+
+def test_of_many_members_the_extremes_of_the_errors_correlations_are_told(shown):
+    matrix = np.full((16, 16), 0.5)
+    matrix[2, 5], matrix[0, 15], matrix[3, 4] = 0.25, 0.98, math.nan
+    many = replace(
+        JUDGEMENT,
+        members=(evaluation(0.5),) * 16,
+        added=(difference(0.0, 0.5),) * 16,
+        error_correlation_MM=matrix,
+    )
+    names = tuple(f"m{place}" for place in range(16))
+    text = " ".join(shown(judgement=many, combination=equal("mean", names), names=names, scores_NM=np.eye(16)[:3]))
+    assert (
+        "From 0.25 (members 3 and 6) to 0.98 (members 1 and 16), median 0.50; all stand in the JSON file "
+        "(error_correlation)." in text
+    )
+    none = replace(many, error_correlation_MM=np.full((16, 16), math.nan))
+    assert "(1: the same mistakes) There is none." in " ".join(
+        shown(judgement=none, combination=equal("mean", names), names=names, scores_NM=np.eye(16)[:3])
+    )
 
 
 def test_a_judgement_is_recorded_under_stable_names():

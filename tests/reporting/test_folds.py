@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
+from evqa.config.folds import CHOSEN, POOLED
 from evqa.errors import RunError
 from evqa.metrics import challenge
 from evqa.report import main
-from evqa.reporting.folds import CHOSEN, POOLED, join_folds
+from evqa.reporting.folds import MEDIANS, join_folds
 from evqa.reporting.runs import read_run
 from tests.reporting.conftest import N
 
@@ -34,7 +35,7 @@ def read(folders):
 def test_the_folds_of_a_setting_and_seed_are_one_run_over_all_items(folders, tmp_path, capsys):
     runs, notes = join_folds(read(folders))
     assert [(run.seed, len(run.scores), len(run.items)) for run in runs] == [("0", N, N), ("1", N, N)] * 2
-    assert notes == [POOLED, CHOSEN]
+    assert notes == [f"{POOLED} {MEDIANS}", CHOSEN]
     first = runs[0]
     expected = challenge(list(first.scores.values()), [first.items[id_].label for id_ in first.scores]).value
 

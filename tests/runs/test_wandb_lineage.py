@@ -5,6 +5,7 @@ import os
 import pytest
 
 from evqa import ensemble
+from evqa.runs.wandb_ensemble import logged_members
 from tests.runs import offline
 
 
@@ -78,3 +79,18 @@ def test_runs_of_two_projects_are_refused_before_anything_is_written(logged, tra
     assert ensemble.main([str(logged[0].path), f"b={other.path}", "--wandb", "--out", str(out)]) == 2
     assert "b lies in two; W&B's lineage stays within one project" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_member_that_is_made_of_folds_uses_the_predictions_of_all_their_runs(tmp_path):
+    files = []
+    for fold in range(3):
+        folder = tmp_path / f"f{fold}"
+        (folder / "wandb").mkdir(parents=True)
+        (folder / "config.yaml").write_text("logger: {project: one, entity: null}\n")
+        if fold < 2:
+            (folder / "wandb" / "id").write_text(f"id{fold}\n")
+        files.append(folder / "predictions" / "val.csv")
+    whole = logged_members({"of folds": files[:2], "csv": [tmp_path / "other.csv"]})
+    assert whole.runs == ((tmp_path / "f0", "id0"), (tmp_path / "f1", "id1"))
+    assert (whole.project, whole.others) == ("one", ("csv",))
+    assert logged_members({"of folds": files}).others == ("of folds",)  # one of its runs is not known

@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 
-from evqa.ensembling import fit, out_of_fold
+from evqa.ensembling import fit
 from evqa.ensembling.combination import METHODS
-from evqa.ensembling.fitting import best_member, outer_folds
-from evqa.ensembling.gain import best_out_of_fold
-from evqa.ensembling.judgement import alike
+from evqa.ensembling.fitting import best_member
+from evqa.ensembling.gain import SAME, Division, best_out_of_fold
+from evqa.ensembling.judgement import alike, honest_scores, made_anew
 from evqa.metrics import challenge
 
 CASES = ("1 good, 4 noise", "8 near-identical", "6 equal, 80 % shared", "3 diverse", "2 copies")
@@ -36,10 +36,10 @@ def drawn(generator, case, n):
 def combined(method, scores, labels, *, groups=None):
     """The honest scores, and the combination for new items."""
     names = [str(place) for place in range(scores.shape[1])]
+    honest = honest_scores(method, scores, labels, Division(groups=groups))
     if method in ("mean", "rank_mean"):
-        combination = alike(method, scores, names=names)
-        return combination.apply(scores), combination
-    return out_of_fold(method, scores, labels, groups=groups), fit(method, scores, labels, names=names, groups=groups)
+        return honest, alike(method, scores, names=names)
+    return honest, fit(method, scores, labels, names=names, groups=groups)
 
 
 def simulate(case, n, *, times, methods=METHODS, seed=0):
@@ -50,12 +50,14 @@ def simulate(case, n, *, times, methods=METHODS, seed=0):
     rows = {method: [] for method in methods}
     for _ in range(times):
         scores, labels = drawn(generator, case, n)
-        best = best_out_of_fold(scores, labels, folds=outer_folds(labels, num_folds=5, seed=0))
+        best = best_out_of_fold(scores, labels, Division())
         chosen = alone[best_member(scores, labels)]
         for method in methods:
             honest, combination = combined(method, scores, labels)
-            gain, true = best.gain(honest), challenge(combination.apply(large), truth).value - chosen
-            rows[method].append((gain.value, true, gain.low, gain.high, gain.p))
+            gain = best.gain(honest, again=made_anew(method, scores, labels, Division()))
+            true = challenge(combination.apply(large), truth).value - chosen
+            ends = (0.0, 0.0, 1.0) if gain.reason == SAME else (gain.low, gain.high, gain.p)
+            rows[method].append((gain.value, true, *ends))
     return {method: np.array(found) for method, found in rows.items()}
 
 
