@@ -70,8 +70,9 @@ class SplicedModel(Model):
         return PaddedOutput(
             hidden_BTD=self.read(spliced),
             mask_BT=spliced.mask_BT,
+            lengths=spliced.lengths,
             answer_B=spliced.answer_B,
-            target_BT=spliced.target_BT,
+            targets=spliced.targets,
             lm_head=self.lm_head,
             to_id=self.chat.word_id,
         )
