@@ -32,6 +32,7 @@ FLOORS = {
         "report",
         "submit",
         "benchmark",
+        "calibrate",
         "merge",
         "cli",
         "__main__",

@@ -52,6 +52,11 @@ def lock_file(run: Path) -> Path:
     return run / ".lock"
 
 
+def calibration_file(folder: Path) -> Path:
+    """Where the calibration of a run, or of a merged folder, lies if there is one."""
+    return folder / "calibration.json"
+
+
 def is_unfinished(folder: Path) -> bool:
     """Whether a folder is that of a run (it has settings) that has not come to its end."""
     return (folder / "config.yaml").exists() and not finished_mark(folder).exists()

@@ -64,6 +64,18 @@ def share_interval(
     return Interval(low=low, high=high)
 
 
+def plain_interval(value: float, draws_R: Vector, *, num_units: int, level: float = LEVEL) -> Interval:
+    """The interval of a value that may be any number, on its own scale; num_units and what is left out as above."""
+    if num_units < 2:
+        return _none("a single item or group has no spread")
+    defined_R = draws_R[np.isfinite(draws_R)]
+    num_undefined = len(draws_R) - len(defined_R)
+    if math.isnan(value) or num_undefined > MAX_UNDEFINED * len(draws_R):
+        return _none(f"the value does not exist in {num_undefined} of {len(draws_R)} resamples")
+    half = _quantile(num_units, level) * _standard_error(defined_R, num_units)
+    return Interval(low=value - half, high=value + half)
+
+
 def _correlation(value: float, draws_R: Vector, *, num_units: int, quantile: float) -> Interval:
     """On Fisher's z scale, cut at half of the smallest step below a perfect ranking of these items.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from evqa.config.metric_names import PRINTED
+from evqa.metrics.calibration import LineEstimates
 from evqa.reporting.baselines import Baseline, baseline_sentences, baselines, baselines_table
+from evqa.reporting.calibration_table import calibration_blocks, calibrations
 from evqa.reporting.decisions import Decisions, decide
 from evqa.reporting.document import Block, Bullets, Heading, Paragraph, TableBlock
 from evqa.reporting.interactions import Interaction, Interactions, interactions
@@ -16,16 +19,25 @@ from evqa.reporting.study import Study
 
 @dataclass(frozen=True, kw_only=True)
 class Further:
-    """Interactions of the compared settings with tags, baselines, and what users act on (None without labels)."""
+    """Interactions of the compared settings with tags, baselines, and what users act on (None without labels).
+
+    calibrations: the labels' line of each setting that is shown.
+    """
 
     interactions: Interactions
     baselines: tuple[Baseline, ...]
     decisions: Decisions | None
+    calibrations: Mapping[str, LineEstimates]
 
 
 def examine(study: Study) -> Further:
     """Compute all; seconds for 8,000 items."""
-    return Further(interactions=interactions(study), baselines=baselines(study), decisions=decide(study))
+    return Further(
+        interactions=interactions(study),
+        baselines=baselines(study),
+        decisions=decide(study),
+        calibrations=calibrations(study),
+    )
 
 
 def further_sentences(study: Study, further: Further) -> list[str]:
@@ -45,7 +57,7 @@ def further_blocks(study: Study, further: Further) -> list[Block]:
         blocks.append(Paragraph(text=f"Not tested: {'; '.join(tested.left_out)}."))
     if further.baselines:
         blocks += [Heading(text="Baselines"), baselines_table(study, further.baselines)]
-    return blocks
+    return blocks + calibration_blocks(study, further.calibrations)
 
 
 def further_json(further: Further) -> dict[str, Any]:
@@ -54,6 +66,10 @@ def further_json(further: Further) -> dict[str, Any]:
         "interactions": [_plain(one) for one in further.interactions.found],
         "baselines": [asdict(one) for one in further.baselines],
         "decisions": further.decisions and asdict(further.decisions),
+        "calibrations": {
+            name: {part: asdict(estimate) for part, estimate in line._asdict().items()}
+            for name, line in further.calibrations.items()
+        },
     }
 
 

@@ -159,7 +159,7 @@ def _missing(run: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> 
     if split in scored:
         return f"the run is not finished ({reached}); its predictions/{split}.csv is left out"
     has = f"; it has {', '.join(scored)}" if scored else ""
-    return f"no predictions/{split}.csv{has} ({reached})"
+    return f"no predictions/{split}.csv{has}" + (f" ({reached})" if is_unfinished(run) else "")
 
 
 def _items(path: Path, *, label: str) -> dict[str, Item]:

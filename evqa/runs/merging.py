@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from evqa import __version__
 from evqa.config.environment import hidden
+from evqa.config.paths import calibration_file
 from evqa.errors import RunError
 from evqa.files.plain import write_json
 from evqa.files.progress import BEGINS_ANEW, staged
@@ -23,6 +25,7 @@ from evqa.media.clip import described
 from evqa.media.sampling import FrameSampling
 from evqa.models.weight_files import HEAD_FILE
 from evqa.runs.model_card import model_card, usage
+from evqa.scoring.calibration import CHECKPOINT, NO_CALIBRATION
 from evqa.scoring.merged import EXPORTED_NODES
 from evqa.scoring.places import LoadedRun, load_run
 from evqa.scoring.records import read_record
@@ -79,8 +82,20 @@ def write_scorer(run: LoadedRun, folder: Path, *, adapter: bool) -> dict[str, An
         model.export(folder, head_state=head_state)
     if head_state:
         _save(head_state, folder / HEAD_FILE)
+    about |= _carry_calibration(run, folder)
     write_json(folder / EXPORT_FILE, about)
     return about
+
+
+def _carry_calibration(run: LoadedRun, folder: Path) -> dict[str, Any]:
+    """Copy the run's calibration, if it is of this checkpoint; returns what ties it to the weights."""
+    found = NO_CALIBRATION if run.folder is None else run.find_calibration()
+    if found.problem:
+        terminal(stderr=True).print(f"Note: {found.problem}, and not exported.")
+    if found.calibration is None:
+        return {}
+    shutil.copyfile(calibration_file(run.folder.path), calibration_file(folder))
+    return {CHECKPOINT: found.calibration.checkpoint_sha256}
 
 
 def _published_head(head: Head) -> dict[str, Tensor]:

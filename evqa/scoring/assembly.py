@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from evqa.errors import ConfigError
 from evqa.media.clip import ClipSpec
+from evqa.scoring.calibration import NO_CALIBRATION, FoundCalibration
 from evqa.scoring.computation import Computation, find_device
 from evqa.scoring.score import Meaning
 from evqa.scoring.scorer import Scorer
@@ -24,11 +25,13 @@ def assemble(
     device: str = "auto",
     modal: str | None = None,
     training_labels: Sequence[float] = (),
+    found: FoundCalibration = NO_CALIBRATION,
 ) -> Scorer:
     """Make a scorer of a module, which is changed: its adapters are merged, its weights moved and cast.
 
     Adapters over 4-bit layers stay as they are: merging would round them to 4 bits. device: as in `find_device`.
-    modal: the modalities that the pipeline reads, where they are not all that the model was built for.
+    modal: the modalities that the pipeline reads, where they are not all that the model was built for. found: its
+    calibration, if any.
 
     Raises:
         ConfigError: this machine does not have the device.
@@ -45,7 +48,12 @@ def assemble(
         module,
         pipeline=pipeline,
         computation=computation,
-        meaning=Meaning(scale=module.scale, training_labels=training_labels),
+        meaning=Meaning(
+            scale=module.scale,
+            training_labels=training_labels,
+            calibration=found.calibration,
+            uncalibrated=found.problem,
+        ),
         modal=modal or plan.modal,
         batch_size=batches.batch_size,
         workers=batches.num_workers(),

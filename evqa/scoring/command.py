@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from evqa.config.paths import calibration_file
+
 END = 65_536  # bytes of each end of a file that are compared
 
 
@@ -15,6 +17,7 @@ def digest_of_scorer(place: Path, checkpoint: str) -> str:
     if (place / "config.yaml").is_file():
         weights = [place / "checkpoints" / f"{name}.ckpt" for name in (checkpoint, "last")] + [Path(checkpoint)]
         files = [place / "config.yaml", *[path for path in weights if path.is_file()][:1]]
+        files += filter(Path.is_file, [calibration_file(place)])
     for path in files:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -22,6 +22,7 @@ from evqa.heads.base import Head
 from evqa.models.safety import about, check_floating, check_head, file_of, read_foreign
 from evqa.models.weight_files import HEAD_FILE, WeightFile, main_files
 from evqa.scoring.assembly import assemble, restricted
+from evqa.scoring.calibration import CHECKPOINT, find_calibration
 from evqa.scoring.computation import find_device
 from evqa.scoring.places import check_preprocessing
 from evqa.scoring.scorer import Scorer
@@ -44,6 +45,7 @@ class Export:
     """What `evqa.json` says, with plain values of the expected kinds.
 
     form: merged or adapter. config: the exported nodes. clip: the fields of the training's `ClipSpec`.
+    checkpoint_sha256: of the checkpoint that it was made of, where the folder holds a calibration of it.
     """
 
     file: Path
@@ -54,6 +56,7 @@ class Export:
     precision: str
     seed: int
     training_labels: tuple[float, ...]
+    checkpoint_sha256: object
 
     @property
     def folder(self) -> Path:
@@ -83,7 +86,14 @@ def load_export(folder: Path, *, overrides: Sequence[str] = (), modal: str | Non
     _load_head(export.folder, module)
     clip = restricted(parts.model.preparer.clip, modal, trained=plan.modal)
     pipeline = build_pipeline(plan, parts, clip=clip)
-    return assemble(plan, module, pipeline, device=device, modal=modal, training_labels=export.training_labels)
+    found = find_calibration(
+        export.folder,
+        scale=module.scale,
+        modal=modal or plan.modal,
+        checkpoint_sha256=lambda: export.checkpoint_sha256,
+    )
+    labels = export.training_labels
+    return assemble(plan, module, pipeline, device=device, modal=modal, training_labels=labels, found=found)
 
 
 def read_export(folder: Path) -> Export:
@@ -113,6 +123,7 @@ def read_export(folder: Path) -> Export:
         precision=content.get("precision", "32"),
         seed=content.get("seed", 0),
         training_labels=labels,
+        checkpoint_sha256=content.get(CHECKPOINT),
     )
 
 

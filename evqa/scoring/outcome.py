@@ -86,13 +86,17 @@ def json_line(outcome: ScoreOutcome, meaning: Meaning, *, index: int | None = No
     row["outside"] = meaning.is_outside(outcome.value)
     if (percentile := meaning.percentile(outcome.value)) is not None:
         row["percentile"] = round(percentile, 2)
+    if meaning.calibration is not None:
+        value, low, high = meaning.calibration.of(outcome.value)
+        row |= {"calibrated": value, "low": low, "high": high, "interval": meaning.calibration.statement}
     return json.dumps(row | {"missing": list(outcome.missing)})
 
 
 def plain_line(outcome: ScoreOutcome, meaning: Meaning) -> str:
     """Return `id<TAB>score<TAB>notes`; without a score the second cell is empty and the third says why."""
     score = "" if outcome.value is None else repr(outcome.value)
-    return f"{shown(outcome.id)}\t{score}\t{shown('; '.join(notes_on(outcome, meaning)))}"
+    notes = [*calibrated_note(outcome, meaning), *notes_on(outcome, meaning)]
+    return f"{shown(outcome.id)}\t{score}\t{shown('; '.join(notes))}"
 
 
 def notes_on(outcome: ScoreOutcome, meaning: Meaning) -> list[str]:
@@ -102,3 +106,11 @@ def notes_on(outcome: ScoreOutcome, meaning: Meaning) -> list[str]:
     low, high = meaning.scale.range
     outside = [f"outside {low:g}..{high:g}"] if meaning.is_outside(outcome.value) else []
     return [*outside, *outcome.missing]
+
+
+def calibrated_note(outcome: ScoreOutcome, meaning: Meaning) -> list[str]:
+    """A score's calibration in words: `calibrated 0.52, 90 % interval 0.28 to 0.77`; empty where there is none."""
+    if meaning.calibration is None or outcome.value is None:
+        return []
+    value, low, high = meaning.calibration.of(outcome.value)
+    return [f"calibrated {value:.4g}, {meaning.calibration.percent} interval {low:.4g} to {high:.4g}"]

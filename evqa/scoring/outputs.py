@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +33,11 @@ def check_format(path: Path) -> None:
         raise ConfigError([f"--out {path}: unknown kind of file; name it one of *{', *'.join(WRITERS)}."])
     if path.suffix.lower() == ".parquet":
         check_pyarrow(path)
+
+
+def holds_scores_alone(path: Path) -> bool:
+    """Whether a file of this kind has no columns beside the id and the score."""
+    return WRITERS[path.suffix.lower()] is _write_csv
 
 
 def write_scores(path: Path, outcomes: Iterable[ScoreOutcome], *, meaning: Meaning, fill: float | None) -> None:
@@ -123,9 +128,12 @@ def _write_parquet(path: Path, outcomes: Iterable[ScoreOutcome], meaning: Meanin
     from pyarrow.parquet import ParquetWriter
 
     kinds = {"id": pyarrow.string(), "score": pyarrow.float64(), "outside": pyarrow.bool_()}
+    calibrated = ("calibrated", "low", "high") if meaning.calibration else ()
+    kinds |= dict.fromkeys(calibrated, pyarrow.float64())
     kinds |= {"percentile": pyarrow.float64(), "missing": pyarrow.list_(pyarrow.string()), "filled": pyarrow.bool_()}
     scale = meaning.scale
     about = {"label": scale.name, "range": json.dumps(list(scale.range))}
+    about |= {"interval": meaning.calibration.statement} if meaning.calibration else {}
     schema = pyarrow.schema(list(kinds.items()), metadata=about)
     rows = _written(outcomes, fill)
     with whole_file(path) as file, ParquetWriter(file, schema) as writer:
@@ -134,11 +142,20 @@ def _write_parquet(path: Path, outcomes: Iterable[ScoreOutcome], meaning: Meanin
                 "id": [_unicode(outcome.id) for outcome, _, _ in group],
                 "score": [value for _, value, _ in group],
                 "outside": [meaning.is_outside(value) for _, value, _ in group],
+                **_ends(calibrated, group, meaning),
                 "percentile": [None if is_filled else meaning.percentile(value) for _, value, is_filled in group],
                 "missing": [list(outcome.missing) for outcome, _, _ in group],
                 "filled": [is_filled for _, _, is_filled in group],
             }
             writer.write_table(pyarrow.table(columns, schema=schema))
+
+
+def _ends(
+    names: Sequence[str], group: Sequence[tuple[ScoreOutcome, float, bool]], meaning: Meaning
+) -> dict[str, list[float | None]]:
+    """The columns of a calibration; null for a score that was filled in."""
+    rows = [None if is_filled else meaning.calibrated(value) for _, value, is_filled in group]
+    return {name: [row and row[place] for row in rows] for place, name in enumerate(names)}
 
 
 def _unicode(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from evqa.config.environment import hidden
 from evqa.config.saved import checked_saved
 from evqa.errors import CheckpointError, RunError
+from evqa.files.content import content_hash
 from evqa.files.terminal import terminal
 from evqa.media.clip import described
 from evqa.scoring.assembly import assemble, restricted
+from evqa.scoring.calibration import FoundCalibration, find_calibration
 from evqa.scoring.computation import find_device
 from evqa.scoring.scorer import Scorer
 from evqa.scoring.training_labels import read_training_labels
@@ -58,8 +61,19 @@ class LoadedRun:
         """
         clip = restricted(self.built.model.preparer.clip, modal, trained=self.plan.modal)
         pipeline = build_pipeline(self.plan, self.built, clip=clip)
-        labels = read_training_labels(self.folder.path)
-        return assemble(self.plan, self.module, pipeline, device=device, modal=modal, training_labels=labels)
+        labels, found = read_training_labels(self.folder.path), self.find_calibration(modal)
+        return assemble(
+            self.plan, self.module, pipeline, device=device, modal=modal, training_labels=labels, found=found
+        )
+
+    def find_calibration(self, modal: str | None = None) -> FoundCalibration:
+        """The run's calibration, if it is of this checkpoint and modality (None: all). Raises FileError."""
+        return find_calibration(
+            self.folder.path,
+            scale=self.module.scale,
+            modal=modal or self.plan.modal,
+            checkpoint_sha256=partial(content_hash, self.checkpoint),
+        )
 
 
 def load_run(

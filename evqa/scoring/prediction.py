@@ -89,6 +89,8 @@ class Scoring:
         try:
             scorer = load_scorer(self.request)
             self.meaning = scorer.meaning
+            if self.meaning.uncalibrated:
+                _say(f"Note: {self.meaning.uncalibrated}.")
             if self.found.num_usable <= FEW_ITEMS:
                 scorer.read_here()
             _check_fill(self.request.fill, self.meaning.scale)
@@ -121,6 +123,8 @@ class Scoring:
         if place is not None:
             _say(f"All failures: {place}")
         _say(f"Scores: {out}")
+        if self.meaning.calibration and outputs.holds_scores_alone(out):
+            _say("Note: it holds the scores alone; calibrated ones and intervals stand in .jsonl and .parquet files.")
 
     def none_usable(self) -> RunError:
         """Count and print why nothing can be scored."""
@@ -193,6 +197,7 @@ class Scoring:
             "label": scale.name,
             "range": list(scale.range),
             "scorer": str(self.request.scorer),
+            **({"interval": calibration.statement} if (calibration := self.meaning.calibration) else {}),
         }
         return {**about, **counts, "reasons": dict(tally.reasons.most_common()), "command": identity}
 

@@ -88,6 +88,8 @@ def print_summary(tally: Tally, meaning: Meaning, *, console: Terminal, with_sco
     """Print counts and reasons; with_scores: also a table of the first and the lowest scores."""
     if with_scores and tally.num_scored:
         print_scores(tally, meaning, console)
+    if meaning.calibration and tally.num_scored:
+        console.print(f"calibrated, low, high: {meaning.calibration.statement}.")
     print_failures(tally, terminal(stderr=True, level="warning") if console.quiet else console)
     outside = f", {tally.num_outside} of them outside the scale (not clipped)" if tally.num_outside else ""
     console.print(f"{tally.num_scored} scored{outside}, {tally.num_failed} failed.")
@@ -99,7 +101,8 @@ def print_summary(tally: Tally, meaning: Meaning, *, console: Terminal, with_sco
 def print_scores(tally: Tally, meaning: Meaning, console: Terminal) -> None:
     """Print a table: all scores of a few items, else the first and the lowest ones."""
     scale = meaning.scale
-    columns = ["video", scale.name, *(["percentile"] if meaning.training_labels else []), "notes"]
+    calibrated = ["calibrated", "low", "high"] if meaning.calibration else []
+    columns = ["video", scale.name, *calibrated, *(["percentile"] if meaning.training_labels else []), "notes"]
     table = Table(*columns, title=f"{scale.name} on {scale.low:g} to {scale.high:g}")
     if tally.num_scored <= NUM_ALL:
         groups = [tally.first]
@@ -119,7 +122,8 @@ def _cells(outcome: ScoreOutcome, meaning: Meaning) -> list[str]:
     assert outcome.value is not None
     percentile = meaning.percentile(outcome.value)
     place = [] if percentile is None else [f"{percentile:.0f}"]
-    return [outcome.id, f"{outcome.value:.4f}", *place, "; ".join(notes_on(outcome, meaning)) or "-"]
+    ends = [f"{number:.4f}" for number in meaning.calibrated(outcome.value) or ()]
+    return [outcome.id, f"{outcome.value:.4f}", *ends, *place, "; ".join(notes_on(outcome, meaning)) or "-"]
 
 
 def print_failures(tally: Tally, console: Terminal, *, place: Path | None = None) -> None:

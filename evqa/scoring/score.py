@@ -16,6 +16,8 @@ from evqa.types import Failure, LabelScale
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from evqa.scoring.calibration import Calibrated, Calibration
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -23,6 +25,7 @@ class Score:
 
     value: in the label's own scale, never clipped; None where there is a failure. outside: the value lies outside the
     declared range. percentile: share (0-100) of the training labels below the value; None where they are not known.
+    calibrated: the value brought to the size of the labels, and its prediction interval; None without a calibration.
     label: the item's own, where its table has one. missing: sentences on what the file lacks.
     """
 
@@ -31,6 +34,7 @@ class Score:
     value: float | None = None
     outside: bool = False
     percentile: float | None = None
+    calibrated: Calibrated | None = None
     label: float | None = None
     missing: tuple[str, ...] = ()
     failure: Failure | None = None
@@ -69,10 +73,13 @@ class Meaning:
     """What the scores of one scorer stand for.
 
     scale: the label and its declared range. training_labels: sorted, in that scale; empty where they are not known.
+    calibration: None where there is none; uncalibrated: why the one that is there does not count, else None.
     """
 
     scale: LabelScale
     training_labels: Sequence[float] = ()
+    calibration: Calibration | None = None
+    uncalibrated: str | None = None
 
     def is_outside(self, value: float) -> bool:
         """Whether a value lies outside the label's declared range."""
@@ -84,3 +91,7 @@ class Meaning:
             return None
         below, up_to = bisect_left(self.training_labels, value), bisect_right(self.training_labels, value)
         return 50.0 * (below + up_to) / len(self.training_labels)
+
+    def calibrated(self, value: float) -> Calibrated | None:
+        """The value recalibrated, with its prediction interval; None without a calibration."""
+        return None if self.calibration is None else self.calibration.of(value)

@@ -199,8 +199,14 @@ class Scorer:
         if isinstance(value, str) or not math.isfinite(value):
             reason = value if isinstance(value, str) else f"the model computed {value}, which is no score"
             return replace(about, failure=Failure(id=record.id, reason=reason))
-        outside, percentile = self.meaning.is_outside(value), self.meaning.percentile(value)
-        return replace(about, value=value, outside=outside, percentile=percentile)
+        meaning = self.meaning
+        return replace(
+            about,
+            value=value,
+            outside=meaning.is_outside(value),
+            percentile=meaning.percentile(value),
+            calibrated=meaning.calibrated(value),
+        )
 
     def _embeddings(self, loaded: Loaded) -> list[Embedding]:
         # Copies: a row would keep its whole batch alive, and nothing can be learned from what inference mode made.
