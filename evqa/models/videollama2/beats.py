@@ -168,7 +168,7 @@ class Encoder(nn.Module):
         device = embedding.weight.device
         buckets = position_buckets(
             num_tokens, num_buckets=self.dims.num_buckets, max_distance=self.dims.max_distance
-        ).to(device)
+        ).to(device, non_blocking=True)
         position = torch.arange(num_tokens, device=device)
         distance_TT = position[None, :] - position[:, None] + num_tokens - 1
         bias_HTT: Tensor = embedding(buckets[distance_TT]).permute(2, 0, 1)
@@ -201,7 +201,7 @@ class Encoder(nn.Module):
         if not (self.training and self.dims.encoder_layerdrop):
             return output_BTD
         keep = torch.rand((), device="cpu") > self.dims.encoder_layerdrop
-        return torch.where(keep.to(hidden_BTD.device), output_BTD, hidden_BTD.to(output_BTD.dtype))
+        return torch.where(keep.to(hidden_BTD.device, non_blocking=True), output_BTD, hidden_BTD.to(output_BTD.dtype))
 
 
 class Beats(nn.Module):
