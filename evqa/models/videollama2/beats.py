@@ -192,13 +192,15 @@ class Encoder(nn.Module):
 
         The original draws from NumPy's global generator, in evaluation too; here torch's is used. A layer that is
         passed over is still computed, because in distributed training every process has to visit the same parameters.
+        A tower that learns nothing loses no layer: what it gives would only be noisier.
         """
         run: Callable[..., Tensor] = layer
         if self.training and self.gradient_checkpointing and torch.is_grad_enabled():
             output_BTD: Tensor = checkpoint(run, hidden_BTD, *others, use_reentrant=False)
         else:
             output_BTD = run(hidden_BTD, *others)
-        if not (self.training and self.dims.encoder_layerdrop):
+        learns = any(weight.requires_grad for weight in layer.parameters())
+        if not (self.training and learns and self.dims.encoder_layerdrop):
             return output_BTD
         keep = torch.rand((), device="cpu") > self.dims.encoder_layerdrop
         return torch.where(keep.to(hidden_BTD.device, non_blocking=True), output_BTD, hidden_BTD.to(output_BTD.dtype))
