@@ -213,7 +213,8 @@ class Inputs:
 class Batch:
     """Samples of one step, collated.
 
-    label_B: float32 in 0-1 for the loss, NaN where unknown; labels: the same in the annotation's own scale, exact.
+    label_B: float32 in 0-1 for the loss, NaN where unknown; it stays on the CPU, where losses choose items and pairs.
+    labels: the same in the annotation's own scale, exact.
     missing: for each of `ids`, sentences on what the file lacks or what was cut. failures: items that could not be read
     (not in `ids`).
     """
@@ -229,8 +230,8 @@ class Batch:
         return len(self.ids)
 
     def to(self, device: torch.device) -> Batch:
-        """Move inputs and labels to a device."""
-        return replace(self, inputs=self.inputs.to(device), label_B=self.label_B.to(device, non_blocking=True))
+        """Move the inputs to a device."""
+        return replace(self, inputs=self.inputs.to(device))
 
     def pin_memory(self) -> Batch:
         """Return the batch with inputs that a GPU can fetch while it computes."""
@@ -257,11 +258,11 @@ class Output(ABC):
         """Hidden states [N, D] that predict a target, and the targets' ids [N]; N may be 0."""
 
     @abstractmethod
-    def num_learned(self) -> Tensor:
+    def num_learned(self) -> int:
         """Count of `learned`'s positions, without gathering them."""
 
     @abstractmethod
-    def learned_of(self) -> Tensor:
+    def learned_of(self) -> Sequence[int]:
         """The sample [N] that each of `learned`'s positions belongs to."""
 
     @abstractmethod
@@ -276,7 +277,7 @@ class Output(ABC):
         """Id of a word that is a single token in this model's vocabulary; ConfigError otherwise."""
 
     @abstractmethod
-    def num_padded(self) -> tuple[Tensor, int]:
+    def num_padded(self) -> tuple[int, int]:
         """Positions that hold padding, and positions in all."""
 
     @abstractmethod

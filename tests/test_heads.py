@@ -10,6 +10,7 @@ from evqa.heads.levels import LevelsHead, weighted_levels
 from evqa.heads.regression import RegressionHead
 from evqa.heads.text import NumberWording, TextHead
 from evqa.models.padded import PaddedOutput
+from evqa.models.splice import Targets
 from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
 from evqa.types import Inputs, LabelScale
@@ -23,7 +24,8 @@ def squared(score_B, label_B):
     return (score_B - label_B).square().mean()
 
 
-def output(hidden_BTD, mask_BT, *, target_BT=None):
+def output(hidden_BTD, mask_BT, *, targets=()):
+    """targets: row, position and id of what is learned."""
     lm_head = torch.nn.Linear(WIDTH, VOCABULARY, bias=False).requires_grad_(False)
     lm_head.weight.data = torch.linspace(-1, 1, VOCABULARY * WIDTH).view(VOCABULARY, WIDTH)
     return PaddedOutput(
@@ -32,7 +34,8 @@ def output(hidden_BTD, mask_BT, *, target_BT=None):
         answer_B=mask_BT.sum(1) - 1,
         lm_head=lm_head,
         to_id=WORD_IDS.__getitem__,
-        target_BT=target_BT,
+        lengths=mask_BT.sum(1).tolist(),
+        targets=Targets(**{name: [one[at] for one in targets] for at, name in enumerate(("rows", "positions", "ids"))}),
     )
 
 
@@ -229,11 +232,10 @@ def test_only_the_first_sixty_characters_of_an_answer_are_shown_and_the_limit_of
     assert f"the model answered '{'x' * 60}', which" in reading.reasons[0]
 
 
-@pytest.mark.parametrize("target_BT", [None, torch.full((2, 5), -100)], ids=["none", "all padding"])
-def test_text_without_targets_gives_a_loss_of_zero_that_is_connected_to_the_graph(padded, target_BT):
+def test_text_without_targets_gives_a_loss_of_zero_that_is_connected_to_the_graph(padded):
     hidden_BTD, mask_BT = padded
     hidden_BTD.requires_grad_()
-    loss = TextHead(WIDTH).loss(output(hidden_BTD, mask_BT, target_BT=target_BT), torch.zeros(2), squared)
+    loss = TextHead(WIDTH).loss(output(hidden_BTD, mask_BT), torch.zeros(2), squared)
     assert loss == 0
     loss.backward()
     assert hidden_BTD.grad.tolist() == torch.zeros_like(hidden_BTD).tolist()
@@ -241,9 +243,7 @@ def test_text_without_targets_gives_a_loss_of_zero_that_is_connected_to_the_grap
 
 def test_the_first_token_of_the_vocabulary_is_learned_like_any_other(padded):
     hidden_BTD, mask_BT = padded
-    target_BT = torch.full((2, 5), -100)
-    target_BT[0, 3] = 0
-    out = output(hidden_BTD, mask_BT, target_BT=target_BT)
+    out = output(hidden_BTD, mask_BT, targets=[(0, 3, 0)])
     expected = torch.nn.functional.cross_entropy(out.logits(hidden_BTD[0, 3:4]), torch.tensor([0]))
     assert expected > 0
     torch.testing.assert_close(TextHead(WIDTH).loss(out, torch.zeros(2), squared), expected)
@@ -253,9 +253,7 @@ def test_the_first_token_of_the_vocabulary_is_learned_like_any_other(padded):
 
 def test_text_loss_is_the_cross_entropy_of_the_targets(padded):
     hidden_BTD, mask_BT = padded
-    target_BT = torch.full((2, 5), -100)
-    target_BT[0, 3], target_BT[1, 2] = 4, 7
-    out = output(hidden_BTD, mask_BT, target_BT=target_BT)
+    out = output(hidden_BTD, mask_BT, targets=[(0, 3, 4), (1, 2, 7)])
     logits = out.logits(torch.stack([hidden_BTD[0, 3], hidden_BTD[1, 2]]))
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor([4, 7]))
     torch.testing.assert_close(TextHead(WIDTH).loss(out, torch.zeros(2), squared), expected)
@@ -289,14 +287,13 @@ def test_levels_that_learn_words_word_the_labels_level_and_its_ending():
 
 def test_levels_that_learn_words_lower_the_next_token_loss_and_score_as_before(padded):
     hidden_BTD, mask_BT = padded
-    target_BT = torch.full((2, 5), -100)
-    target_BT[0, 3:], target_BT[1, 2] = torch.tensor([1, 7]), 4
-    out, head = output(hidden_BTD, mask_BT, target_BT=target_BT), LevelsHead(WIDTH, **WORDY)
+    out = output(hidden_BTD, mask_BT, targets=[(0, 3, 1), (0, 4, 7), (1, 2, 4)])
+    head = LevelsHead(WIDTH, **WORDY)
     logits = out.logits(torch.stack([hidden_BTD[0, 3], hidden_BTD[0, 4], hidden_BTD[1, 2]]))
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor([1, 7, 4]))
     label_B = torch.tensor([0.9, 0.3])
     torch.testing.assert_close(head.loss(out, label_B, None), expected)
-    assert (int(head.count(out, label_B)), int(LevelsHead(WIDTH).count(out, label_B))) == (3, 2)
+    assert (head.count(out, label_B), LevelsHead(WIDTH).count(out, label_B)) == (3, 2)
     assert (head.takes_loss, LevelsHead(WIDTH).takes_loss) == (False, True)
     torch.testing.assert_close(scores(head, out), scores(LevelsHead(WIDTH), out))
 

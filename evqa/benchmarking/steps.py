@@ -82,7 +82,7 @@ class Stopwatch(lightning.Callback):
         """Count real positions; a forward hook of the model."""
         if self.is_timing:
             num_padded, num_positions = output.num_padded()
-            self.num_tokens += num_positions - int(num_padded)
+            self.num_tokens += num_positions - num_padded
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Begin a training step."""

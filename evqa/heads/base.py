@@ -70,13 +70,13 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, output: Output, label_B: Tensor, criterion: Criterion) -> Tensor:
-        """Return the training loss (a scalar) for labels in 0-1, a mean over `count`."""
+        """Return the training loss (a scalar) for labels in 0-1 (on the CPU), a mean over `count`."""
 
     def pool(self, output: Output) -> Tensor:
         """Average the last hidden states of every sample over its real positions, float32 [B, D]."""
         return output.mean_BD()
 
-    def count(self, output: Output, label_B: Tensor) -> Tensor:
+    def count(self, output: Output, label_B: Tensor) -> int:
         """Count what `loss` is the mean of, so that batches of different sizes can be joined: items with a label."""
         del output
-        return (~label_B.isnan()).sum()
+        return int((~label_B.isnan()).sum())

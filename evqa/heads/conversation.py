@@ -54,6 +54,6 @@ class ConversationHead(Head):
         """Cross-entropy of the learned turns, averaged over tokens; `criterion` and labels are not used."""
         return next_token_loss(output)
 
-    def count(self, output: Output, label_B: Tensor) -> Tensor:
+    def count(self, output: Output, label_B: Tensor) -> int:
         """Count the learned turns' tokens."""
         return output.num_learned()

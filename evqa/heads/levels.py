@@ -117,6 +117,6 @@ class LevelsHead(Head):
         self._word_ids(output)  # what is learned can be scored, or is refused here
         return next_token_loss(output)
 
-    def count(self, output: Output, label_B: Tensor) -> Tensor:
+    def count(self, output: Output, label_B: Tensor) -> int:
         """Count items with a label, or the learned tokens."""
         return super().count(output, label_B) if self.takes_loss else output.num_learned()

@@ -90,6 +90,6 @@ class TextHead(Head):
         """Cross-entropy of the answer's tokens, averaged over tokens; `criterion` and labels are not used."""
         return next_token_loss(output)
 
-    def count(self, output: Output, label_B: Tensor) -> Tensor:
+    def count(self, output: Output, label_B: Tensor) -> int:
         """Count the answers' tokens."""
         return output.num_learned()

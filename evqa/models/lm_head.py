@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from evqa.errors import ConfigError
 from evqa.heads.precision import full_precision
+from evqa.models.transfer import on_device
 
 
 def logits_of(lm_head: Any, hidden_ND: Tensor, words: Sequence[int] | None = None) -> Tensor:
@@ -27,4 +28,6 @@ def logits_of(lm_head: Any, hidden_ND: Tensor, words: Sequence[int] | None = Non
         logits_NV: Tensor = lm_head(hidden_ND.to(lm_head.weight.dtype))
         return logits_NV
     with full_precision(hidden_ND):
-        return functional.linear(hidden_ND.float(), lm_head.weight[list(words)].float())
+        return functional.linear(
+            hidden_ND.float(), lm_head.weight.index_select(0, on_device(words, hidden_ND.device)).float()
+        )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from evqa.models.lm_head import logits_of
+from evqa.models.splice import Targets
+from evqa.models.transfer import on_device
 from evqa.types import Output
 
 
@@ -18,16 +20,17 @@ from evqa.types import Output
 class PaddedOutput(Output):
     """hidden_BTD: after the final norm. mask_BT: true at real positions. answer_B: see `Output.answer_BD`.
 
-    target_BT: ids to be predicted at each position, negative elsewhere; None where the batch has none. lm_head: the
-    model's, None where it has none. to_id: looks a word up.
+    lengths: real positions of each row, on the CPU. targets: what is learned. lm_head: the model's, None where it has
+    none. to_id: looks a word up.
     """
 
     hidden_BTD: Tensor
     mask_BT: Tensor
+    lengths: Sequence[int]
     answer_B: Tensor
+    targets: Targets
     lm_head: nn.Module | None
     to_id: Callable[[str], int]
-    target_BT: Tensor | None = None
 
     def mean_BD(self) -> Tensor:
         """Mean over the real positions, float32."""
@@ -45,18 +48,18 @@ class PaddedOutput(Output):
 
     def learned(self) -> tuple[Tensor, Tensor]:
         """Positions with a target, row by row."""
-        if self.target_BT is None:
-            return self.hidden_BTD[0, :0], self.answer_B[:0]
-        learned_BT = self.target_BT >= 0
-        return self.hidden_BTD[learned_BT], self.target_BT[learned_BT]
+        hidden_ND, length = self.hidden_BTD.flatten(0, 1), self.hidden_BTD.shape[1]
+        places = [row * length + at for row, at in zip(self.targets.rows, self.targets.positions, strict=True)]
+        chosen_N, ids_N = (on_device(values, hidden_ND.device) for values in (places, self.targets.ids))
+        return hidden_ND.index_select(0, chosen_N), ids_N
 
-    def num_learned(self) -> Tensor:
-        """Count the positions with a target, on their device."""
-        return self.answer_B.new_zeros(()) if self.target_BT is None else (self.target_BT >= 0).sum()
+    def num_learned(self) -> int:
+        """Count the positions with a target."""
+        return len(self.targets.ids)
 
-    def learned_of(self) -> Tensor:
+    def learned_of(self) -> Sequence[int]:
         """Row of every position with a target."""
-        return self.answer_B[:0] if self.target_BT is None else (self.target_BT >= 0).nonzero()[:, 0]
+        return self.targets.rows
 
     def logits(self, hidden_ND: Tensor, words: Sequence[int] | None = None) -> Tensor:
         """Apply the LM head."""
@@ -66,9 +69,10 @@ class PaddedOutput(Output):
         """Look a word up in the model's vocabulary."""
         return self.to_id(word)
 
-    def num_padded(self) -> tuple[Tensor, int]:
+    def num_padded(self) -> tuple[int, int]:
         """Count false positions of the mask, and all."""
-        return (~self.mask_BT).sum(), self.mask_BT.numel()
+        positions = self.mask_BT.numel()
+        return positions - sum(self.lengths), positions
 
     def zero(self) -> Tensor:
         """Sum of all hidden states, times zero."""

@@ -25,6 +25,7 @@ from evqa.models.padded import PaddedOutput
 from evqa.models.patches import Patches
 from evqa.models.qwen_folder import both_rotary_forms, seconds_between, with_dtype, write_video_settings
 from evqa.models.qwen_preparer import Marks, QwenPreparer
+from evqa.models.splice import targets_of
 from evqa.models.weights import build_empty, load_weights, read_head, recompute_layers
 from evqa.prompts.chat import Chat
 from evqa.prompts.decoding import Decoding
@@ -144,10 +145,11 @@ class PretrainedModel(Model):
         return PaddedOutput(
             hidden_BTD=hidden_BTD,
             mask_BT=mask_BT,
+            lengths=inputs.host["lengths"],
             answer_B=inputs["answer_B"],
             lm_head=self.lm_head,
             to_id=self.chat.word_id,
-            target_BT=inputs.tensors.get("target_BT"),
+            targets=targets_of(inputs),
         )
 
     def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:

@@ -6,27 +6,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from evqa.models.transfer import on_device
 from evqa.prompts.chat import IGNORED, Encoded
 from evqa.types import Inputs, Prepared
 
+TARGETS = ("target_rows", "target_places", "target_ids")  # what is learned, in a batch's host values
 PLACEHOLDER = -201  # stands in a conversation's ids where media tokens go; no vocabulary has it
 
 
 @dataclass(frozen=True, kw_only=True)
+class Targets:
+    """The ids [N] that are learned, with the row and the position that predict each, on the CPU."""
+
+    rows: Sequence[int]
+    positions: Sequence[int]
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spliced:
-    """Whole sequences, padded on the right: embeddings, which positions are real, where answers are read, targets."""
+    """Whole sequences, padded on the right: embeddings, which positions are real, where answers are read, targets.
+
+    lengths: real positions of each row, on the CPU.
+    """
 
     embeds_BTD: Tensor
     mask_BT: Tensor
+    lengths: Sequence[int]
     answer_B: Tensor
-    target_BT: Tensor | None
+    targets: Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +49,13 @@ class Texts:
     """Token ids without media, padded on the right, and what is known of each row on the CPU.
 
     lengths: real ids of each row. answers: as `Encoded.answer`. places: before which id each stream of media goes.
-    target_BT: as `Encoded.targets`; None where no row has any.
     """
 
     ids_BT: Tensor
     lengths: Sequence[int]
     answers: Sequence[int]
     places: Sequence[Sequence[int]]
-    target_BT: Tensor | None = None
+    targets: Targets
 
 
 def prepare_text(encoded: Encoded) -> Prepared:
@@ -50,7 +64,9 @@ def prepare_text(encoded: Encoded) -> Prepared:
     gone = [index for index, token in enumerate(encoded.ids) if token == PLACEHOLDER]
     return {
         "ids_T": torch.tensor([encoded.ids[index] for index in kept]),
-        "targets_T": torch.tensor([encoded.targets[index] for index in kept]),
+        "targets": [
+            (place, encoded.targets[index]) for place, index in enumerate(kept) if encoded.targets[index] != IGNORED
+        ],
         "answer": encoded.answer - sum(index < encoded.answer for index in gone),
         "places": [index - number for number, index in enumerate(gone)],
         "notes": encoded.notes,
@@ -58,14 +74,13 @@ def prepare_text(encoded: Encoded) -> Prepared:
 
 
 def collate_texts(items: Sequence[Prepared], *, pad: int) -> Inputs:
-    """Pad ids on the right (`text_BT`, `target_BT` where anything is learned); the counts stay on the CPU."""
+    """Pad ids on the right (`text_BT`); what is learned, and the counts, stay on the CPU."""
     if not items:
         raise ValueError("cannot collate an empty list of samples")
     tensors = {"text_BT": pad_sequence([item["ids_T"] for item in items], batch_first=True, padding_value=pad)}
-    targets = [item["targets_T"] for item in items]
-    if any(bool((target_T >= 0).any()) for target_T in targets):
-        tensors["target_BT"] = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+    learned = [(row, *target) for row, item in enumerate(items) for target in item["targets"]]
     host = {
+        **{name: tuple(target[at] for target in learned) for at, name in enumerate(TARGETS)},
         "lengths": tuple(len(item["ids_T"]) for item in items),
         "answers": tuple(item["answer"] for item in items),
         "num_places": tuple(len(item["places"]) for item in items),
@@ -82,8 +97,14 @@ def texts_of(inputs: Inputs) -> Texts:
         lengths=inputs.host["lengths"],
         answers=inputs.host["answers"],
         places=[list(islice(places, count)) for count in inputs.host["num_places"]],
-        target_BT=inputs.tensors.get("target_BT"),
+        targets=targets_of(inputs),
     )
+
+
+def targets_of(inputs: Inputs) -> Targets:
+    """Read back what is learned, at its place in the text."""
+    rows, places, ids = (inputs.host[name] for name in TARGETS)
+    return Targets(rows=rows, positions=places, ids=ids)
 
 
 def splice(words_BTD: Tensor, texts: Texts, media: Sequence[Sequence[Tensor]]) -> Spliced:
@@ -92,24 +113,28 @@ def splice(words_BTD: Tensor, texts: Texts, media: Sequence[Sequence[Tensor]]) -
     Padded text stays as it was embedded and rows are filled with zero vectors up to the longest one, both false in the
     mask. No real position depends on them; what stands there matters to LMM-EVQA's unmasked mean alone.
     """
-    device, rows, lengths, answers, targets = words_BTD.device, [], [], [], []
-    for index, (places, tokens) in enumerate(zip(texts.places, media, strict=True)):
-        target_T = None if texts.target_BT is None else texts.target_BT[index]
-        rows.append(torch.cat(_woven(words_BTD[index], places, [one.to(words_BTD.dtype) for one in tokens])))
-        added = [len(one) for one in tokens]
-        before = sum(more for place, more in zip(places, added, strict=True) if place <= texts.answers[index])
-        lengths.append(texts.lengths[index] + sum(added))
-        answers.append(texts.answers[index] + before)
-        if target_T is not None:
-            ignored = [target_T.new_full((len(one),), IGNORED) for one in tokens]
-            targets.append(torch.cat(_woven(target_T, places, ignored)))
+    rows, added = list[Tensor](), list[list[int]]()
+    for words_TD, places, tokens in zip(words_BTD, texts.places, media, strict=True):
+        rows.append(torch.cat(_woven(words_TD, places, [one.to(words_BTD.dtype) for one in tokens])))
+        added.append([len(one) for one in tokens])
+
+    def shifted(row: int, place: int) -> int:
+        """Where an id of the text stands behind the media before it."""
+        before = zip(texts.places[row], added[row], strict=True)
+        return place + sum(count for start, count in before if start <= place)
+
+    lengths = [length + sum(counts) for length, counts in zip(texts.lengths, added, strict=True)]
     embeds_BTD = pad_sequence(rows, batch_first=True)
+    device, targets = embeds_BTD.device, texts.targets
     position_T = torch.arange(embeds_BTD.shape[1], device=device)
     return Spliced(
         embeds_BTD=embeds_BTD,
-        mask_BT=position_T < torch.tensor(lengths, device=device).unsqueeze(1),
-        answer_B=torch.tensor(answers, device=device),
-        target_BT=pad_sequence(targets, batch_first=True, padding_value=IGNORED) if targets else None,
+        mask_BT=position_T < on_device(lengths, device).unsqueeze(1),
+        lengths=lengths,
+        answer_B=on_device([shifted(*answer) for answer in enumerate(texts.answers)], device),
+        targets=replace(
+            targets, positions=[shifted(*one) for one in zip(targets.rows, targets.positions, strict=True)]
+        ),
     )
 
 

@@ -70,8 +70,9 @@ class SplicedModel(Model):
         return PaddedOutput(
             hidden_BTD=self.read(spliced),
             mask_BT=spliced.mask_BT,
+            lengths=spliced.lengths,
             answer_B=spliced.answer_B,
-            target_BT=spliced.target_BT,
+            targets=spliced.targets,
             lm_head=self.lm_head,
             to_id=self.chat.word_id,
         )
@@ -81,11 +82,21 @@ class SplicedModel(Model):
 
         Without a mask it is causal by its kernel: half of the work, and keys and values are not repeated.
         """
-        mask_BT = spliced.mask_BT if self.hide_padding else None
+        mask = spliced.mask_BT if self.hide_padding else self._no_mask()
         hidden_BTD: Tensor = self.trunk(
-            inputs_embeds=spliced.embeds_BTD, attention_mask=mask_BT, use_cache=False
+            inputs_embeds=spliced.embeds_BTD, attention_mask=mask, use_cache=False
         ).last_hidden_state
         return hidden_BTD
+
+    def _no_mask(self) -> dict[str, None] | None:
+        """None for every kind of layer, where kernels are causal by themselves.
+
+        transformers takes that as it is; of a plain None it makes a mask, or finds that none is needed, for which it
+        waits for the device.
+        """
+        config = self.trunk.config
+        is_causal = config._attn_implementation != "eager" and set(config.layer_types) == {"full_attention"}
+        return dict.fromkeys(config.layer_types) if is_causal else None
 
     def generate(self, inputs: Inputs, decoding: Decoding) -> Iterator[list[str]]:
         """Continue every conversation with a key-value cache."""

@@ -193,8 +193,9 @@ class Tiny(Model):
         return PaddedOutput(
             hidden_BTD=self.trunk(spliced.embeds_BTD),
             mask_BT=spliced.mask_BT,
+            lengths=spliced.lengths,
             answer_B=spliced.answer_B,
-            target_BT=spliced.target_BT,
+            targets=spliced.targets,
             lm_head=self.lm_head,
             to_id=word_id,
         )

@@ -116,7 +116,7 @@ def build_module(plan: RunPlan, built: BuiltModel) -> ScoreModule:
 
 def _tune(plan: RunPlan, built: BuiltModel) -> None:
     with seeded(seed_of("tuning", plan.seed)):
-        apply_tuning(built.model, plan.tuning)
+        apply_tuning(built.model, plan.tuning, autocast=plan.trainer.precision != "32")
 
 
 def build_datamodule(

@@ -1,7 +1,8 @@
 """Losses between scores and labels, both in 0-1 (the heads' scale): errors, correlation, ranking, weighted sums.
 
 Every loss is called with (score_B, label_B) and answers with a float32 scalar. Items whose label is NaN are left out;
-a batch without any label gives 0 that is still connected to the graph, so that distributed steps stay in step.
+a batch without any label gives 0 that is still connected to the graph, so that distributed steps stay in step. Labels
+lie on the CPU in training, so that choosing items and pairs by them waits for no device.
 
 # B batch, K labelled items, P pairs of items with different labels
 """
@@ -32,13 +33,20 @@ class Loss(ABC):
         if score_B.ndim != 1 or score_B.shape != label_B.shape:
             shapes = f"{tuple(score_B.shape)} and {tuple(label_B.shape)}"
             raise ValueError(f"Scores and labels must both have shape [B], got {shapes}.")
-        labelled_B = ~torch.isnan(label_B)
-        score_K, label_K = score_B[labelled_B].float(), label_B[labelled_B].float()
+        score_K, label_K = score_B.float(), label_B.float()
+        labelled_K = (~torch.isnan(label_K)).nonzero()[:, 0]
+        if len(labelled_K) < len(label_K):
+            score_K, label_K = score_K.index_select(0, beside(labelled_K, score_K)), label_K[labelled_K]
         return self.of_labelled(score_K, label_K) if len(score_K) else score_K.sum()
 
     @abstractmethod
     def of_labelled(self, score_K: Tensor, label_K: Tensor) -> Tensor:
-        """The loss of at least one item, all with labels, in float32."""
+        """The loss of at least one item, all with labels, in float32; labels may lie elsewhere (see `beside`)."""
+
+
+def beside(values: Tensor, other: Tensor) -> Tensor:
+    """Send values to another tensor's device, without waiting for it."""
+    return values.to(other.device, non_blocking=True)
 
 
 class Mse(Loss):
@@ -46,7 +54,7 @@ class Mse(Loss):
 
     def of_labelled(self, score_K: Tensor, label_K: Tensor) -> Tensor:
         """Mean of (score - label)^2."""
-        return functional.mse_loss(score_K, label_K)
+        return functional.mse_loss(score_K, beside(label_K, score_K))
 
 
 class L1(Loss):
@@ -54,7 +62,7 @@ class L1(Loss):
 
     def of_labelled(self, score_K: Tensor, label_K: Tensor) -> Tensor:
         """Mean of |score - label|."""
-        return functional.l1_loss(score_K, label_K)
+        return functional.l1_loss(score_K, beside(label_K, score_K))
 
 
 class Huber(Loss):
@@ -67,7 +75,7 @@ class Huber(Loss):
 
     def of_labelled(self, score_K: Tensor, label_K: Tensor) -> Tensor:
         """Mean of d^2 / 2 where |d| < delta, else delta (|d| - delta / 2)."""
-        return functional.huber_loss(score_K, label_K, delta=self.delta)
+        return functional.huber_loss(score_K, beside(label_K, score_K), delta=self.delta)
 
 
 class Plcc(Loss):
@@ -89,7 +97,7 @@ class Plcc(Loss):
 
     def of_labelled(self, score_K: Tensor, label_K: Tensor) -> Tensor:
         """The loss; 0.25 for constant scores, 0.125 for constant labels, as in the original."""
-        z_K, y_K = self._standardised(score_K), self._standardised(label_K)
+        z_K, y_K = self._standardised(score_K), self._standardised(beside(label_K, score_K))
         rho = (z_K * y_K).mean()
         return 0.5 * (functional.mse_loss(z_K, y_K) / 4 + functional.mse_loss(rho * z_K, y_K) / 4)
 
@@ -133,7 +141,7 @@ class Rank(Loss):
     def of_labelled(self, score_K: Tensor, label_K: Tensor) -> Tensor:
         """Mean over the pairs; 0, connected to the graph, where no two labels differ."""
         higher_P, lower_P = torch.nonzero(label_K[:, None] > label_K[None, :], as_tuple=True)
-        d_P = score_K[higher_P] - score_K[lower_P]
+        d_P = score_K[beside(higher_P, score_K)] - score_K[beside(lower_P, score_K)]
         if len(d_P) == 0:
             return d_P.sum()
         if self.kind == "hinge":

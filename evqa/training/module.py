@@ -20,6 +20,7 @@ from evqa.metrics.modules import all_metrics
 from evqa.models.base import Model
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.failures import of_all_ranks
+from evqa.training.finite import LateCheck
 from evqa.training.model_with_head import METADATA, ModelWithHead
 from evqa.training.optimizer import AdamW, WarmupCosine
 from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
@@ -55,22 +56,18 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         self._unscored: list[Failure] = []  # of this rank, since the validation began
         self.token_loss = TokenLoss()  # the same for a head without scores; of all ranks at the end
         self._train_failures: dict[str, Failure] = {}
+        self._late = LateCheck()
 
     # ---- training
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the weighted loss of one batch; one that is not finite stops the run and names the batch."""
+        """Return the weighted loss of one batch; one that is not finite stops the run, a step later, with its batch."""
         self._count_failures(batch.failures)
         if not len(batch):
             return self._zero_loss()
         output = self.model(batch.inputs)
         loss = self.head.loss(output, batch.label_B, self.criterion)
-        if not torch.isfinite(loss):
-            raise RunError(
-                f"The training loss became {loss.item()} at step {self.global_step} (batch {batch_index}), ids "
-                f"{', '.join(batch.ids)}. Lower optimizer.learning_rate, or look at these items; the last checkpoint "
-                "is from before."
-            )
+        self._late.note(loss, f"step {self.global_step} (batch {batch_index}), ids {', '.join(batch.ids)}")
         return self._window.add(loss, self.head.count(output, batch.label_B), output.num_padded())
 
     def on_train_start(self) -> None:
@@ -80,6 +77,10 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
             num_batches=self.trainer.accumulate_grad_batches,
             device=self.device,
         )
+
+    def on_train_end(self) -> None:
+        """Look at the last loss."""
+        self._late.check()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Take the mean over the items of all micro-batches and processes; log the loss that the step lowers."""
@@ -142,7 +143,8 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
     # ---- validation
 
     def on_validation_epoch_start(self) -> None:
-        """Begin a new split."""
+        """Look at the last loss, and begin a new split."""
+        self._late.check()
         self._unscored, self.token_loss = [], TokenLoss()
         self.score_metrics.reset()
 
@@ -184,6 +186,7 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what scoring needs beside the published base, and the settings that it must share."""
+        self._late.check()
         kept = self.kept()
         checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name in kept}
         self._count_failures(of_all_ranks(self.train_failures()))

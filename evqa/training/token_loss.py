@@ -55,7 +55,7 @@ def loss_of(batch: Batch, *, model: Model, head: Head, criterion: Criterion) -> 
         return TokenLoss(failures=batch.failures)
     output = model(batch.inputs)
     loss = head.loss(output, batch.label_B, criterion)
-    num_tokens = int(head.count(output, batch.label_B))
+    num_tokens = head.count(output, batch.label_B)
     return TokenLoss(
         loss_sum=float(loss.detach()) * num_tokens,
         num_tokens=num_tokens,
@@ -71,8 +71,8 @@ def _num_wrong(output: Output) -> int:
     hidden_ND, ids_N = output.learned()
     if not len(ids_N):
         return 0
-    is_missed_N = output.logits(hidden_ND).argmax(-1) != ids_N
-    return len(output.learned_of()[is_missed_N].unique())
+    is_missed_N = (output.logits(hidden_ND).argmax(-1) != ids_N).tolist()
+    return len({row for row, is_missed in zip(output.learned_of(), is_missed_N, strict=True) if is_missed})
 
 
 def over_ranks(mine: TokenLoss) -> TokenLoss:

@@ -30,7 +30,7 @@ class Tuning:
     method: Literal["full", "lora", "qlora"] = "full"
     rank: Annotated[int, "1 <= rank <= 65536"] = 16
     alpha: Annotated[int, "1 <= alpha"] = 32
-    dropout: Annotated[float, "0 <= dropout < 1"] = 0.05
+    dropout: Annotated[float, "0 <= dropout < 1"] = 0.0
     adapt: tuple[str, ...] = ("language",)
     train: tuple[str, ...] = ("connector", "audio_connector")
     freeze: tuple[str, ...] | None = None
@@ -45,14 +45,19 @@ class TrainedPart:
     trained: int
 
 
-def apply_tuning(model: Model, tuning: Tuning) -> None:
-    """Inject adapters and set `requires_grad` everywhere; call once, before the optimizer is made."""
+def apply_tuning(model: Model, tuning: Tuning, *, autocast: bool = False) -> None:
+    """Inject adapters and set `requires_grad` everywhere; call once, before the optimizer is made.
+
+    autocast: whether the model only ever computes under it (`trainer.precision`).
+    """
     _check_names(model, tuning)
     frozen = model.frozen_parts() if tuning.freeze is None else tuning.freeze
     if tuning.method == "full":
         trained = {part.name for part in model.parts()} - set(frozen)
     else:
         _inject(model, tuning)
+        if autocast:
+            _leave_inputs(model)
         trained = set(tuning.train)
     for name, parameter in model.named_parameters():
         part = part_of(model, name)
@@ -119,6 +124,18 @@ def _inject(model: Model, tuning: Tuning) -> None:
         r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=tuning.dropout, target_modules=names, bias="none"
     )
     peft.inject_adapter_in_model(config, model)
+
+
+def _leave_inputs(model: Model) -> None:
+    """Spare every adapted layer a float32 copy of its input, which peft makes for the adapter's float32 weights.
+
+    Autocasting turns it back into the bfloat16 values that it came from: outputs and gradients are the same bits.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            vars(module)["cast_input_dtype_enabled"] = False
 
 
 def _linears(model: Model, part: Part) -> Iterator[tuple[str, nn.Linear]]:

@@ -33,13 +33,12 @@ class Window:
 
     def __init__(self, *, unit: int, num_batches: int, device: torch.device) -> None:
         self.unit, self.num_batches = unit, num_batches
-        self.sum_S = torch.zeros(4, device=device)
+        self.loss_sum, self.counts = torch.zeros(1, device=device), [0, 0, 0]
 
-    def add(self, loss: Tensor, count: Tensor, num_padded: tuple[Tensor, int]) -> Tensor:
+    def add(self, loss: Tensor, count: int, num_padded: tuple[int, int]) -> Tensor:
         """Note a micro-batch; returns its loss as it is to be summed. num_padded: see `Output`."""
-        padded, positions = num_padded
-        held = [loss.detach() * count, count, padded, torch.tensor(positions, device=count.device)]
-        self.sum_S += torch.stack([value.to(self.sum_S.dtype) for value in held])
+        self.loss_sum += loss.detach() * count
+        self.counts = [held + more for held, more in zip(self.counts, (count, *num_padded), strict=True)]
         return loss * (count / self.unit) * self.num_batches
 
     def close(
@@ -49,9 +48,10 @@ class Window:
 
         world: processes that their gradients were averaged over. add_up: sum of a tensor over these.
         """
-        loss, count, padded, positions = add_up(self.sum_S.clone())
+        counts_S = torch.tensor(self.counts, dtype=torch.float32).to(self.loss_sum.device, non_blocking=True)
+        loss, count, padded, positions = add_up(torch.cat([self.loss_sum, counts_S]))
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients:
             torch._foreach_mul_(gradients, self.unit * world / count.clamp_min(1.0))
-        self.sum_S.zero_()
+        self.loss_sum, self.counts = torch.zeros_like(self.loss_sum), [0, 0, 0]
         return WindowMeans(loss / count, padded / positions)

@@ -71,10 +71,11 @@ def test_a_target_is_predicted_from_the_position_before_it():
     model = build(logits=True)
     answer = Answer(prefix="It is ", target="57")
     output = model(model.preparer.collate([item(model, 3, answer=answer), item(model, 9, answer=answer)]))
+    assert list(output.targets.ids) == 2 * [*encode("57"), END]
+    assert list(output.targets.rows) == [0, 0, 0, 1, 1, 1]
     for row in range(2):
         at = int(output.answer_B[row])
-        assert output.target_BT[row, at : at + 3].tolist() == [*encode("57"), END]
-        assert (output.target_BT[row] >= 0).sum() == 3
+        assert output.targets.positions[3 * row :][:3] == [at, at + 1, at + 2]
         assert not output.mask_BT[row, at + 4 :].any()
         assert output.mask_BT[row, : at + 4].all()
 

@@ -131,7 +131,7 @@ def test_padding_lies_on_the_right_and_counts_stay_on_the_cpu(chat):
     assert inputs.host["lengths"] == tuple(lengths)
     assert inputs.host["answers"] == tuple(length - 1 for length in lengths)
     assert (inputs["text_BT"][0, lengths[0] :] == chat.pad).all()
-    assert "target_BT" not in inputs
+    assert inputs.host["target_ids"] == ()
 
 
 def test_an_answer_ends_where_the_turn_ends(chat):

@@ -1,3 +1,4 @@
+import copy
 import json
 import sys
 from types import SimpleNamespace
@@ -118,7 +119,7 @@ def test_adapters_have_the_rank_scale_and_dropout_that_were_asked_for(model):
         assert layer.lora_dropout["default"].p == 0.25
         assert layer.lora_A["default"].bias is None
     defaults = Tuning(method="lora")
-    assert (defaults.rank, defaults.alpha, defaults.dropout) == (16, 32, 0.05)
+    assert (defaults.rank, defaults.alpha, defaults.dropout) == (16, 32, 0.0)
 
 
 def test_what_is_trained_beside_a_half_precision_base_is_float32(model):
@@ -268,3 +269,35 @@ def test_unknown_parts_and_parts_without_layers_are_refused(model):
     apply_tuning(model, Tuning(freeze=("vision", "audio", "lm_head")))
     with pytest.raises(ConfigError, match=r"lora.adapt=\['connector'\]: nothing to adapt. .*\['language'\]"):
         apply_tuning(model, Tuning(method="lora", adapt=("connector",)))
+
+
+def bfloat16_step(model, autocast):
+    """Output, gradients of the adapters, and the bytes that are kept for the backward pass."""
+    torch.manual_seed(0)
+    apply_tuning(model, Tuning(method="lora", rank=2, dropout=0.0, train=()), autocast=autocast)
+    adapters = [weight for name, weight in model.named_parameters() if is_adapter(name)]
+    for number, weight in enumerate(adapters):
+        torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(number))
+    kept = {}
+
+    def keep(value):
+        kept[value.untyped_storage().data_ptr()] = value.nbytes
+        return value
+
+    hidden_BTD = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value),
+    ):
+        output_BTD = model.trunk(hidden_BTD)
+    output_BTD.float().square().sum().backward()
+    return output_BTD, [weight.grad for weight in adapters], sum(kept.values())
+
+
+def test_under_autocast_adapters_need_no_float32_copy_of_their_input():
+    model = Tiny(BuildOptions(frames=None, audio=None), width=16, num_heads=2).to(torch.bfloat16)
+    output_BTD, gradients, size = bfloat16_step(copy.deepcopy(model), autocast=False)
+    lean_BTD, lean_gradients, lean_size = bfloat16_step(model, autocast=True)
+    assert torch.equal(lean_BTD, output_BTD)
+    assert all(map(torch.equal, lean_gradients, gradients))
+    assert lean_size < size

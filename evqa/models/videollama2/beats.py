@@ -168,7 +168,7 @@ class Encoder(nn.Module):
         device = embedding.weight.device
         buckets = position_buckets(
             num_tokens, num_buckets=self.dims.num_buckets, max_distance=self.dims.max_distance
-        ).to(device)
+        ).to(device, non_blocking=True)
         position = torch.arange(num_tokens, device=device)
         distance_TT = position[None, :] - position[:, None] + num_tokens - 1
         bias_HTT: Tensor = embedding(buckets[distance_TT]).permute(2, 0, 1)
@@ -192,16 +192,18 @@ class Encoder(nn.Module):
 
         The original draws from NumPy's global generator, in evaluation too; here torch's is used. A layer that is
         passed over is still computed, because in distributed training every process has to visit the same parameters.
+        A tower that learns nothing loses no layer: what it gives would only be noisier.
         """
         run: Callable[..., Tensor] = layer
         if self.training and self.gradient_checkpointing and torch.is_grad_enabled():
             output_BTD: Tensor = checkpoint(run, hidden_BTD, *others, use_reentrant=False)
         else:
             output_BTD = run(hidden_BTD, *others)
-        if not (self.training and self.dims.encoder_layerdrop):
+        learns = any(weight.requires_grad for weight in layer.parameters())
+        if not (self.training and learns and self.dims.encoder_layerdrop):
             return output_BTD
         keep = torch.rand((), device="cpu") > self.dims.encoder_layerdrop
-        return torch.where(keep.to(hidden_BTD.device), output_BTD, hidden_BTD.to(output_BTD.dtype))
+        return torch.where(keep.to(hidden_BTD.device, non_blocking=True), output_BTD, hidden_BTD.to(output_BTD.dtype))
 
 
 class Beats(nn.Module):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from evqa.models.transfer import on_device
 from evqa.models.videollama2.beats import Beats
 from evqa.models.videollama2.connector import Connector
 from evqa.models.videollama2.towers import VisionTower
@@ -38,7 +39,7 @@ def encode_audio(tower: Beats, projector: nn.Sequential, fbank_NRM: Tensor, num_
     patch = tower.dims.input_patch_size
     steps = [rows // patch for rows in num_rows]
     is_padded = min(steps) < fbank_NRM.shape[1] // patch
-    num_steps_B = torch.tensor(steps, device=fbank_NRM.device) if is_padded else None
+    num_steps_B = on_device(steps, fbank_NRM.device) if is_padded else None
     features_NTD = tower(fbank_NRM, num_steps_B)
     tokens_NTD = projector(features_NTD.to(dtype_of(projector)))
     bands = fbank_NRM.shape[2] // patch

@@ -213,7 +213,7 @@ class FastPathway(nn.Module):
         return torch.cat(features)
 
     def _take(self, frames_THWC: Tensor, past: Past | None, is_last: bool) -> tuple[Tensor, Past]:
-        return self._advance(normalise(frames_THWC.to(self.device)), past, is_last=is_last)
+        return self._advance(normalise(frames_THWC.to(self.device, non_blocking=True)), past, is_last=is_last)
 
     def _advance(self, frames_TCHW: Tensor, past: Past | None, *, is_last: bool) -> tuple[Tensor, Past]:
         """Return the features of those frames whose 18 followers have come, and what the next chunk needs."""

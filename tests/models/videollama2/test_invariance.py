@@ -153,9 +153,9 @@ def test_targets_stand_where_their_logits_are(model, items):
     output = model(model.preparer.collate([learned, items[1]]))
     place = int(output.answer_B[0])
     wanted = [*model.chat.plain(" good"), model.chat.end]
-    assert output.target_BT[0, place : place + len(wanted)].tolist() == wanted
-    assert (output.target_BT >= 0).sum() == len(wanted)
-    assert model(model.preparer.collate([items[0]])).target_BT is None
+    assert (list(output.targets.ids), set(output.targets.rows)) == (wanted, {0})
+    assert output.targets.positions == list(range(place, place + len(wanted)))
+    assert model(model.preparer.collate([items[0]])).num_learned() == 0
 
 
 def test_an_empty_list_cannot_be_collated(model):

@@ -74,10 +74,10 @@ def test_token_ids_are_the_originals(tokenizer, name):
 def test_the_answers_tokens_are_learned_where_the_original_labels_them(chat, tokenizer, name):
     prompt = PROMPTS[name]
     item = prepare(preparer(tokenizer, exact=True), record(prompt), Clip(), Answer(target=prompt["gpt"]))
-    learned = [target for target in item["targets_T"].tolist() if target >= 0]
+    places, learned = zip(*item["targets"], strict=True)
     labels = [label for label in prompt["labels"] if label != -100]
-    assert learned == labels[:-1], "all but the line feed after the end token"
-    assert item["targets_T"][item["answer"]] == learned[0]
+    assert list(learned) == labels[:-1], "all but the line feed after the end token"
+    assert places == tuple(range(item["answer"], item["answer"] + len(learned)))
     assert labels[-1:] == chat.plain("\n")
 
 

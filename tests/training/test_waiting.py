@@ -1,0 +1,79 @@
+"""No training step waits for the device.
+
+Run on the meta device, whose tensors have no values: whatever would have to know one (`item`, `tolist`, `nonzero`, an
+index by truth values) is an error there. What is sent to a device must not wait for it either.
+"""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from evqa.errors import RunError
+from evqa.training.build import build_model, build_module
+from evqa.training.finite import LateCheck
+from evqa.training.plan import build, read_plan
+from evqa.training.window import Window
+from tests.models.toys import COMPOSER, MODELS, configure, options, samples
+
+# The towers of transformers' Qwen read the grids of a batch's pictures; they are not ours.
+OURS = [name for name in MODELS if "qwen" not in name]
+LABELS = torch.tensor([0.2, float("nan"), 0.6, 0.8])
+
+
+class Sent(TorchDispatchMode):
+    """Collects what is sent from the CPU to the device by calls that wait for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.waited = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = function._schema.name
+        made = name == "aten::lift_fresh" and args[0].is_meta  # torch.tensor(values, device=...)
+        moved = name == "aten::_to_copy" and not args[0].is_meta and kwargs.get("device") == torch.device("meta")
+        if made or (moved and not kwargs.get("non_blocking")):
+            self.waited.append(name)
+        return function(*args, **kwargs)
+
+
+def step(module, inputs, window):
+    output = module.model(inputs)
+    loss = module.head.loss(output, LABELS, module.criterion)
+    window.add(loss, module.head.count(output, LABELS), output.num_padded()).backward()
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    window.close(trained, world=1, add_up=lambda sum_S: sum_S)
+
+
+@pytest.mark.parametrize("head", options("head"))
+@pytest.mark.parametrize("name", OURS)
+def test_a_step_knows_no_value_on_the_device(twin, name, head):
+    plan = read_plan(configure(name, MODELS[name][1][-1], head, "r8", arguments=twin(name)))
+    scorer = build_model(plan)
+    module = build_module(plan, scorer)
+    inputs = module.model.preparer.collate(samples(scorer, plan.modal, learn=True)).to("meta")
+    module.to("meta").train()
+    with Sent() as sent:
+        step(module, inputs, Window(unit=4, num_batches=1, device=torch.device("meta")))
+    assert sent.waited == []
+
+
+@pytest.mark.parametrize("loss", options("loss"))
+def test_no_loss_knows_one_either(loss):
+    criterion = build(COMPOSER.compose([f"loss={loss}"]).loss)
+    score_B = torch.zeros(4, device="meta", requires_grad=True)
+    with Sent() as sent:
+        criterion(score_B, LABELS).backward()
+    assert sent.waited == []
+
+
+def test_a_loss_that_is_not_finite_is_told_of_its_own_step_at_the_next():
+    late = LateCheck()
+    late.note(torch.tensor(1.0), "step 0")
+    late.note(torch.tensor(float("nan")), "step 1")
+    with pytest.raises(RunError, match="became nan at step 1"):
+        late.note(torch.tensor(2.0), "step 2")
+    late.note(torch.tensor(float("inf")), "step 3")
+    with pytest.raises(RunError, match="became inf at step 3"):
+        late.check()
+    late.check()
