@@ -17,7 +17,7 @@ from evqa.metrics.score_table import ScoreTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
+class SourcePrediction:
     """Scores of one member. source: as it was given. files: of its scores, several where folds were joined.
 
     settings: of the run whose `predictions` folder the file lies in; empty for any other file.
@@ -33,7 +33,7 @@ class Prediction:
 class JoinedPredictions(NamedTuple):
     """Predictions, those of folds joined, sentences about how, and about folds that were left out."""
 
-    predictions: list[Prediction]
+    predictions: list[SourcePrediction]
     notes: list[str]
     left_out: list[str]
 
@@ -44,7 +44,7 @@ def settings_of(file: Path) -> dict[str, Any]:
     return read_yaml(config, kind=dict) if file.parent.name == "predictions" and config.is_file() else {}
 
 
-def join_folds(predictions: Sequence[Prediction]) -> JoinedPredictions:
+def join_folds(predictions: Sequence[SourcePrediction]) -> JoinedPredictions:
     """Join predictions of runs that differ in `data.fold` alone; where no two do, all stay as they are.
 
     Each item has the score of the model that was not trained on it; where all folds have scored the same items, as
@@ -55,18 +55,18 @@ def join_folds(predictions: Sequence[Prediction]) -> JoinedPredictions:
     if all(len(members) == 1 for members in sets):
         return JoinedPredictions(list(predictions), [], [])
     made = [members[0] if fold_of(members[0].settings) is None else _joined(members) for members in sets]
-    found = [one for one in made if isinstance(one, Prediction)]
+    found = [one for one in made if isinstance(one, SourcePrediction)]
     joined = [
         (members, one)
         for members, one in zip(sets, made, strict=True)
-        if len(members) > 1 and isinstance(one, Prediction)
+        if len(members) > 1 and isinstance(one, SourcePrediction)
     ]
     return JoinedPredictions(found, _notes(joined), [one for one in made if isinstance(one, str)])
 
 
-def _notes(joined: Sequence[tuple[Sequence[Prediction], Prediction]]) -> list[str]:
+def _notes(joined: Sequence[tuple[Sequence[SourcePrediction], SourcePrediction]]) -> list[str]:
     """What is to be known about members that were made of several predictions."""
-    pooled, means = list[Prediction](), list[str]()
+    pooled, means = list[SourcePrediction](), list[str]()
     for members, one in joined:
         if len(one.table.values) > len(members[0].table.values):
             pooled += members
@@ -78,7 +78,7 @@ def _notes(joined: Sequence[tuple[Sequence[Prediction], Prediction]]) -> list[st
     return notes
 
 
-def _joined(members: Sequence[Prediction]) -> Prediction | str:
+def _joined(members: Sequence[SourcePrediction]) -> SourcePrediction | str:
     """The member that folds make, or the reason why they make none."""
     places = by_fold([(one.source, one.settings) for one in members])
     folds = {fold: members[place] for fold, place in places.items()}
@@ -94,7 +94,7 @@ def _joined(members: Sequence[Prediction]) -> Prediction | str:
         raise RunError(f"{name}: {twice}. Folds share no item, or all.")
     else:
         values = {id_: score for values in scores.values() for id_, score in values.items()}
-    return Prediction(
+    return SourcePrediction(
         name=name,
         source=f"{first.source} and the other folds",
         files=tuple(file for one in folds.values() for file in one.files),
@@ -103,7 +103,7 @@ def _joined(members: Sequence[Prediction]) -> Prediction | str:
     )
 
 
-def _is_chosen(prediction: Prediction) -> bool:
+def _is_chosen(prediction: SourcePrediction) -> bool:
     """Whether the checkpoint was chosen by this split's labels, as a record beside the scores says."""
     about = prediction.files[0].with_suffix(".json")
     return about.exists() and read_object(about).get("checkpoint") == "best.ckpt"

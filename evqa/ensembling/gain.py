@@ -73,7 +73,7 @@ class Division:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class RandomPart:
     """Some of the items. held, anew: the best member's challenge score there, with the choice of all and its own."""
 
     places_K: Places
@@ -94,7 +94,7 @@ class BestMember:
     groups: Groups | None
     scores_N: Vector | None = None
     held_R: Vector
-    parts: tuple[Part, ...] = ()
+    parts: tuple[RandomPart, ...] = ()
     share: float = 1.0
 
     def gain(self, scores_N: Vector, *, again: Again) -> Difference:
@@ -144,7 +144,7 @@ def best_out_of_fold(scores_NM: Matrix, labels_N: Vector, division: Division) ->
         labels_K = labels_N[places_K]
         anew_K = _chosen(scores_NM[places_K], labels_K, division.of(places_K, labels_N, seed).folds(labels_K))
         held, anew = (challenge(one_K, labels_K).value for one_K in (chosen_N[places_K], anew_K))
-        parts.append(Part(places_K=places_K, seed=seed, held=held, anew=anew))
+        parts.append(RandomPart(places_K=places_K, seed=seed, held=held, anew=anew))
     return BestMember(
         labels_N=labels_N,
         groups=groups,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evqa.config.paths import is_unfinished
-from evqa.ensembling.folds import Prediction, join_folds, settings_of
+from evqa.ensembling.folds import SourcePrediction, join_folds, settings_of
 from evqa.errors import AnnotationError, RunError
 from evqa.files.names import listed
 from evqa.files.stored import check_complete
@@ -120,9 +120,11 @@ def _place(source: str) -> tuple[str, Path]:
     return (name, Path(rest)) if separator and not path.exists() and "/" not in name else ("", path)
 
 
-def _read(source: str, *, split: str) -> Prediction:
+def _read(source: str, *, split: str) -> SourcePrediction:
     name, file = _locate(source, split=split)
-    return Prediction(name=name, source=source, files=(file,), table=read_scores(file), settings=settings_of(file))
+    return SourcePrediction(
+        name=name, source=source, files=(file,), table=read_scores(file), settings=settings_of(file)
+    )
 
 
 def _locate(source: str, *, split: str) -> tuple[str, Path]:
@@ -140,7 +142,7 @@ def _locate(source: str, *, split: str) -> tuple[str, Path]:
     return name or path.stem, path
 
 
-def _distinct(predictions: Sequence[Prediction]) -> list[str]:
+def _distinct(predictions: Sequence[SourcePrediction]) -> list[str]:
     """Names that occur once; those that occur more often become their sources."""
     names = [one.name for one in predictions]
     distinct = [one.name if names.count(one.name) == 1 else one.source for one in predictions]
@@ -150,7 +152,7 @@ def _distinct(predictions: Sequence[Prediction]) -> list[str]:
     return distinct
 
 
-def _shared_label(predictions: Sequence[Prediction]) -> str:
+def _shared_label(predictions: Sequence[SourcePrediction]) -> str:
     if len({one.table.label for one in predictions}) > 1:
         each = ", ".join(f"{one.name}: {one.table.label}" for one in predictions)
         raise AnnotationError(f"The predictions name their scores differently ({each}); choose one with --label.")
