@@ -84,8 +84,8 @@ def _checkpoint(one: RunOrigin) -> str | None:
     return ", ".join(part for part in (one.checkpoint, one.place, digest) if part)
 
 
-def _hours(seconds: float | None) -> str | None:
-    return None if seconds is None else f"{seconds / 3600:.2g} h"
+def _duration(seconds: float | None) -> str | None:
+    return None if seconds is None else duration(seconds) if seconds else "none"
 
 
 def _memory(one: RunOrigin) -> str | None:
@@ -98,8 +98,8 @@ FACTS: dict[str, Callable[[RunOrigin], str | None]] = {
     "began": lambda one: _minute(one.began),
     "ended": lambda one: _minute(one.ended),
     "took": _time,
-    "GPU time": lambda one: _hours(one.gpu_seconds),
-    "CPU time": lambda one: _hours(one.cpu_seconds),
+    "GPU time": lambda one: _duration(one.gpu_seconds),
+    "CPU time": lambda one: _duration(one.cpu_seconds),
     "peak memory": _memory,
     "items/s, training": lambda one: None if one.items_per_second is None else f"{one.items_per_second:.3g}",
     "hardware": lambda one: one.processor,

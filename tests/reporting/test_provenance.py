@@ -48,8 +48,8 @@ def test_a_run_says_when_where_how_and_at_what_cost_it_was_made(make):
         "began": "2026-11-26 08:02 UTC",
         "ended": "2026-11-26 09:02 UTC",
         "took": "60 min",
-        "GPU time": "0 h",
-        "CPU time": "2 h",
+        "GPU time": "none",
+        "CPU time": "2 h 0 min",
         "peak memory": "2.5 GB",
         "items/s, training": "not recorded",
         "hardware": "EPYC, 8 cores",
@@ -71,7 +71,7 @@ def test_sessions_on_cards_count_for_each_card_and_a_killed_one_makes_a_time_a_l
     said, (found,) = shown(run)
     assert found["took"] == "at least 60 min in 2 sessions, 1 of them without a recorded end"
     assert (found["hardware"], found["host"]) == ("2 x H100", "node1, node2")
-    assert (found["GPU time"], found["peak memory"]) == ("2 h", "2.5 GB, 61 GB on the first card")
+    assert (found["GPU time"], found["peak memory"]) == ("2 h 0 min", "2.5 GB, 61 GB on the first card")
     assert said[1] == "Training and scoring took at least 60 min, 2 GPU hours and 2 CPU hours in all."
     said, found = shown(run, make(facts=facts, name="c", config={"trainer": {"accelerator": "cpu"}}))
     assert said[1].endswith("in all. Of 1 of 2 runs that is not recorded.")
