@@ -124,11 +124,6 @@ def samples(labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed
         yield DrawnItems(counts_RN, label_ties)
 
 
-def draws_of(counts_RN: Matrix, scores_N: Vector, labels_N: Vector, *, metric: str) -> Vector:
-    """A metric of resamples given as counts, of items in the order of their labels; NaN where there is none."""
-    return metrics_of(DrawnItems(counts_RN, Ties(labels_N)), Prediction(scores_N, labels_N), (metric,))[metric]
-
-
 def item_counts(
     labels_N: Vector, groups: Groups | None, *, num_resamples: int, seed: int, num_cells: int | None = None
 ) -> Iterator[Matrix]:
