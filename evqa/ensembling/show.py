@@ -21,6 +21,9 @@ from evqa.files.terminal import terminal
 from evqa.metrics import Difference, Estimate, Evaluation, holm
 from evqa.metrics.correlation import is_constant
 
+HELD = (  # docs/statistics.md
+    "In simulations intervals of a gain held the true one in 87 to 100 % (60 items) and 91 to 100 % (300 items)."
+)
 NUMBERS_WIDTH = 58  # of the columns beside a member's name
 CORRELATION_WIDTH = 6  # of a column of correlations, at most
 SPREAD_RATIO = 3.0  # members whose scores spread this much more than others' dominate a plain mean
@@ -81,6 +84,8 @@ def _methods(judgement: Judgement) -> Group:
     for name, (evaluation, gain) in judgement.methods.items():
         table.add_row(name, *_numbers(evaluation)[:2], *_difference(gain))
     said = ["A method that is chosen by this table is chosen on these labels: no honest score is left."]
+    if any(not gain.reason for _, gain in judgement.methods.values()):
+        said.append(HELD)
     if any(gain.reason == SAME for _, gain in judgement.methods.values()):
         said.append(f"No interval of a gain: {SAME}.")
     return Group(table, "", " ".join(said))

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evqa.ensembling import Combination, Judgement, equal, prediction
 from evqa.ensembling.gain import SAME
-from evqa.ensembling.show import show
+from evqa.ensembling.show import HELD, show
 from evqa.metrics import Difference, Estimate, Evaluation
 
 
@@ -97,6 +97,7 @@ def test_the_screen_shows_every_number_and_nothing_as_markup(shown):
             "rank_mean 0.5500 none",
             "stack 0.6000 0.5000 to 0.7000 +0.1000 +0.0900 to +0.1200 0.012",
             "A method that is chosen by this table is chosen on these labels: no honest score is left.",
+            HELD,
             "Members, and what each adds to the ensemble of the others",
             "member weight challenge adds 95 % interval p (Holm)",
             "1 [a] 0.750 0.5000 +0.0200 +0.0100 to +0.0400 0.02",
