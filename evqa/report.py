@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evqa.reporting.item_media import ItemMedia
     from evqa.reporting.runs import Run
     from evqa.reporting.study import Study
+    from evqa.runs.item_records import ItemRecords
 
 FORMATS = ("pdf", "svg", "png")
 COLUMN = "in single-column width (88 mm), 300 dpi"
@@ -115,6 +116,7 @@ def run(flags: argparse.Namespace) -> None:
     from evqa.reporting.runs import Targets, find_runs, read_run, with_labels
     from evqa.reporting.show import show
     from evqa.reporting.study import pool
+    from evqa.reporting.text_ridge import text_scores
     from evqa.reporting.writing import write_report
 
     found = find_runs(flags.runs)
@@ -130,9 +132,11 @@ def run(flags: argparse.Namespace) -> None:
     with counted("resampling the items of runs", NUM_RESAMPLES, stderr=True, then=BEGINS_ANEW) as counting:
         pooled = pool(joined.runs, split=flags.split, metric=flags.metric, told=counting.move)
     study = compare(pooled, baseline=baseline, family=family or None)
-    media = _media(study, flags.out)
-    study = replace(study, notes=(*found.left_out, *joined.notes, *study.notes, *media.notes))
-    further = examine(study, margin=flags.margin, difference=flags.plan, media=media)
+    tables, unread = _tables(study)
+    media = _media(study, tables, folder=flags.out)
+    study = replace(study, notes=(*found.left_out, *joined.notes, *study.notes, *unread, *media.notes))
+    texts = text_scores(study.ids, tables.records, tables.others)
+    further = examine(study, margin=flags.margin, difference=flags.plan, media=media, texts=texts)
     title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
     of = {"split": flags.split, "metric": flags.metric}
     origin = provenance([one for one in runs if one.scores is not None], command=flags.given, **of)
@@ -148,23 +152,31 @@ def run(flags: argparse.Namespace) -> None:
         )
 
 
-def _media(study: Study, folder: Path) -> ItemMedia:
-    """Titles, links and thumbnails of single items, from the tables of the best setting's first run."""
+def _tables(study: Study) -> tuple[ItemRecords, list[str]]:
+    """What the tables of the best setting's first run say of the items, or why nothing is known of them."""
     from evqa.config.environment import hidden
-    from evqa.reporting.item_media import ItemMedia, item_media
-    from evqa.reporting.single_items import single_items
-    from evqa.runs.item_records import item_records
+    from evqa.runs.item_records import ItemRecords, item_records
 
-    shown = single_items(study)
-    if not shown.ids:
-        return ItemMedia()
+    if not study.ids:
+        return ItemRecords(), []
     run = study.best.runs[0]
     try:
-        records, rejects = item_records(run.path, shown.ids, split=study.split)
+        return item_records(run.path, study.ids, split=study.split), []
     except (EvqaError, OSError) as error:
-        said = hidden(error).splitlines()[0]
-        return ItemMedia(notes=(f"No titles, links and thumbnails of items: {run.name}'s data cannot be read: {said}",))
-    return item_media(records, rejects, pictured=shown.pictured, folder=folder)
+        said = f"{run.name}'s data cannot be read: {hidden(error).splitlines()[0]}"
+        return ItemRecords(), [f"No titles, links and thumbnails of items, and no baseline of texts: {said}"]
+
+
+def _media(study: Study, tables: ItemRecords, *, folder: Path) -> ItemMedia:
+    """Titles, links and thumbnails of single items."""
+    from evqa.reporting.item_media import ItemMedia, item_media
+    from evqa.reporting.single_items import single_items
+
+    shown = single_items(study)
+    if not (tables.records or tables.rejects):
+        return ItemMedia()
+    records = {id_: tables.records[id_] for id_ in shown.ids if id_ in tables.records}
+    return item_media(records, tables.rejects, pictured=shown.pictured, folder=folder)
 
 
 def _report_repeats(flags: argparse.Namespace, runs: Sequence[Run], *, notes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What an item's length, its title's length, its row or the mean label alone would score: no model, no training data.
+"""What an item's length, its title, its row or the mean label alone would score: no model, and no video is opened.
 
 A label that the length tells makes a high correlation cheap, and one that the order of rows tells is a leak: files that
 are sorted or numbered by their label, for instance. The sign is taken as it is; a baseline with a correlation of -0.5
@@ -27,8 +27,9 @@ from evqa.reporting.runs import Item
 from evqa.reporting.sentences import ends, number, p_equals
 from evqa.reporting.slices import Slice, score_slice
 from evqa.reporting.study import Study
+from evqa.reporting.text_ridge import TextScores
 
-MEAN, ROW_ORDER = "mean label", "row order"
+MEAN, TEXT, ROW_ORDER = "mean label", "text", "row order"
 FACTS: dict[str, Callable[[Item], float | None]] = {
     "duration": lambda item: item.duration,
     "title length": lambda item: item.title_chars,
@@ -45,6 +46,7 @@ class Baseline:
 
     metrics: SROCC and PLCC, of the mean label RMSE. compared: the metric that `best`, the best setting on the same
     items, is given in. leak_p: that the order of rows has no rank correlation with the label; NaN of other facts.
+    fitted: how many other items it was fitted on; None of what needs no training.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Baseline:
     compared: str = "srocc"
     best: Estimate
     leak_p: float = math.nan
+    fitted: int | None = None
 
     @property
     def reaches(self) -> bool:
@@ -61,11 +64,13 @@ class Baseline:
         return value <= self.best.high if self.compared == "rmse" else abs(value) >= self.best.low
 
 
-def baselines(study: Study) -> tuple[Baseline, ...]:
-    """The mean label, and every fact that at least one item has."""
+def baselines(study: Study, texts: TextScores | None = None) -> tuple[Baseline, ...]:
+    """The mean label, every fact that at least one item has, and a regression on texts where there is one."""
     if not study.ids:
         return ()
-    found = (_of_fact(study, name, fact) for name, fact in FACTS.items())
+    found = [_of_fact(study, name, fact) for name, fact in FACTS.items()]
+    if texts is not None:
+        found.insert(-1, _of_texts(study, texts))
     return _of_mean(study), *(one for one in found if one is not None)
 
 
@@ -90,6 +95,11 @@ def _of_fact(study: Study, name: str, fact: Callable[[Item], float | None]) -> B
         best=_whole(study, "srocc") if len(places_K) == len(study.ids) else _on(study, places_K),
         leak_p=_p(values_K, labels_K, groups) if name == ROW_ORDER else math.nan,
     )
+
+
+def _of_texts(study: Study, texts: TextScores) -> Baseline:
+    metrics = _estimates(texts.scores_N, study.labels_N, study.groups, metrics=(*CORRELATIONS, "rmse"))
+    return Baseline(name=TEXT, n=len(study.ids), metrics=metrics, best=_whole(study, "srocc"), fitted=texts.num_fitted)
 
 
 def _estimates(scores_K: Vector, labels_K: Vector, groups: Groups, *, metrics: Sequence[str]) -> dict[str, Estimate]:
@@ -171,11 +181,15 @@ def baselines_table(study: Study, found: Sequence[Baseline]) -> TableBlock:
     )
     columns = ("baseline", "n", "SROCC", "95 % interval", "PLCC", "95 % interval", "RMSE", "95 % interval")
     why = ("why not",) if any(map(_reason, found)) else ()
+    fitted, run = next((one.fitted for one in found if one.fitted is not None), None), study.best.runs[0].name
+    text = (
+        f" Text: ridge regression on pieces of title and description, fitted on {fitted} other items of {run}'s tables."
+    )
     return TableBlock(
         columns=(*columns, "best setting", *why),
         rows=rows,
-        caption=f"What no model needs to be trained for, beside {study.best.name} on the same items. Row order: the "
-        "position in the file of targets. The mean is that of these labels: no other constant has a lower RMSE.",
+        caption=f"What needs no video, beside {study.best.name} on the same items. Row order: the position in the file "
+        f"of targets. The mean is that of these labels: no other constant has a lower RMSE.{text if fitted else ''}",
     )
 
 

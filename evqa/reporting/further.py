@@ -24,6 +24,7 @@ from evqa.reporting.item_media import ItemMedia
 from evqa.reporting.planning import StudyPlan, plan, plan_blocks, plan_json, plan_sentences
 from evqa.reporting.sentences import ALPHA, ends, number, p_equals, p_text
 from evqa.reporting.study import Study
+from evqa.reporting.text_ridge import TextScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,17 @@ class Further:
 
 
 def examine(
-    study: Study, *, margin: float | None = None, difference: float | None = None, media: ItemMedia | None = None
+    study: Study,
+    *,
+    margin: float | None = None,
+    difference: float | None = None,
+    media: ItemMedia | None = None,
+    texts: TextScores | None = None,
 ) -> Further:
     """Compute all; seconds for 8,000 items. margin: of equivalence. difference: to plan for."""
     return Further(
         interactions=interactions(study),
-        baselines=baselines(study),
+        baselines=baselines(study, texts),
         decisions=decide(study),
         calibrations=calibrations(study),
         equivalences=None if margin is None else equivalences(study, margin=margin),
