@@ -1,4 +1,4 @@
-"""Measure reading, training or scoring: `python -m evqa.benchmark data|train|score [KEY=VALUE ...]`."""
+"""Measure reading, training or scoring, or count a step: `python -m evqa.benchmark MODE [KEY=VALUE ...]`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evqa.benchmarking.cards import CARDS
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
 from evqa.files.log import say_begin
@@ -24,12 +25,15 @@ train  time of a training step, wait for data, samples and tokens a second, memo
        once before, so that the cache is warm; data.cache.folder=null measures decoding.
 score  the same for scoring the validation split; for a model with a motion branch also what a clip's motion features
        cost, beside both of SlowFast's pathways as the original of VQA² runs them.
+count  operations, memory traffic, kernels, waits and peak memory of a training step, without a GPU, weights or data,
+       and what they would take on a named card: predicted, not measured.
 """
 EXAMPLES = """\
 examples:
   python -m evqa.benchmark data
   python -m evqa.benchmark data --videos 'videos/*.mp4' --json data.json --plot data.png
   python -m evqa.benchmark train model=videollama2 trainer=gpu data=snapugc data.csv=train.csv data.videos=videos/
+  python -m evqa.benchmark count experiment=videollama2_av_lora data.batch_size=8 --card H100
 """
 
 
@@ -41,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    flags.add_argument("mode", choices=("data", "train", "score"))
+    flags.add_argument("mode", choices=("data", "train", "score", "count"))
     flags.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings as for evqa.train")
     flags.add_argument("--videos", metavar="PLACE", help="data: a folder, a file or a pattern (default: made clips)")
     flags.add_argument("--clips", type=int, default=16, help="data: videos to use at most (default: 16)")
@@ -51,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--steps", type=int, default=20, help="train, score: steps that count (default: 20)")
     flags.add_argument("--warmup", type=int, default=5, help="train, score: steps before (default: 5)")
+    flags.add_argument(
+        "--card", choices=tuple(CARDS), metavar="NAME", help=f"count: {', '.join(CARDS)} (default: H200)"
+    )
     flags.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
     flags.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw them")
     return flags
@@ -66,6 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
     from evqa.files.terminal import terminal
 
     console = terminal(soft_wrap=False, width=None if sys.stdout.isatty() else 120)
+    if flags.mode == "count":
+        _count(flags, console)
+        return
     report = _measure_data(flags, console) if flags.mode == "data" else _measure_steps(flags)
     show.print_report(console, report)
     if flags.json:
@@ -82,8 +92,24 @@ def _check(flags: argparse.Namespace) -> None:
     problems += [f"{file}: there is no folder {file.parent}." for file in files if not file.absolute().parent.is_dir()]
     if flags.videos is not None and flags.mode != "data":
         problems.append(f"--videos belongs to 'data'; for '{flags.mode}' choose data by overrides (data=snapugc ...).")
+    if flags.card is not None and flags.mode != "count":
+        problems.append(f"--card belongs to 'count'; '{flags.mode}' measures on the machine's own card.")
+    if flags.plot is not None and flags.mode == "count":
+        problems.append("--plot: 'count' draws nothing; --json FILE writes all of its figures.")
     if problems:
         raise ConfigError(problems)
+
+
+def _count(flags: argparse.Namespace, console: Any) -> None:
+    from evqa.benchmarking.count import count_training
+    from evqa.benchmarking.show_count import print_count
+    from evqa.config.compose import compose
+    from evqa.training.plan import read_plan
+
+    report = count_training(read_plan(compose(flags.overrides)), card_name=flags.card or "H200")
+    print_count(console, report)
+    if flags.json:
+        write_json(flags.json, report.as_json())
 
 
 def _measure_data(flags: argparse.Namespace, console: Any) -> DataReport:

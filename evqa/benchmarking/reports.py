@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from evqa.benchmarking.identity import Identity
@@ -100,3 +100,90 @@ class StepReport:
     flops_per_sample: float
     utilisation: float | None
     motion: MotionCost | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedPart:
+    """Work of one pass through one part of a model, a batch.
+
+    phase: forward, backward, again (computed again in the backward pass) or optimizer. matrix_bytes: of the kernels
+    with matrix arithmetic, other_bytes: of all others. seconds: by the roofline.
+    """
+
+    phase: str
+    part: str
+    flops: float
+    matrix_bytes: float
+    other_bytes: float
+    kernels: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedMemory:
+    """Bytes at a training's peak, from its second step on. activations: all that is neither of the others."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+
+    @property
+    def peak(self) -> float:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountReport:
+    """What one training step of a recipe computes, moves and holds, counted without a GPU, and what it would take.
+
+    parts: in order; the optimizer's is of one optimizer step. accumulate: batches of one. waits: calls that send values
+    to the device and wait for it, by name. flops_share, bandwidth_share: of the card's peaks, assumed. seconds: of one
+    batch, with its share of the optimizer step. notes: what was assumed of the data.
+    """
+
+    card: str
+    precision: str
+    batch_size: int
+    accumulate: int
+    num_positions: int
+    parts: list[CountedPart]
+    waits: dict[str, int]
+    memory: CountedMemory
+    card_memory: float
+    flops_share: float
+    bandwidth_share: float
+    peak_flops: float
+    seconds: float
+    notes: list[str]
+
+    @property
+    def samples_per_second(self) -> float:
+        """Predicted, of one card."""
+        return self.batch_size / self.seconds
+
+    @property
+    def flops_per_sample(self) -> float:
+        """The model's arithmetic, without what is computed again."""
+        return sum(part.flops for part in self.parts if part.phase != "again") / self.batch_size
+
+    @property
+    def all_flops_per_sample(self) -> float:
+        """All arithmetic, what is computed again included."""
+        return sum(part.flops for part in self.parts) / self.batch_size
+
+    @property
+    def mfu(self) -> float:
+        """Model FLOP utilisation: the model's arithmetic over what the card could do in this time."""
+        return self.flops_per_sample * self.samples_per_second / self.peak_flops
+
+    @property
+    def hfu(self) -> float:
+        """Hardware FLOP utilisation: the same of all arithmetic."""
+        return self.all_flops_per_sample * self.samples_per_second / self.peak_flops
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values, and what follows from it."""
+        names = ("samples_per_second", "flops_per_sample", "all_flops_per_sample", "mfu", "hfu")
+        return asdict(self) | {name: getattr(self, name) for name in names} | {"peak_bytes": self.memory.peak}

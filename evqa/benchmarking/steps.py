@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from evqa.benchmarking.cards import card_of
 from evqa.benchmarking.measure import Spread
 from evqa.benchmarking.motion import measure_motion
 from evqa.benchmarking.reports import MotionCost, StepReport
@@ -27,9 +28,6 @@ from evqa.training.batches import BatchLoader
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.module import ScoreModule
 from evqa.types import Batch, Output
-
-# Dense bf16 matrix speed in FLOP/s by a part of the device's name, from the vendor's data sheets (without sparsity).
-PEAKS = {"H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 
 MakeTrainer = Callable[[list[lightning.Callback]], lightning.Trainer]
 
@@ -174,7 +172,7 @@ def _counting_tokens(module: ScoreModule, watch: Stopwatch) -> Any:
 def _report(what: str, watch: Stopwatch, trainer: lightning.Trainer, datamodule: ScoreDataModule) -> StepReport:
     seconds = sum(watch.step_s)
     device = _device_name(trainer)
-    peak = next((speed for name, speed in PEAKS.items() if name in device), None)
+    card = card_of(device)
     samples_per_second = watch.num_samples / seconds
     return StepReport(
         what=what,
@@ -188,7 +186,7 @@ def _report(what: str, watch: Stopwatch, trainer: lightning.Trainer, datamodule:
         tokens_per_second=watch.num_tokens / seconds,
         peak_bytes=_peak_bytes(),
         flops_per_sample=watch.flops_per_sample,
-        utilisation=watch.flops_per_sample * samples_per_second / peak if peak else None,
+        utilisation=watch.flops_per_sample * samples_per_second / card.bf16_flops if card else None,
     )
 
 

@@ -1,0 +1,133 @@
+"""`benchmark count`: a whole step of a recipe, without a GPU, weights or data."""
+
+import json
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from evqa import benchmark
+from evqa.benchmarking.count import count_step, count_training
+from evqa.benchmarking.made_batch import made_batch, made_clip, shortened
+from evqa.config.compose import compose
+from evqa.errors import RunError
+from evqa.training.build import build_model, build_module
+from evqa.training.plan import read_plan
+from evqa.types import MEDIA, Turn
+from tests.models.toys import configure
+
+TINY = ["data.batch_size=4", "lora=r8", "trainer.precision=bf16"]
+
+
+def by_phase(report, phase):
+    return {part.part: part for part in report.parts if part.phase == phase}
+
+
+def test_products_of_a_step_are_those_that_pytorch_counts_in_a_real_one():
+    plan = read_plan(compose(["data.batch_size=4"]))
+    built = build_model(plan)
+    module, batch = build_module(plan, built), made_batch(built, plan.label, batch_size=4)
+    with FlopCounterMode(display=False) as counter:
+        module.head.loss(module.model(batch.inputs), batch.label_B, module.criterion).backward()
+    kernels = count_step(module.to("meta"), batch, autocast=False, accumulate=1, clips=True).kernels
+    products = sum(kernel.flops for kernel in kernels if kernel.name in ("mm", "addmm"))
+    assert products == counter.get_total_flops()  # which leaves out the CPU's attention
+
+
+def counted(arguments, lora="r8"):
+    config = configure("videollama2", "av", "regression", lora, arguments=arguments)
+    return count_training(read_plan(config), card_name="H200")
+
+
+def test_what_is_computed_again_is_no_model_arithmetic_and_saves_memory(twin):
+    arguments = twin("videollama2")
+    with_it, without = (counted(arguments | {"gradient_checkpointing": again}) for again in (True, False))
+    assert with_it.flops_per_sample == without.flops_per_sample == without.all_flops_per_sample
+    assert with_it.all_flops_per_sample > with_it.flops_per_sample
+    assert with_it.hfu > with_it.mfu
+    assert by_phase(with_it, "again").keys() <= by_phase(with_it, "forward").keys()
+    assert not by_phase(without, "again")
+    assert with_it.memory.activations < without.memory.activations
+    assert with_it.seconds > without.seconds
+    assert with_it.waits == without.waits == {}
+
+
+def test_frozen_parts_have_no_work_backward(twin):
+    arguments = twin("videollama2")
+    report, full = counted(arguments), counted(arguments, lora="none")
+    assert {"vision", "connector", "audio", "audio_connector", "language", "head"} <= by_phase(report, "forward").keys()
+    backward = by_phase(report, "backward")
+    assert {"connector", "audio_connector", "language", "head"} <= backward.keys()
+    assert not {"vision", "audio"} & backward.keys()
+    assert backward["language"].flops < by_phase(full, "backward")["language"].flops
+    assert "audio" in by_phase(full, "backward")
+
+
+def test_count_prints_tables_and_writes_all_figures(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    benchmark.main(["count", *TINY, "trainer.accumulate=2", "--card=L4", "--json=count.json"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "One training step, 4 samples: counted without a GPU, predicted, not measured" in printed
+    assert "L4, predicted, not measured" in printed
+    assert "70% of 121 TFLOP/s in matrix kernels (bf16), 85% of its bandwidth" in printed
+    report = json.loads((tmp_path / "count.json").read_text())
+    seconds = sum(part["seconds"] / (2 if part["phase"] == "optimizer" else 1) for part in report["parts"])
+    assert report["seconds"] == pytest.approx(seconds)
+    assert report["samples_per_second"] == pytest.approx(4 / seconds)
+    assert report["mfu"] == pytest.approx(report["flops_per_sample"] * 4 / seconds / 121e12)
+    assert report["peak_bytes"] == sum(report["memory"].values())
+    assert report["memory"]["optimizer"] == 2 * report["memory"]["gradients"] > 0
+    assert not list(tmp_path.glob("cache/*"))
+
+
+def test_faster_memory_makes_a_step_faster_and_counts_the_same():
+    slow, fast = (count_training(read_plan(compose(TINY)), card_name=name) for name in ("H100", "H200"))
+    assert slow.seconds > fast.seconds
+    assert [part.flops for part in slow.parts] == [part.flops for part in fast.parts]
+
+
+def test_a_model_that_asks_for_truth_values_is_counted_with_its_waits_and_one_that_asks_for_numbers_is_not(twin):
+    config = configure("videollama2", "av", "regression", "r8", arguments=twin("videollama2"))
+    config.head.pooling = "original"
+    masked = count_training(read_plan(config), card_name="H200")
+    assert masked.waits["truth value"] > 0
+    assert "truth values that the step asks the device for are taken to be false" in masked.notes[-1]
+    config = configure("qwen2_5_vl", "v", "regression", "r8", arguments=twin("qwen2_5_vl"))
+    with pytest.raises(RunError, match="cannot be counted: while it runs it asks the GPU for numbers"):
+        count_training(read_plan(config), card_name="H200")
+
+
+def test_a_recipe_that_cannot_be_counted_is_told_why():
+    plan = read_plan(compose(["model=videollama2", "lora=qlora", "trainer=gpu"]))
+    with pytest.raises(RunError, match="lora=qlora cannot be counted"):
+        count_training(plan, card_name="H200")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "--card=H100"], "--card belongs to 'count'; 'train' measures on the machine's own card."),
+        (["count", "--plot=x.png"], "--plot: 'count' draws nothing; --json FILE writes all of its figures."),
+        (["count", "--card=H300"], "H200"),
+        (["count", "--videos=x"], "--videos belongs to 'data'"),
+    ],
+)
+def test_mistakes_end_with_a_sentence(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as caught:
+        benchmark.main(arguments)
+    assert caught.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_text_is_shortened_but_not_what_is_learned_nor_places_for_media():
+    turns = (Turn(role="user", text=f"abcdefgh{MEDIA}abcd"), Turn(role="assistant", text=" good", learn=True))
+    assert [turn.text for turn in shortened(turns)] == [f"ae{MEDIA}a", " good"]
+
+
+def test_a_made_clip_is_what_the_model_asks_for():
+    built = build_model(read_plan(compose([])), load=False)
+    spec = built.model.preparer.clip
+    clip = made_clip(spec)
+    assert len(clip.frames_FHWC) == spec.frames.sampling.usual_count
+    assert clip.frames_FHWC.shape[1:3] == spec.frames.resize.target_hw(854, 480)
+    assert clip.frames_FHWC.dtype == torch.uint8
