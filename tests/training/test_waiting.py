@@ -4,10 +4,14 @@ Run on the meta device, whose tensors have no values: whatever would have to kno
 index by truth values) is an error there. What is sent to a device must not wait for it either.
 """
 
+import contextlib
+from collections import Counter
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from evqa.benchmarking.autocast import CudaCalls
 from evqa.errors import RunError
 from evqa.training.build import build_model, build_module
 from evqa.training.finite import LateCheck
@@ -21,20 +25,34 @@ LABELS = torch.tensor([0.2, float("nan"), 0.6, 0.8])
 
 
 class Sent(TorchDispatchMode):
-    """Collects what is sent from the CPU to the device by calls that wait for it."""
+    """Counts what is sent from the CPU to the device by calls that wait for it."""
 
-    def __init__(self):
+    def __init__(self, waits):
         super().__init__()
-        self.waited = []
+        self.waits = waits
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        name = function._schema.name
-        made = name == "aten::lift_fresh" and args[0].is_meta  # torch.tensor(values, device=...)
-        moved = name == "aten::_to_copy" and not args[0].is_meta and kwargs.get("device") == torch.device("meta")
-        if made or (moved and not kwargs.get("non_blocking")):
-            self.waited.append(name)
+        is_sent = function._schema.name == "aten::_to_copy" and not args[0].is_meta
+        if is_sent and kwargs.get("device") == torch.device("meta") and not kwargs.get("non_blocking"):
+            self.waits["to"] += 1
         return function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def waits():
+    """Counts the calls that wait, by what they do."""
+    found = Counter()
+    with CudaCalls(found), Sent(found):
+        yield found
+
+
+def test_what_waits_is_seen():
+    with waits() as found:
+        torch.tensor([1.0], device="meta")
+        torch.ones(2).to("meta")
+        torch.ones(2).to("meta", non_blocking=True)
+    assert found == {"tensor": 1, "to": 1}
 
 
 def step(module, inputs, window):
@@ -53,18 +71,18 @@ def test_a_step_knows_no_value_on_the_device(twin, name, head):
     module = build_module(plan, scorer)
     inputs = module.model.preparer.collate(samples(scorer, plan.modal, learn=True)).to("meta")
     module.to("meta").train()
-    with Sent() as sent:
+    with waits() as found:
         step(module, inputs, Window(unit=4, num_batches=1, device=torch.device("meta")))
-    assert sent.waited == []
+    assert not found
 
 
 @pytest.mark.parametrize("loss", options("loss"))
 def test_no_loss_knows_one_either(loss):
     criterion = build(COMPOSER.compose([f"loss={loss}"]).loss)
     score_B = torch.zeros(4, device="meta", requires_grad=True)
-    with Sent() as sent:
+    with waits() as found:
         criterion(score_B, LABELS).backward()
-    assert sent.waited == []
+    assert not found
 
 
 def test_a_loss_that_is_not_finite_is_told_of_its_own_step_at_the_next():
