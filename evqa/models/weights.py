@@ -40,10 +40,16 @@ def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
 
 
 def recompute_layers(body: Any) -> None:
-    """Let a transformers model compute its layers again in the backward pass."""
+    """Let a transformers model compute its layers again in the backward pass.
+
+    transformers also makes the output of every embedding ask for gradients, as its older, reentrant kind of
+    recomputation needs: a frozen vision tower would be computed again, and backwards, for nothing.
+    """
     older = "gradient_checkpointing_enable"  # of the same method
     enable = getattr(body, "activation_checkpointing_enable", None) or getattr(body, older)
     enable({"use_reentrant": False})
+    if hasattr(body, "_require_grads_hook"):
+        body.disable_input_require_grads()
 
 
 @dataclass(kw_only=True)
