@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -41,9 +42,10 @@ def test_every_end_of_the_example_composes(end):
 
 @pytest.mark.slow
 def test_an_agent_runs_the_example_and_each_run_reports_its_result(example, tmp_path, monkeypatch):
-    import wandb
     from wandb.apis.public import sweeps
     from wandb.wandb_agent import Agent
+
+    import wandb
 
     settings = proposal(example["parameters"], -1) | {"trainer.epochs": 1}
     arguments = {key: {"value": value} for key, value in settings.items()}
@@ -60,7 +62,8 @@ def test_an_agent_runs_the_example_and_each_run_reports_its_result(example, tmp_
         monkeypatch.setenv(f"WANDB_{name}", value)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    Agent(None, multiprocessing.Queue(), sweep_id="sweep", count=2).run()
+    with patch.dict(os.environ):  # the agent leaves its runs' ids behind
+        Agent(None, multiprocessing.Queue(), sweep_id="sweep", count=2).run()
     (run,) = tmp_path.glob("runs/wandb_agent/*")
     record = json.loads((run / "predictions/val.json").read_text())
     files = [*run.glob("wandb/offline-run-*/run-*.wandb")]
