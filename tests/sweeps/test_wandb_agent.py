@@ -42,10 +42,9 @@ def test_every_end_of_the_example_composes(end):
 
 @pytest.mark.slow
 def test_an_agent_runs_the_example_and_each_run_reports_its_result(example, tmp_path, monkeypatch):
+    import wandb
     from wandb.apis.public import sweeps
     from wandb.wandb_agent import Agent
-
-    import wandb
 
     settings = proposal(example["parameters"], -1) | {"trainer.epochs": 1}
     arguments = {key: {"value": value} for key, value in settings.items()}
