@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evqa.metrics.correlation import MIN_ITEMS, ROUNDING, Vector
 from evqa.metrics.proportion import wilson_interval
@@ -25,18 +26,15 @@ def estimate_interval(metric: str, value: float, draws_R: Vector, *, num_units: 
 
     num_units: what was drawn, items or groups of them. Resamples without a value are left out if they are few.
     """
-    if len(draws_R) == 0:
-        return _none("no resamples were drawn")
-    if num_units < 2:
-        return _none("a single item or group has no spread")
-    defined_R, what = draws_R[np.isfinite(draws_R)], "the metric does not exist"
-    if metric == "rmse":
-        defined_R, what = defined_R[defined_R > 0], "the error is 0"
-    num_undefined = len(draws_R) - len(defined_R)
-    if math.isnan(value) or num_undefined > MAX_UNDEFINED * len(draws_R):
-        return _none(f"{what} in {num_undefined} of {len(draws_R)} resamples")
+    is_rmse, is_kept_R = metric == "rmse", np.isfinite(draws_R)
+    if is_rmse:
+        is_kept_R &= draws_R > 0
+    what = "the error is 0" if is_rmse else "the metric does not exist"
+    if reason := _no_interval(value, is_kept_R, num_units=num_units, what=what):
+        return _none(reason)
+    defined_R = draws_R[is_kept_R]
     quantile = _quantile(num_units, level)
-    if metric == "rmse":
+    if is_rmse:
         half = quantile * _standard_error(np.log(defined_R), num_units)
         return Interval(low=value * math.exp(-half), high=value * math.exp(half))
     return _correlation(value, defined_R, num_units=num_units, quantile=quantile)
@@ -50,14 +48,10 @@ def share_interval(
     So it stays in 0-1 and is never a point. num_judged: how many items stand in where the draws have no error, or the
     value is 0 or 1.
     """
-    if len(draws_R) == 0:
-        return _none("no resamples were drawn")
-    if num_units < 2:
-        return _none("a single item or group has no spread")
-    defined_R = draws_R[np.isfinite(draws_R)]
-    num_undefined = len(draws_R) - len(defined_R)
-    if math.isnan(value) or num_undefined > MAX_UNDEFINED * len(draws_R):
-        return _none(f"the measure does not exist in {num_undefined} of {len(draws_R)} resamples")
+    is_kept_R = np.isfinite(draws_R)
+    if reason := _no_interval(value, is_kept_R, num_units=num_units, what="the measure does not exist"):
+        return _none(reason)
+    defined_R = draws_R[is_kept_R]
     error, variance = _standard_error(defined_R, num_units), value * (1 - value)
     like = variance / error**2 if error > ROUNDING and variance > ROUNDING else num_judged
     low, high = wilson_interval(value, like, quantile=_quantile(num_units, level))
@@ -66,13 +60,10 @@ def share_interval(
 
 def plain_interval(value: float, draws_R: Vector, *, num_units: int, level: float = LEVEL) -> Interval:
     """The interval of a value that may be any number, on its own scale; num_units and what is left out as above."""
-    if num_units < 2:
-        return _none("a single item or group has no spread")
-    defined_R = draws_R[np.isfinite(draws_R)]
-    num_undefined = len(draws_R) - len(defined_R)
-    if math.isnan(value) or num_undefined > MAX_UNDEFINED * len(draws_R):
-        return _none(f"the value does not exist in {num_undefined} of {len(draws_R)} resamples")
-    half = _quantile(num_units, level) * _standard_error(defined_R, num_units)
+    is_kept_R = np.isfinite(draws_R)
+    if reason := _no_interval(value, is_kept_R, num_units=num_units, what="the value does not exist"):
+        return _none(reason)
+    half = _quantile(num_units, level) * _standard_error(draws_R[is_kept_R], num_units)
     return Interval(low=value - half, high=value + half)
 
 
@@ -101,6 +92,18 @@ def _quantile(num_units: int, level: float) -> float:
     from scipy import stats
 
     return float(stats.t.ppf((1 + level) / 2, num_units - 1))
+
+
+def _no_interval(value: float, is_kept_R: NDArray[np.bool_], *, num_units: int, what: str) -> str | None:
+    """Why there is no interval; None where there is one. is_kept_R: draws that can be used. what: ails the others."""
+    if len(is_kept_R) == 0:
+        return "no resamples were drawn"
+    if num_units < 2:
+        return "a single item or group has no spread"
+    num_undefined = int((~is_kept_R).sum())
+    if math.isnan(value) or num_undefined > MAX_UNDEFINED * len(is_kept_R):
+        return f"{what} in {num_undefined} of {len(is_kept_R)} resamples"
+    return None
 
 
 def _none(reason: str) -> Interval:
