@@ -122,6 +122,18 @@ class Model(nn.Module, ABC):
     def parts(self) -> tuple[Part, ...]:
         """The parts that exist in this instance (unused towers are not built and do not appear)."""
 
+    def blocks(self) -> dict[str, tuple[nn.Module, ...]]:
+        """Return the repeated layers of every part that has some, in order: what is recomputed, compiled or sharded.
+
+        A list of modules is taken for layers, one inside of another for a detail of a layer.
+        """
+        found: dict[str, list[nn.Module]] = {}
+        for part in self.parts():
+            for prefix in part.prefixes:
+                if isinstance(below := _below(self, prefix), nn.Module):
+                    found.setdefault(part.name, []).extend(_layers_of(below))
+        return {name: tuple(layers) for name, layers in found.items() if layers}
+
     def frozen_parts(self) -> tuple[str, ...]:
         """Names of the parts that are not trained unless a recipe asks for them."""
         return ()
@@ -162,3 +174,17 @@ class Model(nn.Module, ABC):
         """
         del head_state
         write_weights(entries_of(self, self.key_adapter), folder, self.key_adapter)
+
+
+def _below(model: nn.Module, name: str) -> object:
+    """Return what has a name below the model: a module, or a single weight."""
+    parent, _, leaf = name.rpartition(".")
+    return getattr(model.get_submodule(parent), leaf)
+
+
+def _layers_of(module: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(module, nn.ModuleList):
+        yield from module
+    else:
+        for child in module.children():
+            yield from _layers_of(child)

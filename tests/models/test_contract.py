@@ -153,3 +153,16 @@ def test_a_data_set_fits_its_interface(data):
     cls = getattr(importlib.import_module(module), kind)
     assert issubclass(cls, Dataset)
     assert not getattr(cls.load, "__isabstractmethod__", False)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_repeated_layers_of_a_part_belong_to_it_and_are_not_inside_of_each_other(twin, name):
+    model = build_model(read_plan(configure(name, MODELS[name][1][-1], "levels", arguments=twin(name)))).model
+    blocks = model.blocks()
+    names = {id(module): name for name, module in model.named_modules()}
+    assert len(blocks["language"]) == model.cost_per_sample().num_layers
+    for part, layers in blocks.items():
+        held = [f"{names[id(layer)]}.{weight}" for layer in layers for weight, _ in layer.named_parameters()]
+        assert held
+        assert len(held) == len(set(held))
+        assert {part_of(model, weight) for weight in held} == {part}
