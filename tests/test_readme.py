@@ -97,7 +97,7 @@ def test_every_command_of_the_readme_runs(workplace, capsys):
         ran.add(arguments[0])
     assert ran == {
         *("prepare", "train", "predict", "report", "ensemble"),
-        *("calibrate", "eval", "benchmark", "merge", "runs"),
+        *("calibrate", "explain", "eval", "benchmark", "merge", "runs"),
     }
     check_the_example(workplace, capsys)
 

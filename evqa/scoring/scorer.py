@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -28,7 +28,7 @@ from evqa.scoring.recall import Recall
 from evqa.scoring.score import Answer, Embedding, Meaning, Score
 from evqa.training.batches import Collate, Pipeline, Sample, Samples, load_ahead
 from evqa.training.model_with_head import ModelWithHead
-from evqa.types import Batch, Failure, Record
+from evqa.types import Batch, Clip, Failure, Record
 
 Item = Path | str | Record  # the path of a file, or a record with an id and texts of its own
 Result = TypeVar("Result")
@@ -97,6 +97,21 @@ class Scorer:
         """
         self.check_scores()
         return self._stream(items, self._scores, self._pipeline)
+
+    def score_read(self, items: Iterable[tuple[Record, Sequence[Clip]]]) -> Iterator[Score]:
+        """Yield the scores of records whose files have been read already, or altered: a clip a file, in order.
+
+        Raises:
+            ConfigError: the scorer's head gives no scores.
+        """
+        self.check_scores()
+        pairs = iter(items)
+        while chunk := tuple(islice(pairs, self.batch_size)):
+            samples = [self._sample(record, dict(zip(record.paths, clips, strict=True))) for record, clips in chunk]
+            yield from self._scores(self._loaded([record for record, _ in chunk], samples))
+
+    def _sample(self, record: Record, clips: Mapping[Path, Clip]) -> Sample:
+        return Samples(records=(record,), **vars(replace(self._pipeline, read=clips.__getitem__)))[0, 0]
 
     def check_scores(self) -> None:
         """Raise ConfigError where the scorer's head gives no scores."""
@@ -182,7 +197,9 @@ class Scorer:
 
     def _load(self, records: tuple[Record, ...], *, pipeline: Pipeline) -> Loaded:
         read = Samples(records=records, **vars(pipeline))
-        samples = [_unreadable(record) or read[0, index] for index, record in enumerate(records)]
+        return self._loaded(records, [_unreadable(record) or read[0, index] for index, record in enumerate(records)])
+
+    def _loaded(self, records: Sequence[Record], samples: Sequence[Sample]) -> Loaded:
         batch = self._collate(samples)
         return Loaded(records=records, samples=samples, batch=batch.pin_memory() if self._pin else batch)
 
