@@ -49,7 +49,8 @@ def make(path, *, seconds):
         stream = container.add_stream("ffv1", rate=8)
         stream.width = stream.height = 64
         for number in range(8 * seconds):
-            pixels = np.random.default_rng(number).integers(0, 8 + 7 * number, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+            cells = np.random.default_rng(number).integers(0, 8 + 7 * number, (8, 8, 3), dtype=np.uint8)
+            pixels = cells.repeat(8, 0).repeat(8, 1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return path
