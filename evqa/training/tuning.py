@@ -55,7 +55,7 @@ def apply_tuning(model: Model, tuning: Tuning, *, autocast: bool = False) -> Non
     if tuning.method == "full":
         trained = {part.name for part in model.parts()} - set(frozen)
     else:
-        _inject(model, tuning)
+        _inject(model, tuning, autocast=autocast)
         if autocast:
             _leave_inputs(model)
         trained = set(tuning.train)
@@ -107,7 +107,7 @@ def trained_parts(model: Model, head: nn.Module) -> list[TrainedPart]:
     return [TrainedPart(name, *pair) for name, pair in counts.items()]
 
 
-def _inject(model: Model, tuning: Tuning) -> None:
+def _inject(model: Model, tuning: Tuning, *, autocast: bool) -> None:
     import peft
 
     names = [name for part in model.parts() if part.name in tuning.adapt for name, _ in _linears(model, part)]
@@ -123,6 +123,10 @@ def _inject(model: Model, tuning: Tuning) -> None:
     config = peft.LoraConfig(
         r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=tuning.dropout, target_modules=names, bias="none"
     )
+    if autocast and tuning.method == "lora" and not tuning.dropout:
+        from evqa.training.adapted_linear import AdaptedLinear
+
+        config._register_custom_module({nn.Linear: AdaptedLinear})
     peft.inject_adapter_in_model(config, model)
 
 
