@@ -12,6 +12,7 @@ from torch import nn
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.models.base import PARTS, Model
+from evqa.models.own_precision import leave_autocasting
 from evqa.types import Part
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"  # of `save_adapter`; the name is peft's
@@ -65,6 +66,14 @@ def apply_tuning(model: Model, tuning: Tuning, *, autocast: bool = False) -> Non
         if parameter.requires_grad and tuning.method != "full":
             # Small steps get lost in bfloat16; what little is trained beside a frozen base can afford float32.
             parameter.data = parameter.data.float()
+    if autocast:
+        leave_autocasting(_frozen_encoder_layers(model))
+
+
+def _frozen_encoder_layers(model: Model) -> Iterator[nn.Module]:
+    for name, layers in model.blocks().items():
+        if name != "language":
+            yield from (layer for layer in layers if not any(weight.requires_grad for weight in layer.parameters()))
 
 
 def _check_names(model: Model, tuning: Tuning) -> None:
