@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 LANGUAGE_STD = 0.02  # of language model, embeddings and heads, as in the originals
-# A larger weight repeats what was drawn: 8 billion numbers take a minute and a half. A prime, so that no rows are alike.
+# A larger weight repeats what was drawn: 8 billion numbers take minutes. A prime, so that no two rows are alike.
 MOST_DRAWN = 1_048_573
 
 
