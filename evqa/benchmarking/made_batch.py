@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.fbank import sound_fbank
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.prompts.stalling import STALLING
 from evqa.training.batches import Collate, Sample
 from evqa.training.build import BuiltModel

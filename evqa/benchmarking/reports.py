@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evqa.benchmarking.identity import Identity
 from evqa.benchmarking.measure import Spread
-from evqa.benchmarking.workers import Kind
-from evqa.media.clip import ClipSpec
+
+if TYPE_CHECKING:  # they decode, which counting and training steps do without
+    from evqa.benchmarking.identity import Identity
+    from evqa.benchmarking.workers import Kind
+    from evqa.media.spec import ClipSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec
 from evqa.media.sampling import FrameSampling
+from evqa.media.spec import ClipSpec
 from evqa.models.exporting import entries_of, write_weights
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.license import License

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evqa.media.clip import ClipSpec, FrameStream
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
 from evqa.models.key_adapter import KeyAdapter

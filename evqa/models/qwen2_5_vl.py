@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from torch import Tensor
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec, FrameStream
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
 from evqa.models.key_adapter import KeyAdapter

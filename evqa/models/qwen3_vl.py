@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec, FrameStream
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.hub import find_checkpoint, read_config
 from evqa.models.key_adapter import KeyAdapter

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from evqa.media.clip import ClipSpec
+from evqa.media.spec import ClipSpec
 from evqa.models.base import Preparer
 from evqa.models.patches import Patches, collate_patches
 from evqa.models.positions import Grid, collate_positions, rotary_positions

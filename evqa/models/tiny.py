@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.resize import Resize
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions, Cost, Model, Preparer
 from evqa.models.decoding import Prefilled, stream
 from evqa.models.lm_head import logits_of

@@ -22,9 +22,9 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import PARTS, BuildOptions
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.license import License

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from evqa.errors import AnnotationError
-from evqa.media.clip import ClipSpec
 from evqa.media.fbank import MEL_BINS, SHIFT
+from evqa.media.spec import ClipSpec
 from evqa.models.base import Cost
 from evqa.training.build import BuiltModel
 from evqa.training.plan import RunPlan

@@ -21,8 +21,8 @@ from evqa.files.progress import BEGINS_ANEW, staged
 from evqa.files.terminal import terminal
 from evqa.files.whole import whole_folder, write_whole
 from evqa.heads.base import Head
-from evqa.media.clip import described
 from evqa.media.sampling import FrameSampling
+from evqa.media.spec import described
 from evqa.models.weight_files import HEAD_FILE
 from evqa.runs.model_card import model_card, usage
 from evqa.scoring.calibration import CHECKPOINT, NO_CALIBRATION

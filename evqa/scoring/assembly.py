@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec
+from evqa.media.spec import ClipSpec
 from evqa.scoring.calibration import NO_CALIBRATION, FoundCalibration
 from evqa.scoring.computation import Computation, find_device
 from evqa.scoring.score import Meaning

@@ -16,7 +16,7 @@ from evqa.config.saved import checked_saved
 from evqa.errors import CheckpointError, RunError
 from evqa.files.content import content_hash
 from evqa.files.terminal import terminal
-from evqa.media.clip import described
+from evqa.media.spec import described
 from evqa.scoring.assembly import assemble, restricted
 from evqa.scoring.calibration import FoundCalibration, find_calibration
 from evqa.scoring.computation import find_device

@@ -17,8 +17,7 @@ from evqa.config.environment import hidden
 from evqa.errors import ConfigError
 from evqa.heads.base import Head
 from evqa.heads.regression import RegressionHead
-from evqa.media.cache import CachedReader
-from evqa.media.clip import ClipSpec, described
+from evqa.media.spec import ClipSpec, described
 from evqa.models.base import Model
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import Pipeline
@@ -147,6 +146,8 @@ def build_pipeline(plan: RunPlan, built: BuiltModel, *, clip: ClipSpec | None = 
 
     clip: replaces the model's own request (`eval --modal v`).
     """
+    from evqa.media.cache import CachedReader  # and with it all that decodes; a benchmark makes its clips
+
     preparer = built.model.preparer
     read = CachedReader(plan.data.batches.cache, clip or preparer.clip)
     return Pipeline(read=read, preparer=preparer, wording=built.head.wording, prompt=built.prompt, scale=plan.label)

@@ -12,6 +12,7 @@ from torch import nn
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.models.base import PARTS, Model
+from evqa.models.own_precision import leave_autocasting
 from evqa.types import Part
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"  # of `save_adapter`; the name is peft's
@@ -55,7 +56,7 @@ def apply_tuning(model: Model, tuning: Tuning, *, autocast: bool = False) -> Non
     if tuning.method == "full":
         trained = {part.name for part in model.parts()} - set(frozen)
     else:
-        _inject(model, tuning)
+        _inject(model, tuning, autocast=autocast)
         if autocast:
             _leave_inputs(model)
         trained = set(tuning.train)
@@ -65,6 +66,14 @@ def apply_tuning(model: Model, tuning: Tuning, *, autocast: bool = False) -> Non
         if parameter.requires_grad and tuning.method != "full":
             # Small steps get lost in bfloat16; what little is trained beside a frozen base can afford float32.
             parameter.data = parameter.data.float()
+    if autocast:
+        leave_autocasting(_frozen_encoder_layers(model))
+
+
+def _frozen_encoder_layers(model: Model) -> Iterator[nn.Module]:
+    for name, layers in model.blocks().items():
+        if name != "language":
+            yield from (layer for layer in layers if not any(weight.requires_grad for weight in layer.parameters()))
 
 
 def _check_names(model: Model, tuning: Tuning) -> None:
@@ -107,7 +116,7 @@ def trained_parts(model: Model, head: nn.Module) -> list[TrainedPart]:
     return [TrainedPart(name, *pair) for name, pair in counts.items()]
 
 
-def _inject(model: Model, tuning: Tuning) -> None:
+def _inject(model: Model, tuning: Tuning, *, autocast: bool) -> None:
     import peft
 
     names = [name for part in model.parts() if part.name in tuning.adapt for name, _ in _linears(model, part)]
@@ -123,6 +132,10 @@ def _inject(model: Model, tuning: Tuning) -> None:
     config = peft.LoraConfig(
         r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=tuning.dropout, target_modules=names, bias="none"
     )
+    if autocast and tuning.method == "lora" and not tuning.dropout:
+        from evqa.training.adapted_linear import AdaptedLinear
+
+        config._register_custom_module({nn.Linear: AdaptedLinear})
     peft.inject_adapter_in_model(config, model)
 
 

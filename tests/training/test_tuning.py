@@ -3,6 +3,7 @@ import json
 import sys
 from types import SimpleNamespace
 
+import peft
 import pytest
 import torch
 from safetensors import safe_open
@@ -14,6 +15,7 @@ from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
 from evqa.models.tiny import Tiny
+from evqa.training.adapted_linear import AdaptedLinear
 from evqa.training.tuning import (
     Tuning,
     _quantise,
@@ -271,13 +273,13 @@ def test_unknown_parts_and_parts_without_layers_are_refused(model):
         apply_tuning(model, Tuning(method="lora", adapt=("connector",)))
 
 
-def bfloat16_step(model, autocast):
+def bfloat16_step(model, autocast, dropout):
     """Output, gradients of the adapters, and the bytes that are kept for the backward pass."""
     torch.manual_seed(0)
-    apply_tuning(model, Tuning(method="lora", rank=2, dropout=0.0, train=()), autocast=autocast)
+    apply_tuning(model, Tuning(method="lora", rank=2, dropout=dropout, train=()), autocast=autocast)
     adapters = [weight for name, weight in model.named_parameters() if is_adapter(name)]
     for number, weight in enumerate(adapters):
-        torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(number))
+        torch.nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(number))
     kept = {}
 
     def keep(value):
@@ -290,14 +292,59 @@ def bfloat16_step(model, autocast):
         torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value),
     ):
         output_BTD = model.trunk(hidden_BTD)
-    output_BTD.float().square().sum().backward()
+    output_BTD.float().exp().sum().backward()
     return output_BTD, [weight.grad for weight in adapters], sum(kept.values())
 
 
+def bfloat16_model():
+    return Tiny(BuildOptions(frames=None, audio=None), width=16, num_heads=2).to(torch.bfloat16)
+
+
 def test_under_autocast_adapters_need_no_float32_copy_of_their_input():
-    model = Tiny(BuildOptions(frames=None, audio=None), width=16, num_heads=2).to(torch.bfloat16)
-    output_BTD, gradients, size = bfloat16_step(copy.deepcopy(model), autocast=False)
-    lean_BTD, lean_gradients, lean_size = bfloat16_step(model, autocast=True)
+    model = bfloat16_model()
+    output_BTD, gradients, size = bfloat16_step(copy.deepcopy(model), autocast=False, dropout=0.5)
+    lean_BTD, lean_gradients, lean_size = bfloat16_step(model, autocast=True, dropout=0.5)
     assert torch.equal(lean_BTD, output_BTD)
     assert all(map(torch.equal, lean_gradients, gradients))
     assert lean_size < size
+
+
+def test_a_model_under_autocast_learns_alike_with_the_adapters_product_added_in_its_kernel():
+    model = bfloat16_model()
+    output_BTD, gradients, size = bfloat16_step(copy.deepcopy(model), autocast=False, dropout=0.0)
+    fused_BTD, fused_gradients, fused_size = bfloat16_step(model, autocast=True, dropout=0.0)
+    assert fused_size < size
+    flat, expected = (torch.cat([gradient.flatten() for gradient in one]) for one in (fused_gradients, gradients))
+    assert (fused_BTD - output_BTD).norm() < 0.01 * output_BTD.norm()
+    assert (flat - expected).norm() < 0.02 * expected.norm()
+
+
+@pytest.mark.parametrize(("bias", "alpha"), [(True, 4), (False, 6)])
+def test_an_adapted_layer_without_passes_over_its_output_is_as_close_to_the_exact_product(bias, alpha):
+    def layer(kind, *, exact=False):
+        torch.manual_seed(0)
+        base = nn.Linear(48, 32, bias=bias).requires_grad_(False).bfloat16()
+        config = peft.LoraConfig(bias="none", init_lora_weights=False)
+        made = kind(base, "default", r=2, lora_alpha=alpha, config=config)
+        made.cast_input_dtype_enabled = False
+        for weight in (made.lora_A.default.weight, made.lora_B.default.weight):
+            nn.init.normal_(weight.data)
+        return made.double() if exact else made
+
+    def step(made, *, amp):
+        x = torch.randn(5, 7, 48, generator=torch.Generator().manual_seed(0)).bfloat16()
+        x = x.to(made.lora_A.default.weight.dtype if not amp else x.dtype).requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):
+            y = made(x)
+        y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).bfloat16().to(y.dtype))
+        return y.detach(), x.grad, made.lora_A.default.weight.grad, made.lora_B.default.weight.grad
+
+    fused = step(layer(AdaptedLinear), amp=True)
+    theirs = step(layer(peft.tuners.lora.Linear), amp=True)
+    exact = step(layer(peft.tuners.lora.Linear, exact=True), amp=False)
+    for ours, other, true in zip(fused, theirs, exact, strict=True):
+        assert ours.dtype == other.dtype
+        assert max((ours - true).norm(), (other - true).norm()) < 0.01 * true.norm()
+    if alpha == 4:  # scaled by a power of two: the adapter's gradients have the same bits
+        assert torch.equal(fused[2], theirs[2])
+        assert torch.equal(fused[3], theirs[3])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evqa.errors import CheckpointError
-from evqa.media.clip import ClipSpec
+from evqa.media.spec import ClipSpec
 from evqa.models.exporting import (
     SHARD_BYTES,
     Entries,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.fbank import MEL_BINS
 from evqa.media.resize import Resize
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.license import License
 from evqa.models.pixels import normalise

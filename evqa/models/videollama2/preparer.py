@@ -14,9 +14,9 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from evqa.errors import ConfigError, PromptError
-from evqa.media.clip import ClipSpec
 from evqa.media.fbank import MEL_BINS, SHIFT, SILENCE, WINDOW, sound_fbank
 from evqa.media.sampling import FrameSampling
+from evqa.media.spec import ClipSpec
 from evqa.models.base import Preparer
 from evqa.models.splice import PLACEHOLDER, collate_texts, prepare_text
 from evqa.models.videollama2.dims import Dims

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from evqa.errors import ConfigError
-from evqa.media.clip import ClipSpec, FrameStream
 from evqa.media.image import Tiling
 from evqa.media.resize import Resize
 from evqa.media.sampling import FrameSampling
+from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import PARTS, BuildOptions
 from evqa.models.license import License
 from evqa.models.pixels import normalise

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from evqa.errors import PromptError
-from evqa.media.clip import ClipSpec
+from evqa.media.spec import ClipSpec
 from evqa.models.base import Preparer
 from evqa.models.splice import PLACEHOLDER, collate_texts, prepare_text
 from evqa.models.vqa2.images import num_image_tokens, packed_size

@@ -4,11 +4,13 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from torch import nn
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
+from evqa.models.random_weights import MOST_DRAWN, random_weights
 from evqa.models.videollama2.model import Videollama2
 from evqa.training.tuning import Tuning, apply_tuning, is_adapter, part_of
 from evqa.types import Clip
@@ -109,6 +111,15 @@ def test_random_weights_depend_on_their_seed_alone():
     two, three = build("a").state_dict(), build("a", init_seed=1).state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["language.embed_tokens.weight"], three["language.embed_tokens.weight"])
+
+
+def test_a_large_random_weight_repeats_what_was_drawn_but_no_row():
+    layer = nn.Linear(1024, 2 * MOST_DRAWN // 1024 + 1, bias=False)
+    random_weights(layer, seed=0, device="cpu", language=())
+    weight = layer.weight.detach()
+    assert torch.equal(weight.view(-1)[:1000], weight.view(-1)[MOST_DRAWN : MOST_DRAWN + 1000])
+    assert len(torch.unique(weight[:, :8], dim=0)) == len(weight)
+    assert float(weight.std()) == pytest.approx(1024**-0.5, rel=0.01)
 
 
 def test_building_leaves_the_callers_random_state_alone():
