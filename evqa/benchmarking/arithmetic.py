@@ -1,6 +1,6 @@
 """What one operation of a GPU computes and moves, by its name and the shapes of its tensors.
 
-# B batch, H heads, T queries, S keys, K width of a head
+# B batch, H heads, T queries, S keys, K width of a head, N positions of all segments
 """
 
 from __future__ import annotations
@@ -79,6 +79,17 @@ def _attention_backward(given: Named, outputs: Sequence[Tensor]) -> float:
     return ATTENTION_BACKWARD * _attention(given, outputs)
 
 
+def _segments(given: Named, _: Sequence[Tensor]) -> float:
+    """Count attention inside segments, whose ends stay on the CPU for tensors without values."""
+    query_NHK, ends = cast("Tensor", given["query"]), cast("Tensor", given["cu_seq_q"])
+    pairs = int(ends.diff().long().square().sum()) * query_NHK.shape[1]
+    return 4.0 * pairs * query_NHK.shape[2]
+
+
+def _segments_backward(given: Named, outputs: Sequence[Tensor]) -> float:
+    return ATTENTION_BACKWARD * _segments(given, outputs)
+
+
 COUNTS: dict[str, Count] = {
     "mm": _product("self"),
     "bmm": _product("self"),
@@ -93,6 +104,8 @@ COUNTS: dict[str, Count] = {
     "_scaled_dot_product_flash_attention_backward": _attention_backward,
     "_scaled_dot_product_efficient_attention": _attention,
     "_scaled_dot_product_efficient_attention_backward": _attention_backward,
+    "_varlen_attn": _segments,
+    "_varlen_attn_backward": _segments_backward,
 }
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from evqa.media.resize import Resize
+from evqa.models.encoding import encode_frames
 from evqa.types import Clip, Inputs, Prepared
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -64,36 +65,25 @@ class Patches:
         """Map uint8 patches to float32 as the official processor does: rescaling folded into mean and deviation."""
         repeats = patches_NP.shape[1] // 3
         mean_P, std_P = (
-            (255.0 * torch.tensor(values, device=patches_NP.device)).repeat_interleave(repeats)
+            (255.0 * torch.tensor(values)).repeat_interleave(repeats).to(patches_NP.device, non_blocking=True)
             for values in (self.mean, self.std)
         )
         return (patches_NP.float() - mean_P) / std_P
 
-    def media(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Name a batch's patches as a transformers model does; empty where it has none."""
-        if "patches_NP" not in inputs:
-            return {}
-        return {
-            "pixel_values_videos": self.normalise(inputs["patches_NP"]),
-            "video_grid_thw": inputs["grid_G3"],
-        }
-
-    def num_tokens(self, grid_3: Tensor) -> int:
-        """Count the tokens of a grid after merging."""
-        return int(grid_3.prod()) // self.merge**2
+    def encode(self, visual: Any, inputs: Inputs) -> Any:
+        """Run a transformers model's vision tower on all patches of a batch; returns its output."""
+        return encode_frames(visual, self.normalise(inputs["patches_NP"]), inputs.host["grids"])
 
     def token_grid(self, grid_3: Tensor) -> tuple[int, int, int]:
         """Count the tokens of a grid along time, height and width."""
         time, rows, columns = grid_3.tolist()
         return time, rows // self.merge, columns // self.merge
 
-    def black_token(self, body: Any, device: torch.device) -> Tensor:
-        """Run a transformers model's vision encoder on the smallest input, so that distributed ranks stay in step."""
-        grid_13 = torch.tensor([[1, self.merge, self.merge]], device=device)
+    def black_token(self, visual: Any, device: torch.device) -> Tensor:
+        """Run a vision tower on the smallest input, so that distributed ranks stay in step."""
         patches_NP = torch.zeros(self.merge**2, 3 * self.temporal * self.size**2, device=device)
-        features = body.get_video_features(patches_NP, grid_13)
-        deep = getattr(features, "deepstack_features", None) or []
-        return torch.cat([layer[0] for layer in [features.pooler_output, *deep]])
+        features = encode_frames(visual, patches_NP, (1, self.merge, self.merge))
+        return torch.cat([features.pooler_output, *getattr(features, "deepstack_features", ())])
 
     def tokens_of_clip(self, num_frames: int, resize: Resize, *, height: int = 854, width: int = 480) -> int:
         """Estimate the tokens of a clip; the size is that of a common portrait video."""
@@ -115,11 +105,12 @@ def frame_spacing(seconds_F: Tensor | None) -> float:
     return float(seconds_F[-1] - seconds_F[0]) / (len(seconds_F) - 1)
 
 
-def collate_patches(items: Sequence[Prepared]) -> dict[str, Tensor]:
-    """Concatenate the patches of all videos of a batch; empty where there is none."""
+def collate_patches(items: Sequence[Prepared]) -> Inputs:
+    """Concatenate the patches of all videos of a batch; their grids stay on the CPU. Empty where there is none."""
     if not items:
-        return {}
-    return {
-        "patches_NP": torch.cat([item["patches_NP"] for item in items]),
-        "grid_G3": torch.stack([item["grid_3"] for item in items]),
-    }
+        return Inputs()
+    grids = torch.stack([item["grid_3"] for item in items])
+    return Inputs(
+        tensors={"patches_NP": torch.cat([item["patches_NP"] for item in items])},
+        host={"grids": tuple(grids.flatten().tolist())},
+    )

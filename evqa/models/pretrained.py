@@ -25,7 +25,8 @@ from evqa.models.padded import PaddedOutput
 from evqa.models.patches import Patches
 from evqa.models.qwen_folder import both_rotary_forms, seconds_between, with_dtype, write_video_settings
 from evqa.models.qwen_preparer import Marks, QwenPreparer
-from evqa.models.splice import targets_of
+from evqa.models.segments import use_segments
+from evqa.models.splice import put, targets_of
 from evqa.models.weights import build_empty, load_weights, read_head, recompute_layers
 from evqa.prompts.chat import Chat
 from evqa.prompts.decoding import Decoding
@@ -106,19 +107,22 @@ class PretrainedModel(Model):
             device = self._options.device
             load_weights(self, self.checkpoint, self.key_adapter, complete=complete, device=device)
             self.to(device)  # the buffers, which are computed
+        if attention == "sdpa":
+            for tower in filter(None, (self.body.visual, getattr(self.body, "audio_tower", None))):
+                use_segments(tower)
         # A tuple hides the wrapper from torch: its parts are registered above, under names that do not depend on it.
         self._whole = (whole,)
         self._checkpointed = gradient_checkpointing
         if gradient_checkpointing:
             recompute_layers(self.body)
 
-    @abstractmethod
-    def media(self, inputs: Inputs) -> dict[str, Any]:
-        """Name pictures and sound as the transformers model does; empty without media."""
-
-    def words(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Name the text as the transformers model does: ids, and embeddings [B, T, D] where it shall not make them."""
-        return {"input_ids": inputs["text_BT"]}
+    def words(self, inputs: Inputs) -> dict[str, Any]:
+        """Name what the language model reads: text embeddings [B, T, D] with encoded media in their places."""
+        words_BTD = self.body.language_model.embed_tokens(inputs["text_BT"])
+        if "patches_NP" not in inputs:
+            return {"inputs_embeds": words_BTD}
+        frames_ND = self.patches.encode(self.body.visual, inputs).pooler_output
+        return {"inputs_embeds": put(words_BTD, inputs["frame_places_2N"], frames_ND)}
 
     @abstractmethod
     def media_tokens(self) -> dict[str, int]:
@@ -131,12 +135,11 @@ class PretrainedModel(Model):
     def forward(self, inputs: Inputs) -> Output:
         """Run the model once on right-padded inputs."""
         mask_BT = inputs["mask_BT"]
-        hidden_BTD = self.body(
+        hidden_BTD = self.body.language_model(
             attention_mask=mask_BT.long() if self.hide_padding else None,
             position_ids=inputs["position_3BT"],
             use_cache=False,
             **self.words(inputs),
-            **self.media(inputs),
         ).last_hidden_state
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # Every rank must run every tower, or gradient exchange and sharded weights wait for ever.
@@ -162,13 +165,10 @@ class PretrainedModel(Model):
         if self.lm_head is None:
             raise ConfigError(["this model was built without its LM head, so it cannot generate"])
         text_BT, answer_B, position_3BT = inputs["text_BT"], inputs["answer_B"], inputs["position_3BT"]
-        cached = CachedPrompts(self.body.language_model, lm_head=self.lm_head, answer_B=answer_B, num_axes=3)
-        read = partial(
-            self.body,
-            position_ids=position_3BT[:, :, : cached.num_tokens],
-            **{name: words[:, : cached.num_tokens] for name, words in self.words(inputs).items()},
-            **self.media(inputs),
-        )
+        language, words = self.body.language_model, self.words(inputs)
+        cached = CachedPrompts(language, lm_head=self.lm_head, answer_B=answer_B, num_axes=3)
+        words["inputs_embeds"] = words["inputs_embeds"][:, : cached.num_tokens]
+        read = partial(language, position_ids=position_3BT[:, :, : cached.num_tokens], **words)
         answers = inputs.host["answers"]
         return cached.prefill(
             read,

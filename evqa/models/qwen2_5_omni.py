@@ -16,12 +16,14 @@ from torch.nn import functional
 
 from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
+from evqa.models.encoding import encode_sounds
 from evqa.models.hub import find_checkpoint, read_config
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat
 from evqa.models.qwen_preparer import AudioInput, Marks, QwenPreparer, Timing
+from evqa.models.splice import put
 from evqa.prompts.chat import Chat
 from evqa.types import SAMPLE_RATE_HZ, Inputs, Part
 
@@ -61,7 +63,13 @@ def _audio_input(chat: Chat, config: Any) -> AudioInput:
         end=chat.token("<|audio_eos|>", configured=config.audio_end_token_id),
         pad=chat.token("<|AUDIO|>", configured=config.audio_token_id),
     )
-    return AudioInput(marks=marks, to_mel=mel, num_tokens=num_audio_tokens, hop=mel.extractor.hop_length)
+    return AudioInput(
+        marks=marks,
+        to_mel=mel,
+        num_tokens=num_audio_tokens,
+        hop=mel.extractor.hop_length,
+        chunk=2 * config.audio_config.n_window,
+    )
 
 
 class Qwen2_5Omni(PretrainedModel):  # noqa: N801
@@ -139,13 +147,13 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         """The token that positions are counted from in transformers, for which its configuration has no field."""
         return {"vision_start_token_id": self.architecture.vision_start_token_id}
 
-    def media(self, inputs: Inputs) -> dict[str, Any]:
-        """Name pictures and sound."""
-        media: dict[str, Any] = self.patches.media(inputs)
-        if "mel_GRM" in inputs:
-            media["input_features"] = inputs["mel_GRM"].transpose(1, 2)
-            media["feature_attention_mask"] = inputs["mel_mask_GR"].long()
-        return media
+    def words(self, inputs: Inputs) -> dict[str, Any]:
+        """As of the other Qwen models, with sound in its places."""
+        words = super().words(inputs)
+        if "mel_CRM" in inputs:
+            sound_ND = encode_sounds(self.body.audio_tower, inputs["mel_CRM"], inputs.host["mel_rows"])
+            words["inputs_embeds"] = put(words["inputs_embeds"], inputs["sound_places_2N"], sound_ND)
+        return words
 
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip; a window without an end counts as its `seconds`."""
@@ -159,11 +167,10 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         device = inputs["text_BT"].device
         idle = []
         if self.body.visual is not None and "patches_NP" not in inputs:
-            idle.append(self.patches.black_token(self.body, device))
-        if self.body.audio_tower is not None and "mel_GRM" not in inputs:
-            silence = torch.zeros(1, self.architecture.audio_config.num_mel_bins, 4, device=device)
-            mask = torch.ones(1, 4, dtype=torch.long, device=device)
-            idle.append(self.body.get_audio_features(silence, mask).last_hidden_state)
+            idle.append(self.patches.black_token(self.body.visual, device))
+        if self.body.audio_tower is not None and "mel_CRM" not in inputs:
+            silence_1RM = torch.zeros(1, 4, self.architecture.audio_config.num_mel_bins, device=device)
+            idle.append(encode_sounds(self.body.audio_tower, silence_1RM, (4,)))
         return torch.cat(idle) if idle else None
 
     def parts(self) -> tuple[Part, ...]:

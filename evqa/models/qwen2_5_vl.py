@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
@@ -58,10 +58,6 @@ class Qwen2_5Vision(PretrainedModel):  # noqa: N801
         self.times_per_second = config.vision_config.tokens_per_second
         self.unused = () if options.frames else ("body.visual",)
 
-    def media(self, inputs: Inputs) -> dict[str, Any]:
-        """Name the pictures."""
-        return self.patches.media(inputs)
-
     def media_tokens(self) -> dict[str, int]:
         """Estimate the tokens of one clip."""
         frames = self.preparer.clip.frames
@@ -72,7 +68,7 @@ class Qwen2_5Vision(PretrainedModel):  # noqa: N801
         """Look at one black token where the batch has no pictures."""
         if self.body.visual is None or "patches_NP" in inputs:
             return None
-        return self.patches.black_token(self.body, inputs["text_BT"].device)
+        return self.patches.black_token(self.body.visual, inputs["text_BT"].device)
 
     def parts(self) -> tuple[Part, ...]:
         """Vision tower, its merger, language model, LM head."""

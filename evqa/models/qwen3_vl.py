@@ -19,6 +19,7 @@ from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat, vision_marks
 from evqa.models.qwen_preparer import QwenPreparer, Timing
+from evqa.models.splice import add, put
 from evqa.types import Inputs, Part
 
 
@@ -66,10 +67,20 @@ class Qwen3VL(PretrainedModel):
         )
         unused = () if options.frames else ("body.visual",)
         self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
+        # transformers' own adds by truth values, for whose number the program waits.
+        self.body.language_model._deepstack_process = add
 
-    def media(self, inputs: Inputs) -> dict[str, Any]:
-        """Name the pictures."""
-        return self.patches.media(inputs)
+    def words(self, inputs: Inputs) -> dict[str, Any]:
+        """As of the other Qwen models; layers of the vision tower are added behind the language model's first ones."""
+        words_BTD = self.body.language_model.embed_tokens(inputs["text_BT"])
+        if "patches_NP" not in inputs:
+            return {"inputs_embeds": words_BTD}
+        frames, places_2N = self.patches.encode(self.body.visual, inputs), inputs["frame_places_2N"]
+        return {
+            "inputs_embeds": put(words_BTD, places_2N, frames.pooler_output),
+            "visual_pos_masks": places_2N,
+            "deepstack_visual_embeds": frames.deepstack_features,
+        }
 
     def video_settings(self) -> dict[str, Any]:
         """As of the other Qwen models; this processor's budget is that of a whole clip."""
@@ -92,7 +103,7 @@ class Qwen3VL(PretrainedModel):
         if self.body.visual is None or "patches_NP" in inputs:
             return None
         device: torch.device = inputs["text_BT"].device
-        return self.patches.black_token(self.body, device)
+        return self.patches.black_token(self.body.visual, device)
 
     def parts(self) -> tuple[Part, ...]:
         """Vision tower, its mergers, language model, LM head."""

@@ -1,6 +1,6 @@
 """The CPU side of Qwen's models: conversations with frames as patches and, for Omni, sound as log-mel rows.
 
-# B batch, T tokens, G videos or sounds of a batch, R mel rows (10 ms each), M mel bins, S audio samples
+# B batch, T tokens, C chunks of all sounds of a batch, R mel rows (10 ms each), M mel bins, S audio samples
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evqa.media.spec import ClipSpec
 from evqa.models.base import Preparer
 from evqa.models.patches import Patches, collate_patches
 from evqa.models.positions import Grid, collate_positions, rotary_positions
-from evqa.models.splice import collate_texts, prepare_text
+from evqa.models.splice import collate_texts, places_of, prepare_text
 from evqa.prompts.chat import Chat
 from evqa.types import Clip, Inputs, Prepared, Turn
 
@@ -49,12 +49,16 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class AudioInput:
-    """Sound as a model takes it. to_mel: waveform [S] -> log-mel rows [R, M]; num_tokens: of so many rows."""
+    """Sound as a model takes it. to_mel: waveform [S] -> log-mel rows [R, M]; num_tokens: of so many rows.
+
+    chunk: rows that its encoder reads at a time.
+    """
 
     marks: Marks
     to_mel: Callable[[Tensor], Tensor]
     num_tokens: Callable[[int], int]
     hop: int
+    chunk: int
 
 
 @dataclass
@@ -104,18 +108,33 @@ class QwenPreparer(Preparer):
         return [[*self.frames(clip, media), *self._sound(clip, media)] for clip in clips]
 
     def collate(self, items: Sequence[Prepared]) -> Inputs:
-        """Pad text and mel rows on the right; patches of all samples lie in one row."""
+        """Pad text on the right; patches of all samples lie in one row, and so do their sounds, in chunks."""
         inputs = collate_texts(items, pad=self.chat.pad)
-        lengths_B = torch.tensor(inputs.host["lengths"])
-        mask_BT = torch.arange(inputs["text_BT"].shape[1]) < lengths_B.unsqueeze(1)
-        tensors = inputs.tensors | {"mask_BT": mask_BT, "answer_B": torch.tensor(inputs.host["answers"])}
-        tensors |= collate_positions(items) | collate_patches([one for item in items for one in item["videos"]])
-        sounds = [mel_RM for item in items for mel_RM in item["sounds"]]
-        if sounds:
-            rows_G = torch.tensor([len(mel_RM) for mel_RM in sounds])
-            tensors["mel_GRM"] = pad_sequence(sounds, batch_first=True)
-            tensors["mel_mask_GR"] = torch.arange(int(rows_G.max())) < rows_G.unsqueeze(1)
-        return Inputs(tensors=tensors, host=inputs.host)
+        text_BT, lengths_B = inputs["text_BT"], torch.tensor(inputs.host["lengths"])
+        tensors = inputs.tensors | {
+            "mask_BT": torch.arange(text_BT.shape[1]) < lengths_B.unsqueeze(1),
+            "answer_B": torch.tensor(inputs.host["answers"]),
+            **collate_positions(items),
+        }
+        patches = collate_patches([one for item in items for one in item["videos"]])
+        if patches.tensors:
+            num_tokens = len(patches["patches_NP"]) // self.patches.merge**2
+            tensors["frame_places_2N"] = places_of(self.video.pad, text_BT, num_tokens=num_tokens)
+        sounds = self._collate_sounds([mel_RM for item in items for mel_RM in item["sounds"]], text_BT)
+        return Inputs(tensors=tensors | patches.tensors | sounds.tensors, host=inputs.host | patches.host | sounds.host)
+
+    def _collate_sounds(self, sounds: Sequence[Tensor], text_BT: Tensor) -> Inputs:
+        audio = self.audio
+        if audio is None or not sounds:
+            return Inputs()
+        num_tokens = sum(audio.num_tokens(len(mel_RM)) for mel_RM in sounds)
+        return Inputs(
+            tensors={
+                "mel_CRM": pad_sequence([one for mel_RM in sounds for one in mel_RM.split(audio.chunk)], True),
+                "sound_places_2N": places_of(audio.marks.pad, text_BT, num_tokens=num_tokens),
+            },
+            host={"mel_rows": tuple(map(len, sounds))},
+        )
 
     def frames(self, clip: Clip, media: QwenMedia) -> list[int]:
         """Return the ids of a clip's frames; none where it has no frames."""

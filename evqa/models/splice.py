@@ -89,6 +89,24 @@ def collate_texts(items: Sequence[Prepared], *, pad: int) -> Inputs:
     return Inputs(tensors=tensors, host=host)
 
 
+def places_of(token: int, text_BT: Tensor, *, num_tokens: int) -> Tensor:
+    """Find the rows and positions [2, N] that a text keeps for media tokens. Raises ValueError for another number."""
+    places_2N = (text_BT == token).nonzero().T.contiguous()
+    if places_2N.shape[1] != num_tokens:
+        raise ValueError(f"the text has token {token} {places_2N.shape[1]} times, for {num_tokens} media tokens")
+    return places_2N
+
+
+def put(words_BTD: Tensor, places_2N: Tensor, tokens_ND: Tensor) -> Tensor:
+    """Put media tokens where `places_of` has found their places."""
+    return words_BTD.index_put(tuple(places_2N), tokens_ND.to(words_BTD.dtype))
+
+
+def add(words_BTD: Tensor, places_2N: Tensor, tokens_ND: Tensor) -> Tensor:
+    """Add media tokens to what stands in their places."""
+    return put(words_BTD, places_2N, words_BTD[tuple(places_2N)] + tokens_ND.to(words_BTD.dtype))
+
+
 def texts_of(inputs: Inputs) -> Texts:
     """Read back what `collate_texts` has joined."""
     places = iter(inputs.host["places"])

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from evqa.models.patches import Patches
 from evqa.models.qwen2_5_vl import Qwen2_5Vision
 from evqa.models.qwen2_tokenizer import SYSTEM
 from evqa.models.qwen_preparer import Marks, QwenMedia, QwenPreparer, Timing
+from evqa.models.splice import places_of, put
 from evqa.models.vqa2.dims import read_motion
 from evqa.models.vqa2.layout import BLOCKS, DEAD, dead_patterns, motion_prefixes, stored_shapes
 from evqa.models.vqa2.model import EVERY_FRAME
@@ -71,7 +72,9 @@ class Vqa2QwenPreparer(QwenPreparer):
     def collate(self, items: Sequence[Prepared]) -> Inputs:
         """Collate as for Qwen2.5-VL; motion streams are those of all files in a row."""
         motion = tuple(frames for item in items for frames in item["motion"])
-        return replace(super().collate(items), streams={"motion": motion})
+        inputs, num_tokens = super().collate(items), sum(one.num_frames for one in motion if one is not None)
+        places_2N = places_of(self.motion_token, inputs["text_BT"], num_tokens=num_tokens)
+        return replace(inputs, tensors=inputs.tensors | {"motion_places_2N": places_2N}, streams={"motion": motion})
 
 
 class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
@@ -141,16 +144,12 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
         for part in (self.motion, self.motion_projector):
             part.to(getattr(torch, dtype))
 
-    def words(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Name the text's ids and, where there is motion, its embeddings with the motion tokens in their places."""
+    def words(self, inputs: Inputs) -> dict[str, Any]:
+        """As of Qwen2.5-VL, with motion in its places."""
         words = super().words(inputs)
-        motion = [self.encode_motion(frames) for frames in _present(inputs)]
-        if not motion:
-            return words
-        ids_BT = words["input_ids"]
-        embeds_BTD = self.body.language_model.embed_tokens(ids_BT)
-        places_BT1 = (ids_BT == self.motion_token).unsqueeze(-1)
-        return words | {"inputs_embeds": embeds_BTD.masked_scatter(places_BT1, torch.cat(motion).to(embeds_BTD.dtype))}
+        if motion := [self.encode_motion(frames) for frames in _present(inputs)]:
+            words["inputs_embeds"] = put(words["inputs_embeds"], inputs["motion_places_2N"], torch.cat(motion))
+        return words
 
     def encode_motion(self, frames: FrameChunks) -> Tensor:
         """Map a motion stream to its tokens [T, D], one a frame."""

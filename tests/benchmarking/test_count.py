@@ -11,10 +11,11 @@ from evqa.benchmarking.count import count_step, count_training
 from evqa.benchmarking.made_batch import made_batch, made_clip, shortened
 from evqa.config.compose import compose
 from evqa.errors import RunError
+from evqa.models.tiny import Tiny
 from evqa.training.build import build_model, build_module
 from evqa.training.plan import read_plan
 from evqa.types import MEDIA, Turn
-from tests.models.toys import configure
+from tests.models.toys import MODELS, configure
 
 TINY = ["data.batch_size=4", "lora=r8", "trainer.precision=bf16"]
 
@@ -86,15 +87,38 @@ def test_faster_memory_makes_a_step_faster_and_counts_the_same():
     assert [part.flops for part in slow.parts] == [part.flops for part in fast.parts]
 
 
-def test_a_model_that_asks_for_truth_values_is_counted_with_its_waits_and_one_that_asks_for_numbers_is_not(twin):
+def test_a_model_that_asks_for_truth_values_is_counted_with_its_waits_and_one_that_asks_for_numbers_is_not(
+    twin, monkeypatch
+):
     config = configure("videollama2", "av", "regression", "r8", arguments=twin("videollama2"))
     config.head.pooling = "original"
     masked = count_training(read_plan(config), card_name="H200")
     assert masked.waits["truth value"] > 0
     assert "truth values that the step asks the device for are taken to be false" in masked.notes[-1]
-    config = configure("qwen2_5_vl", "v", "regression", "r8", arguments=twin("qwen2_5_vl"))
+    monkeypatch.setattr(Tiny, "forward", lambda _, inputs: inputs["text_BT"].tolist())
     with pytest.raises(RunError, match="cannot be counted: while it runs it asks the GPU for numbers"):
-        count_training(read_plan(config), card_name="H200")
+        count_training(read_plan(compose(TINY)), card_name="H200")
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen2_5_omni", "qwen3_vl"])
+def test_windows_are_one_call_a_layer_whose_arithmetic_follows_their_lengths(twin, name):
+    arguments = twin(name) | {"dtype": "bfloat16", "gradient_checkpointing": False}
+    config = configure(name, MODELS[name][1][-1], "regression", "none", arguments=arguments)
+    config.lora.freeze = []
+    plan = read_plan(config)
+    built = build_model(plan, load=False)
+    module = build_module(plan, built).to("meta")
+    towers = [tower for tower in (module.model.body.visual, getattr(module.model.body, "audio_tower", None)) if tower]
+    layers = sum(len(getattr(tower, "blocks", None) or tower.layers) for tower in towers)
+    found = []
+    for size in (1, 3):
+        batch = made_batch(built, plan.label, batch_size=size)
+        step = count_step(module, batch, autocast=False, accumulate=1, clips=False)
+        assert not step.waits
+        found.append([kernel for kernel in step.kernels if kernel.name.startswith("_varlen_attn")])
+    assert len(found[0]) == len(found[1]) == 2 * layers
+    for one, three in zip(*found, strict=True):
+        assert three.flops == 3 * one.flops > 0
 
 
 def test_a_recipe_that_cannot_be_counted_is_told_why():
