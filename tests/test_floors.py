@@ -45,7 +45,7 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 STAIRS = [
     ("types", "errors"),
     ("prompts", "media"),
-    ("benchmarking", "runs"),
+    ("runs", "benchmarking"),
     ("models", "heads"),
 ]
 THIRD_PARTY = {

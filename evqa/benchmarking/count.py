@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from evqa.benchmarking.autocast import CudaCalls, autocasting
 from evqa.benchmarking.cards import CARDS, Card
 from evqa.benchmarking.counting import TRUTH, Kernel, KernelRecorder, LiveMemory
+from evqa.benchmarking.fitting import RESERVE, Fitting, fewest_recomputed, room_of
 from evqa.benchmarking.made_batch import BYTES_PER_TOKEN, made_batch
 from evqa.benchmarking.parts import Parts
 from evqa.benchmarking.reports import CountedMemory, CountedPart, CountReport
@@ -45,21 +48,96 @@ def count_training(plan: RunPlan, *, card_name: str) -> CountReport:
     """
     if plan.tuning.method == "qlora":
         raise RunError("lora=qlora cannot be counted: its 4-bit kernels run on a GPU alone. Count lora=r16 instead.")
-    built = build_model(plan, load=False)
-    module = build_module(plan, built)
-    module.to(META).train()
-    settings, precision = plan.trainer, str(plan.trainer.precision)
-    if precision == "bf16-true":
-        module.hold_in_bfloat16()
-    batch = made_batch(built, plan.label, batch_size=plan.data.batches.batch_size)
-    try:
-        step = count_step(
-            module,
-            batch,
-            autocast=precision != "32",
-            accumulate=settings.accumulate,
-            clips=settings.clip_norm is not None,
+    counter = StepCounter(plan, build_model(plan, load=False))
+    notes = []
+    if counter.chooses:
+        fitting = counter.fit(CARDS[card_name].memory)
+        notes.append(f"model.recompute=auto: {fitting}, which leaves {RESERVE:.0%} of the card free")
+    step = counter.step()
+    return _report(plan, counter, step, card_name=card_name, notes=[*notes, *_notes(plan, counter.built, step)])
+
+
+class StepCounter:
+    """Counts steps of a run on tensors without values, as often as asked, with as many recomputed layers as are set.
+
+    built: without weights; it is tuned here as the plan says, and stays on the meta device.
+    """
+
+    def __init__(self, plan: RunPlan, built: BuiltModel) -> None:
+        self.plan, self.built = plan, built
+        self.module = build_module(plan, built)
+        self.module.to(META)
+        if plan.trainer.precision == "bf16-true":
+            self.module.hold_in_bfloat16()
+
+    @cached_property
+    def _batch(self) -> Batch:
+        return made_batch(self.built, self.plan.label, batch_size=self.plan.data.batches.batch_size)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the number of recomputed layers is left to the card's memory."""
+        return self.built.model.recompute == "auto"
+
+    def fit(self, memory: float) -> Fitting:
+        """Recompute the fewest layers with which a step fits a card of so much memory (bytes)."""
+        num_layers = len(self.built.model.blocks().get("language", ()))
+        fitting = fewest_recomputed(self.peak, num_layers=num_layers, room=room_of(memory))
+        self.built.model.recompute_layers(fitting.count)
+        return fitting
+
+    def peak(self, num_recomputed: int) -> float:
+        """Count the bytes at the peak of a step with so many recomputed layers."""
+        self.built.model.recompute_layers(num_recomputed)
+        return self.memory(self.step()).peak
+
+    def step(self) -> CountedStep:
+        """Count one training step.
+
+        Raises:
+            RunError: the model asks for values while it runs.
+            PromptError: the question does not fit one clip, as that of a pair does not.
+        """
+        settings = self.plan.trainer
+        with _told(self.built):
+            return count_step(
+                self.module.train(),
+                self._batch,
+                autocast=settings.precision != "32",
+                accumulate=settings.accumulate,
+                clips=settings.clip_norm is not None,
+            )
+
+    def memory(self, step: CountedStep) -> CountedMemory:
+        """Divide what a step held at its peak."""
+        return CountedMemory(
+            weights=self.weights,
+            gradients=self.trained,
+            optimizer=2 * self.trained,
+            activations=step.held - self.trained,
         )
+
+    @property
+    def weights(self) -> int:
+        """Bytes of weights and constants."""
+        return _size([*self.module.parameters(), *self.module.buffers()])
+
+    @property
+    def trained(self) -> int:
+        """Bytes of the weights that are trained, and so of their gradients."""
+        return _size([weight for weight in self.module.parameters() if weight.requires_grad])
+
+    def scoring(self) -> int:
+        """Count the bytes that one batch takes beside the weights when it is scored, inputs included."""
+        with _told(self.built):
+            return count_forward(self.module.eval(), self._batch, autocast=self.plan.trainer.precision != "32")
+
+
+@contextmanager
+def _told(built: BuiltModel) -> Iterator[None]:
+    """Say in a sentence that a model asks for values, which tensors without values do not have."""
+    try:
+        yield
     except (NotImplementedError, RuntimeError) as error:
         if "meta" not in str(error).lower():
             raise
@@ -67,7 +145,6 @@ def count_training(plan: RunPlan, *, card_name: str) -> CountReport:
             f"{type(built.model).__name__} cannot be counted: while it runs it asks the GPU for numbers, which tensors "
             f"without values do not have ({str(error).splitlines()[0]}). Measure it on a GPU: evqa.benchmark train."
         ) from error
-    return _report(plan, module, step, card_name=card_name, notes=_notes(plan, built, step))
 
 
 def _notes(plan: RunPlan, built: BuiltModel, step: CountedStep) -> list[str]:
@@ -113,6 +190,18 @@ def count_step(module: ScoreModule, batch: Batch, *, autocast: bool, accumulate:
     )
 
 
+@torch.no_grad()
+def count_forward(module: ScoreModule, batch: Batch, *, autocast: bool) -> int:
+    """Run a module's model forward only, and return the most bytes that it and its inputs held beside the weights."""
+    parts, memory, waits = Parts(), LiveMemory([*module.parameters(), *module.buffers()]), Counter[str]()
+    inputs = batch.inputs.to(META)
+    for tensor in inputs.tensors.values():
+        memory.add(tensor)
+    with autocasting(wanted=autocast), KernelRecorder(parts, memory, waits), CudaCalls(waits):
+        module.model(inputs)
+    return memory.peak
+
+
 def _forward(module: ScoreModule, batch: Batch, inputs: Inputs, window: Window, parts: Parts) -> tuple[Tensor, int]:
     """Return the loss of a batch, and how many positions the model read, padding included."""
     output = module.model(inputs)
@@ -146,10 +235,9 @@ def _size(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _report(plan: RunPlan, module: ScoreModule, step: CountedStep, *, card_name: str, notes: list[str]) -> CountReport:
+def _report(plan: RunPlan, counter: StepCounter, step: CountedStep, *, card_name: str, notes: list[str]) -> CountReport:
     card, accumulate = CARDS[card_name], plan.trainer.accumulate
     parts = counted_parts(step.kernels, card)
-    trained = [weight for weight in module.parameters() if weight.requires_grad]
     return CountReport(
         card=card_name,
         precision=str(plan.trainer.precision),
@@ -158,12 +246,7 @@ def _report(plan: RunPlan, module: ScoreModule, step: CountedStep, *, card_name:
         num_positions=step.num_positions,
         parts=parts,
         waits=step.waits,
-        memory=CountedMemory(
-            weights=_size([*module.parameters(), *module.buffers()]),
-            gradients=_size(trained),
-            optimizer=2 * _size(trained),
-            activations=step.held - _size(trained),
-        ),
+        memory=counter.memory(step),
         card_memory=card.memory,
         flops_share=FLOPS_SHARE,
         bandwidth_share=BANDWIDTH_SHARE,

@@ -33,6 +33,8 @@ IRRELEVANT = (
     "trainer.log_every",
     "trainer.progress",
     "model.license",
+    "model.recompute",
+    "model.recompute_media",
     "data.workers",
     "data.cache.folder",
     "data.cache.max_gigabytes",

@@ -1,9 +1,10 @@
-"""Runs of earlier versions, whose configuration this one cannot build."""
+"""Runs of earlier versions: settings that have other names today, and configurations that this one cannot build."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,6 +13,14 @@ from evqa.files.stored import read_object
 
 # Where classes lay before prompts became settings of their own; every run has an optimizer.
 MOVED = ("evqa.losses.", "evqa.optimization.", "evqa.tuning.", "evqa.callbacks.")
+
+
+def rename_settings(values: dict[str, Any]) -> None:
+    """Give settings of older runs, in place, the names and values that they have today."""
+    model = values.get("model")
+    if isinstance(model, dict) and isinstance(was := model.get("gradient_checkpointing"), bool):
+        del model["gradient_checkpointing"]
+        model |= {"recompute": float(was), "recompute_media": was}
 
 
 def why_too_old(config: DictConfig, path: Path) -> str | None:

@@ -17,7 +17,7 @@ from evqa.config.composer import CompositionError, open_configuration
 from evqa.config.examine import explain_failure
 from evqa.config.keys import must_be_added, renamed
 from evqa.config.nearest import suggestion
-from evqa.config.older import why_too_old
+from evqa.config.older import rename_settings, why_too_old
 from evqa.config.overrides import read_overrides
 from evqa.config.places import NEEDED
 from evqa.config.reading import one_line, read_yaml
@@ -43,6 +43,7 @@ def _as_config(values: dict[str, Any], path: Path) -> DictConfig:
     for group, key in RETIRED:
         if isinstance(values.get(group), dict):
             values[group].pop(key, None)
+    rename_settings(values)
     for key, text in _texts(values, path):
         if _OTHER_INTERPOLATION.search(text):
             raise RunError(

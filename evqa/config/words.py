@@ -51,6 +51,7 @@ CALLED = {
     "modal": "modality modalities mode",
     "model": "backbone arch architecture model_name model_name_or_path",
     "model.checkpoint": "pretrained weights ckpt",
+    "model.recompute": "gradient_checkpointing activation_checkpointing checkpointing",
     "model.image_size": "resolution img_size frame_size",
     "lora.rank": "r lora_r lora_rank",
     "lora.alpha": "lora_alpha",

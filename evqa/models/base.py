@@ -20,6 +20,7 @@ from evqa.media.spec import ClipSpec
 from evqa.models.exporting import entries_of, write_weights
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.license import License
+from evqa.models.recomputation import Recompute, num_recomputed, recompute_beside, recompute_first
 from evqa.prompts.chat import ChatFormat
 from evqa.prompts.decoding import Decoding
 from evqa.types import Clip, Inputs, Output, Part, Prepared, Turn
@@ -51,14 +52,14 @@ class BuildOptions:
 class Cost:
     """What one sample costs a model: tokens by modality (`text`, `picture`, `sound`) and the trunk's shape.
 
-    checkpointed: whether activations inside a layer are computed again in the backward pass.
+    num_recomputed: layers whose activations are computed again in the backward pass.
     """
 
     tokens: dict[str, int]
     num_layers: int
     width: int
     mlp_width: int
-    checkpointed: bool = False
+    num_recomputed: int = 0
 
 
 class Preparer(ABC):
@@ -104,6 +105,9 @@ class Model(nn.Module, ABC):
     width: int  # D
     key_adapter: KeyAdapter = KeyAdapter()  # our names of the weights are the files'
     license: License | None = None  # of the weights that it was built from
+    recompute: Recompute = 0.0  # as the configuration has it; of layers, `num_recomputed` says what is set
+    recompute_media: bool = False
+    num_recomputed: int = 0
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Output:
@@ -133,6 +137,25 @@ class Model(nn.Module, ABC):
                 if isinstance(below := _below(self, prefix), nn.Module):
                     found.setdefault(part.name, []).extend(_layers_of(below))
         return {name: tuple(layers) for name, layers in found.items() if layers}
+
+    def recompute_activations(self, share: Recompute, *, media: bool) -> None:
+        """Set which activations are computed again in the backward pass instead of being kept.
+
+        share: of the language model's layers; `auto` is none until a training chooses (`recompute_layers`).
+        media: encoders and connectors, where they learn.
+        """
+        self.recompute, self.recompute_media = share, media
+        layers = self.blocks().get("language", ())
+        recompute_beside(self, layers, wanted=media)
+        self.recompute_layers(0 if share == "auto" else num_recomputed(share, len(layers)))
+
+    def recompute_layers(self, count: int) -> None:
+        """Recompute the first `count` layers of the language model: the backward pass comes to them last.
+
+        What the other layers kept is free by then, and makes room for a layer that is computed anew.
+        """
+        self.num_recomputed = count
+        recompute_first(self.blocks().get("language", ()), count)
 
     def frozen_parts(self) -> tuple[str, ...]:
         """Names of the parts that are not trained unless a recipe asks for them."""

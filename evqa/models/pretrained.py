@@ -25,9 +25,10 @@ from evqa.models.padded import PaddedOutput
 from evqa.models.patches import Patches
 from evqa.models.qwen_folder import both_rotary_forms, seconds_between, with_dtype, write_video_settings
 from evqa.models.qwen_preparer import Marks, QwenPreparer
+from evqa.models.recomputation import Recompute
 from evqa.models.segments import use_segments
 from evqa.models.splice import put, targets_of
-from evqa.models.weights import build_empty, load_weights, read_head, recompute_layers
+from evqa.models.weights import build_empty, load_weights, read_head
 from evqa.prompts.chat import Chat
 from evqa.prompts.decoding import Decoding
 from evqa.types import Inputs, Output, Part
@@ -91,7 +92,13 @@ class PretrainedModel(Model):
         self.hide_padding = options.hide_padding
 
     def load(
-        self, *, dtype: Dtype, attention: Attention, gradient_checkpointing: bool, unused: tuple[str, ...]
+        self,
+        *,
+        dtype: Dtype,
+        attention: Attention,
+        recompute: Recompute,
+        recompute_media: bool,
+        unused: tuple[str, ...],
     ) -> None:
         """Build the parts that are needed and read weights (`BuildOptions.load`). unused: modules that are left out."""
         kind = self._kind.full if self._options.logits else self._kind.body
@@ -112,9 +119,7 @@ class PretrainedModel(Model):
                 use_segments(tower)
         # A tuple hides the wrapper from torch: its parts are registered above, under names that do not depend on it.
         self._whole = (whole,)
-        self._checkpointed = gradient_checkpointing
-        if gradient_checkpointing:
-            recompute_layers(self.body)
+        self.recompute_activations(recompute, media=recompute_media)
 
     def words(self, inputs: Inputs) -> dict[str, Any]:
         """Name what the language model reads: text embeddings [B, T, D] with encoded media in their places."""
@@ -196,7 +201,7 @@ class PretrainedModel(Model):
             num_layers=trunk.num_hidden_layers,
             width=trunk.hidden_size,
             mlp_width=trunk.intermediate_size,
-            checkpointed=self._checkpointed,
+            num_recomputed=self.num_recomputed,
         )
 
     def language_parts(self) -> tuple[Part, ...]:

@@ -23,6 +23,7 @@ from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat
 from evqa.models.qwen_preparer import AudioInput, Marks, QwenPreparer, Timing
+from evqa.models.recomputation import Recompute
 from evqa.models.splice import put
 from evqa.prompts.chat import Chat
 from evqa.types import SAMPLE_RATE_HZ, Inputs, Part
@@ -104,7 +105,8 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         revision: str | None = "ae9e1690543ffd5c0221dc27f79834d0294cba00",
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
-        gradient_checkpointing: bool = False,
+        recompute: Recompute = 0.0,
+        recompute_media: bool = False,
         min_pixels: Annotated[int, "1 <= min_pixels"] = 128 * 28 * 28,
         max_pixels: Annotated[int, "1 <= max_pixels"] = 768 * 28 * 28,
         seconds_per_grid: Annotated[float, "0 < seconds_per_grid"] | None = None,
@@ -141,7 +143,13 @@ class Qwen2_5Omni(PretrainedModel):  # noqa: N801
         )
         towers = {"body.visual": options.frames, "body.audio_tower": options.audio}
         unused = tuple(name for name, wanted in towers.items() if wanted is None)
-        self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
+        self.load(
+            dtype=dtype,
+            attention=attention,
+            recompute=recompute,
+            recompute_media=recompute_media,
+            unused=unused,
+        )
 
     def exported_settings(self) -> dict[str, Any]:
         """The token that positions are counted from in transformers, for which its configuration has no field."""

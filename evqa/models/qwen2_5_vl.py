@@ -18,6 +18,7 @@ from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat, vision_marks
 from evqa.models.qwen_preparer import QwenPreparer, Timing
+from evqa.models.recomputation import Recompute
 from evqa.types import Inputs, Part
 
 
@@ -99,7 +100,8 @@ class Qwen2_5_VL(Qwen2_5Vision):  # noqa: N801
         revision: str | None = "cc594898137f460bfe9f0759e9844b3ce807cfb5",
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
-        gradient_checkpointing: bool = False,
+        recompute: Recompute = 0.0,
+        recompute_media: bool = False,
         min_pixels: Annotated[int, "1 <= min_pixels"] = 128 * 28 * 28,
         max_pixels: Annotated[int, "1 <= max_pixels"] = 768 * 28 * 28,
         exact_pixels: bool = False,
@@ -119,4 +121,10 @@ class Qwen2_5_VL(Qwen2_5Vision):  # noqa: N801
             video=self.video,
             timing=Timing(times_per_second=self.times_per_second, seconds_per_grid=seconds_per_grid),
         )
-        self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=self.unused)
+        self.load(
+            dtype=dtype,
+            attention=attention,
+            recompute=recompute,
+            recompute_media=recompute_media,
+            unused=self.unused,
+        )

@@ -19,6 +19,7 @@ from evqa.models.license import License
 from evqa.models.patches import Patches
 from evqa.models.pretrained import Kind, PretrainedModel, read_chat, vision_marks
 from evqa.models.qwen_preparer import QwenPreparer, Timing
+from evqa.models.recomputation import Recompute
 from evqa.models.splice import add, put
 from evqa.types import Inputs, Part
 
@@ -37,7 +38,8 @@ class Qwen3VL(PretrainedModel):
         revision: str | None = "ebb281ec70b05090aa6165b016eac8ec08e71b17",
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
-        gradient_checkpointing: bool = False,
+        recompute: Recompute = 0.0,
+        recompute_media: bool = False,
         min_pixels: Annotated[int, "1 <= min_pixels"] = 128 * 32 * 32,
         max_pixels: Annotated[int, "1 <= max_pixels"] = 768 * 32 * 32,
         system: str | None = None,
@@ -66,7 +68,13 @@ class Qwen3VL(PretrainedModel):
             timing=Timing(written=True),
         )
         unused = () if options.frames else ("body.visual",)
-        self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
+        self.load(
+            dtype=dtype,
+            attention=attention,
+            recompute=recompute,
+            recompute_media=recompute_media,
+            unused=unused,
+        )
         # transformers' own adds by truth values, for whose number the program waits.
         self.body.language_model._deepstack_process = add
 

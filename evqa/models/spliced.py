@@ -28,7 +28,6 @@ class SplicedModel(Model):
 
     source: Source[Any]
     chat: Chat
-    gradient_checkpointing: bool
     hide_padding: bool
     lm_head: nn.Linear | None
 
@@ -61,7 +60,7 @@ class SplicedModel(Model):
             num_layers=language.num_hidden_layers,
             width=language.hidden_size,
             mlp_width=language.intermediate_size,
-            checkpointed=self.gradient_checkpointing,
+            num_recomputed=self.num_recomputed,
         )
 
     def forward(self, inputs: Inputs) -> Output:

@@ -32,6 +32,7 @@ from evqa.models.patches import Patches
 from evqa.models.qwen2_5_vl import Qwen2_5Vision
 from evqa.models.qwen2_tokenizer import SYSTEM
 from evqa.models.qwen_preparer import Marks, QwenMedia, QwenPreparer, Timing
+from evqa.models.recomputation import Recompute
 from evqa.models.splice import places_of, put
 from evqa.models.vqa2.dims import read_motion
 from evqa.models.vqa2.layout import BLOCKS, DEAD, dead_patterns, motion_prefixes, stored_shapes
@@ -108,7 +109,8 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
         revision: str | None = None,
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
-        gradient_checkpointing: bool = False,
+        recompute: Recompute = 0.0,
+        recompute_media: bool = False,
         min_pixels: Annotated[int, "1 <= min_pixels"] = 128 * 28 * 28,
         max_pixels: Annotated[int, "1 <= max_pixels"] = 360 * 420,
         motion: FrameSampling | None = EVERY_FRAME,
@@ -131,7 +133,13 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
         )
         self._add_motion(dtype)
         unused = (*self.unused, *(() if motion else ("motion", "motion_projector")))
-        self.load(dtype=dtype, attention=attention, gradient_checkpointing=gradient_checkpointing, unused=unused)
+        self.load(
+            dtype=dtype,
+            attention=attention,
+            recompute=recompute,
+            recompute_media=recompute_media,
+            unused=unused,
+        )
 
     def _add_motion(self, dtype: str) -> None:
         """Lay the branch and its projector out without memory, in the sizes of the checkpoint's weights."""
@@ -154,7 +162,7 @@ class Vqa2Qwen2_5(Qwen2_5Vision):  # noqa: N801
     def encode_motion(self, frames: FrameChunks) -> Tensor:
         """Map a motion stream to its tokens [T, D], one a frame."""
         assert self.motion is not None
-        return self._project(self.motion(frames))
+        return self._project(self.motion(frames, recompute=self.recompute_media))
 
     def idle_media(self, inputs: Inputs) -> Tensor | None:
         """Encode one black token and one black frame where the batch has no pictures or no motion."""

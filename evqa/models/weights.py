@@ -39,19 +39,6 @@ def build_empty(kind: type, config: Any, *, dtype: str, attention: str) -> Any:
         raise CheckpointError(f"model.checkpoint: config.json describes no model ({one_line(error)})") from error
 
 
-def recompute_layers(body: Any) -> None:
-    """Let a transformers model compute its layers again in the backward pass.
-
-    transformers also makes the output of every embedding ask for gradients, as its older, reentrant kind of
-    recomputation needs: a frozen vision tower would be computed again, and backwards, for nothing.
-    """
-    older = "gradient_checkpointing_enable"  # of the same method
-    enable = getattr(body, "activation_checkpointing_enable", None) or getattr(body, older)
-    enable({"use_reentrant": False})
-    if hasattr(body, "_require_grads_hook"):
-        body.disable_input_require_grads()
-
-
 @dataclass(kw_only=True)
 class Inventory:
     """Where a checkpoint holds each weight, by our names, and the keys that have no place: each file adds what it has.

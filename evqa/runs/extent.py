@@ -67,7 +67,7 @@ def operations(built: BuiltModel, load: Cost) -> float:
     weights = load.num_layers * (4 * load.width**2 + 3 * load.width * load.mlp_width)
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in built.model.parameters()]
     trained = sum(count for count, is_trained in counts if is_trained) / max(1, sum(count for count, _ in counts))
-    return 2.0 * (2 + trained + load.checkpointed) * weights * sum(load.tokens.values())
+    return 2.0 * (2 + trained + load.num_recomputed / max(1, load.num_layers)) * weights * sum(load.tokens.values())
 
 
 def checkpoint_bytes(built: BuiltModel) -> CheckpointBytes:

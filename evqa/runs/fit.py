@@ -33,6 +33,7 @@ from evqa.runs.origin import check_checkpoint, origin_of, write_origin
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.previous import merge_previous
 from evqa.runs.processes import ended_together, is_first
+from evqa.runs.recomputation import choose_recomputed
 from evqa.runs.results import print_result
 from evqa.runs.resuming import say_what_cannot_be_restored, start_of
 from evqa.runs.run_log import RunLog, ended
@@ -99,8 +100,9 @@ def run(config: DictConfig) -> float | None:
 def _dry_run(plan: RunPlan) -> None:
     """Print what a run would cost, and what the model would be asked about the first record."""
     built = build_model(plan, load=False)
+    example = example_of(plan, built, colours=console.is_terminal and not console.no_color)
     show.print_card(console, cost_card(plan, built))
-    show.print_example(console, example_of(plan, built, colours=console.is_terminal and not console.no_color))
+    show.print_example(console, example)
 
 
 def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
@@ -120,6 +122,8 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
     if not module.head.takes_loss:
         console.print(show.words_line(module.head, plan.loss), markup=False)
+    if module.model.recompute == "auto":
+        console.print(f"model.recompute=auto: {choose_recomputed(plan, module.model)}.", markup=False)
     start = start_of(plan, folder, module, warn)
     if start.checkpoint is not None:
         console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
@@ -143,6 +147,7 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
         metrics.mirror = log.log
     device, is_new = trainer.strategy.root_device.type, start.checkpoint is None
     where: dict[str, Any] = {"device": device, "num_processes": plan.trainer.num_processes}
+    where["num_recomputed"] = module.model.num_recomputed
     costs = session(folder.path, is_new=is_new, **where) if stops.first_process else contextlib.nullcontext()
     with costs, progress.stopped(checkpoints), ended_together(trainer), ended(log), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)

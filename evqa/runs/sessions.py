@@ -20,10 +20,11 @@ from evqa.machine.memory import forget_peak, peak_bytes
 
 
 @contextlib.contextmanager
-def session(run: Path, *, device: str, num_processes: int, is_new: bool) -> Iterator[None]:
+def session(run: Path, *, device: str, num_processes: int, num_recomputed: int, is_new: bool) -> Iterator[None]:
     """Record a session of a run in its first process. A run goes on whether or not that can be written.
 
-    device: `cuda`, `cpu` or `mps`. is_new: the run begins here, and what an earlier beginning has recorded goes.
+    device: `cuda`, `cpu` or `mps`. num_recomputed: layers that are computed again in the backward pass. is_new: the run
+    begins here, and what an earlier beginning has recorded goes.
     """
     import torch
 
@@ -34,6 +35,7 @@ def session(run: Path, *, device: str, num_processes: int, is_new: bool) -> Iter
     if has_gpu:
         torch.cuda.reset_peak_memory_stats()
     place = {"host": platform.node(), "device": device, "num_processes": num_processes}
+    place |= {"num_recomputed": num_recomputed}
     _append(file, {"began": now(), **place})
     began, computed = time.monotonic(), _cpu_seconds()
     try:

@@ -1,13 +1,16 @@
 """`benchmark count`: a whole step of a recipe, without a GPU, weights or data."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from evqa import benchmark
-from evqa.benchmarking.count import count_step, count_training
+from evqa.benchmarking.cards import CARDS
+from evqa.benchmarking.count import StepCounter, count_step, count_training
+from evqa.benchmarking.fitting import RESERVE
 from evqa.benchmarking.made_batch import made_batch, made_clip, shortened
 from evqa.config.compose import compose
 from evqa.errors import RunError
@@ -42,7 +45,7 @@ def counted(arguments, lora="r8"):
 
 def test_what_is_computed_again_is_no_model_arithmetic_and_saves_memory(twin):
     arguments = twin("videollama2")
-    with_it, without = (counted(arguments | {"gradient_checkpointing": again}) for again in (True, False))
+    with_it, without = (counted(arguments | {"recompute": share, "recompute_media": bool(share)}) for share in (1, 0))
     assert with_it.flops_per_sample == without.flops_per_sample == without.all_flops_per_sample
     assert with_it.all_flops_per_sample > with_it.flops_per_sample
     assert with_it.hfu > with_it.mfu
@@ -119,6 +122,39 @@ def test_windows_are_one_call_a_layer_whose_arithmetic_follows_their_lengths(twi
     assert len(found[0]) == len(found[1]) == 2 * layers
     for one, three in zip(*found, strict=True):
         assert three.flops == 3 * one.flops > 0
+
+
+@pytest.mark.parametrize(("head", "share"), [("regression", 0), ("levels", 0.5)])
+def test_counted_memory_is_what_a_real_step_keeps_and_little_more(head, share):
+    overrides = [f"head={head}", f"model.recompute={share}", "trainer.precision=32", "data.batch_size=4", "modal=av"]
+    plan = read_plan(compose(["model=videollama2_tiny", *overrides]))
+    counter = StepCounter(plan, build_model(plan, load=False))
+    built = build_model(plan)
+    module = build_module(plan, built).train()
+    inputs = made_batch(built, plan.label, batch_size=4).inputs
+    weights = {tensor.untyped_storage().data_ptr() for tensor in [*module.parameters(), *module.buffers()]}
+    kept = {storage.data_ptr(): storage for storage in (t.untyped_storage() for t in inputs.tensors.values())}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module.head.loss(module.model(inputs), torch.full((4,), 0.5), module.criterion)
+    expected = sum(storage.nbytes() for start, storage in kept.items() if start not in weights)
+    assert expected < counter.memory(counter.step()).activations < 1.1 * expected
+
+
+def test_recomputed_layers_are_chosen_for_the_card(monkeypatch):
+    plan = read_plan(compose(["model=videollama2_tiny", "model.recompute=auto", *TINY]))
+    counter = StepCounter(plan, build_model(plan, load=False))
+    none, one = map(counter.peak, (0, 1))
+    assert none > one
+    monkeypatch.setitem(CARDS, "L4", replace(CARDS["L4"], memory=one / (1 - RESERVE)))
+    report = count_training(plan, card_name="L4")
+    assert report.memory.peak == one
+    assert report.notes[0].startswith("model.recompute=auto: 1 of 2 layers of the language model are computed again")
+    assert counter.scoring() < one - counter.weights
 
 
 def test_a_recipe_that_cannot_be_counted_is_told_why():

@@ -7,6 +7,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from evqa.config.compose import compose
+from evqa.config.identity import difference
 from evqa.config.saved import checked_saved
 from evqa.errors import ConfigError, RunError
 
@@ -46,6 +47,17 @@ def test_an_earlier_version_s_run_is_said_to_be_one(tmp_path, facts, version):
         f"{path}: the run was made by an earlier evqa ({version}), in which the prompt was no setting and classes had "
         "other names; this version cannot build it. Score with that version, or train the run again with this one."
     )
+
+
+@pytest.mark.parametrize(("before", "share"), [(True, 1), (False, 0)])
+def test_recomputation_of_all_or_nothing_is_a_share_today(tmp_path, before, share):
+    values = OmegaConf.to_container(compose(["run.name=old", "model=videollama2_tiny"]))
+    del values["model"]["recompute"], values["model"]["recompute_media"]
+    values["model"]["gradient_checkpointing"] = before
+    found = checked_saved(saved(tmp_path, values), movable=MOVABLE)
+    assert (found.model.recompute, found.model.recompute_media) == (share, before)
+    now = compose(["run.name=old", "model=videollama2_tiny", f"model.recompute={1 - share}"])
+    assert difference(found, now) == []
 
 
 def test_a_run_of_today_with_a_strange_class_is_refused_for_that_class(tmp_path):

@@ -28,7 +28,7 @@ def originals(twin, tmp_path_factory):
     """A good folder of every model with the arguments that load it."""
     folder = tmp_path_factory.mktemp("videollama2") / "folder"
     Videollama2(SETTING, size="tiny", dtype="float32").export(folder, head_state={})
-    own = {"videollama2": {"checkpoint": str(folder), "dtype": "float32", "gradient_checkpointing": False}}
+    own = {"videollama2": {"checkpoint": str(folder), "dtype": "float32"}}
     return own | {name: twin(name) for name in KINDS if name not in own}
 
 

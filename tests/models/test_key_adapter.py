@@ -23,7 +23,7 @@ MODELS = QWEN | {"videollama2": Videollama2, "tiny": Tiny}
 
 def build(name, *, tiny, twin):
     """A model with everything that it can have, on the meta device."""
-    cls, arguments = MODELS[name], {"gradient_checkpointing": False} if name != "tiny" else {}
+    cls, arguments = MODELS[name], {}
     if name == "videollama2":
         arguments["size"] = "tiny" if tiny else "published"
     elif tiny:

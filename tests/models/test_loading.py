@@ -41,7 +41,7 @@ def folders(twin, tmp_path_factory):
     """The arguments that load a small checkpoint of every model."""
     folder = tmp_path_factory.mktemp("videollama2") / "folder"
     Videollama2(setting("av", logits=True), size="tiny", dtype="float32").export(folder, head_state={})
-    own = {"checkpoint": str(folder), "dtype": "float32", "gradient_checkpointing": False}
+    own = {"checkpoint": str(folder), "dtype": "float32"}
     return {"videollama2": own} | {name: twin(name) for name in KINDS if name != "videollama2"}
 
 

@@ -3,7 +3,6 @@
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
-from omegaconf import OmegaConf
 
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
@@ -45,7 +44,6 @@ def test_every_configured_hub_checkpoint_is_known_on_paper(option):
 @pytest.mark.parametrize("option", NUM_PARAMETERS)
 def test_a_dry_run_counts_the_published_parameters_without_a_network(option):
     node = hub_models()[option]
-    OmegaConf.update(node, "gradient_checkpointing", False)
     model = build(node, BuildOptions(frames=FrameSampling(), audio=None, logits=True, load=False))
     assert all(parameter.is_meta for parameter in model.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) == NUM_PARAMETERS[option]

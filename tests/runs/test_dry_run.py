@@ -5,9 +5,14 @@ import re
 
 import pytest
 
+from evqa.benchmarking.count import count_training
 from evqa.config.compose import compose
 from evqa.errors import ConfigError
 from evqa.runs import fit
+from evqa.runs.card import gigabytes
+from evqa.runs.recomputation import choose_recomputed
+from evqa.training.build import build_model
+from evqa.training.plan import read_plan
 
 
 @pytest.fixture
@@ -29,6 +34,44 @@ def shown(capsys, monkeypatch):
         return capsys.readouterr().out.partition("Conversation:\n")[2]
 
     return run
+
+
+TINY = ("model=videollama2_tiny", "trainer.precision=bf16", "data.batch_size=4")
+
+
+def card(capsys, *overrides):
+    """The cost card's rows."""
+    assert fit.run(compose([*TINY, *overrides, "dry_run=true"])) is None
+    lines = [line.split("│")[1:3] for line in capsys.readouterr().out.splitlines() if line.count("│") == 3]
+    return {what.strip(): value.strip() for what, value in lines}
+
+
+@pytest.mark.parametrize("more", [("lora=none", "head=levels"), ("lora=r8", "model.recompute=0.5")])
+def test_the_memory_on_the_card_is_the_counted_one(capsys, more):
+    rows = card(capsys, *more)
+    report = count_training(read_plan(compose([*TINY, *more])), card_name="H200")
+    assert rows["memory a device, training"] == gigabytes(report.memory.peak)
+    assert rows["memory: activations, batch of 4"] == gigabytes(report.memory.activations)
+    assert rows["memory a device, scoring"] < rows["memory a device, training"]
+
+
+def test_auto_says_what_it_chooses_or_that_it_is_chosen_where_it_runs(capsys, monkeypatch):
+    auto = ("lora=none", "model.recompute=auto")
+    rows = card(capsys, *auto)
+    assert rows["model.recompute=auto, where it runs"].startswith("as few layers as")
+    monkeypatch.setattr("evqa.runs.card.memory_of", lambda device: 200e6)
+    rows = card(capsys, *auto)
+    assert rows["model.recompute=auto, on this GPU"].startswith("0 of 2 layers of the")
+
+
+def test_a_training_recomputes_what_its_device_asks_for(monkeypatch):
+    plan = read_plan(compose([*TINY, "lora=none", "model.recompute=auto"]))
+    model = build_model(plan).model
+    assert choose_recomputed(plan, model) == "nothing is computed again, because it does not run on a CUDA GPU"
+    assert model.num_recomputed == 0
+    monkeypatch.setattr("evqa.runs.recomputation.memory_of", lambda device: 1e6)
+    assert "which is still too much" in choose_recomputed(plan, model)
+    assert [layer.gradient_checkpointing for layer in model.blocks()["language"]] == [True, True]
 
 
 def test_the_first_record_is_asked_about_what_its_label_measures(rows, shown):

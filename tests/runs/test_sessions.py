@@ -7,7 +7,7 @@ from evqa.files.stored import read_objects
 from evqa.machine import memory
 from evqa.runs.sessions import session
 
-ABOUT = {"device": "cpu", "num_processes": 1}
+ABOUT = {"device": "cpu", "num_processes": 1, "num_recomputed": 0}
 
 
 def test_a_session_says_when_it_began_and_ended_and_what_it_cost(tmp_path, monkeypatch):
@@ -17,7 +17,7 @@ def test_a_session_says_when_it_began_and_ended_and_what_it_cost(tmp_path, monke
         held = np.ones(30_000_000)  # 240 MB
         del held
     began, ended = read_objects(tmp_path / "sessions.jsonl")
-    assert set(began) == {"began", "host", "device", "num_processes"}
+    assert set(began) == {"began", "host", *ABOUT}
     assert began["began"] <= ended["ended"]
     assert began["began"].endswith("+00:00")
     assert 0 < ended["seconds"] < 60
@@ -31,7 +31,7 @@ def test_on_a_card_its_peak_is_counted_anew(tmp_path, monkeypatch):
     peaks = [9e9]
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", peaks.clear)
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: max(peaks))
-    with session(tmp_path, device="cuda", num_processes=2, is_new=True):
+    with session(tmp_path, **ABOUT | {"device": "cuda"}, is_new=True):
         peaks.append(5)
     assert read_objects(tmp_path / "sessions.jsonl")[1]["peak_gpu_bytes"] == 5
 

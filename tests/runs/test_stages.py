@@ -15,7 +15,7 @@ from evqa.training.kept_weights import weights_to_score
 from evqa.training.plan import read_plan
 from tests.runs.test_agreement import read
 
-TINY = ("model=vqa2_tiny", "model.gradient_checkpointing=false")
+TINY = ("model=vqa2_tiny", "model.recompute=0", "model.recompute_media=false")
 ALL = {"vision", "connector", "motion", "motion_connector", "language", "lm_head"}
 STILL = {"lora", "connector", "motion", "motion_connector"}
 TRAINED = {

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection
 
 import torch
-import torch.utils.checkpoint
 from torch import nn
 
 from evqa.errors import CheckpointError, EvqaError
 from evqa.models.random_weights import random_weights
 from evqa.models.safety import one_line
 from evqa.models.source import Source
-from evqa.models.videollama2.beats import Beats, Encoder
-from evqa.models.videollama2.connector import Connector, RegStage, readout
+from evqa.models.videollama2.beats import Beats
+from evqa.models.videollama2.connector import Connector, readout
 from evqa.models.videollama2.dims import Dims
 from evqa.models.videollama2.layout import key_adapter
 from evqa.models.videollama2.towers import AttentionName, VisionTower, build_language, make_rotary_buffers
@@ -70,17 +68,6 @@ def give_weights(
     if torch.device(device).type != "meta":
         left = [name for name, value in [*model.named_parameters(), *model.named_buffers()] if value.is_meta]
         assert not left, f"without memory: {left[:5]}"
-
-
-def recompute_activations(model: nn.Module) -> None:
-    """Compute layers of language model, audio tower and connector again in the backward pass."""
-    recompute = functools.partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
-    for layer in model.get_submodule("language.layers").children():
-        # What transformers' own switch sets, without its hook on the embeddings.
-        vars(layer).update(gradient_checkpointing=True, _gradient_checkpointing_func=recompute)
-    for module in model.modules():
-        if isinstance(module, RegStage | Encoder):
-            module.gradient_checkpointing = True
 
 
 def make_buffers(model: nn.Module) -> None:

@@ -21,6 +21,7 @@ from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import BuildOptions
 from evqa.models.license import License
 from evqa.models.pixels import normalise
+from evqa.models.recomputation import Recompute
 from evqa.models.source import find_source
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
 from evqa.models.spliced import SplicedModel
@@ -54,7 +55,7 @@ class Videollama2(SplicedModel):
     resize: how frames become square; LMM-EVQA squashes them, VideoLLaMA2 itself was trained with grey bars (pad).
     max_text_tokens: longest text before the media tokens are put in; null takes the checkpoint's.
     init_seed: of random weights, which depend on nothing else.
-    gradient_checkpointing: recompute layers of language model, audio tower and connector in the backward pass.
+    recompute, recompute_media: see `Model.recompute_activations`.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("a", "v", "av")
@@ -78,7 +79,8 @@ class Videollama2(SplicedModel):
         init_seed: Annotated[int, "0 <= init_seed"] = 0,
         dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
-        gradient_checkpointing: bool = True,
+        recompute: Recompute = 1.0,
+        recompute_media: bool = True,
         exact: bool = False,
         resize: Literal["square", "pad"] = "square",
         max_text_tokens: Annotated[int, "1 <= max_text_tokens"] | None = None,
@@ -87,11 +89,12 @@ class Videollama2(SplicedModel):
         super().__init__()
         self.source = find_source(FAMILY, checkpoint, revision, size, load=options.load)
         self.dims, self.license = self.source.dims, license
-        self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
+        self.exact = exact
         self.hide_padding = options.hide_padding
         self.width = self.dims.language.hidden_size
         self.key_adapter = key_adapter(self.dims)
         self._build(options, seed=init_seed, dtype=getattr(torch, dtype), attention=attention)
+        self.recompute_activations(recompute, media=recompute_media)
         check_pairs(options.frames, self.dims, exact=exact)
         self.chat = build_chat(self.source, exact=exact, max_text_tokens=max_text_tokens or self.dims.max_text_tokens)
         spec = ClipSpec(
@@ -124,8 +127,6 @@ class Videollama2(SplicedModel):
             build.give_weights(self, self.source, complete=complete, seed=seed, device=options.device)
         if self.vision_tower is not None:
             self.vision_tower.requires_grad_(False)
-        if self.gradient_checkpointing:
-            build.recompute_activations(self)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast everything but the rotary frequencies, whose precision decides how positions are told apart."""

@@ -13,7 +13,7 @@ from evqa.models.random_weights import LANGUAGE_STD, random_weights
 from evqa.models.vqa2.dims import Vqa2Dims
 from evqa.models.vqa2.layout import ADAPTER
 from evqa.models.vqa2.motion import MotionBranch
-from evqa.models.weights import build_empty, load_weights, recompute_layers
+from evqa.models.weights import build_empty, load_weights
 
 LANGUAGE = ("body.language_model.", "lm_head.")
 
@@ -21,7 +21,7 @@ LANGUAGE = ("body.language_model.", "lm_head.")
 def build(model: Any, options: BuildOptions, *, seed: int, dtype: str, attention: str, has_motion: bool) -> None:
     """Give a model its parts: `body`, `motion`, `motion_projector` and `lm_head`, None where one is left out.
 
-    model: has `source`, `dims` and `gradient_checkpointing`. seed: of random weights.
+    model: has `source` and `dims`. seed: of random weights.
 
     Raises:
         CheckpointError: as `load_weights`.
@@ -52,8 +52,6 @@ def build(model: Any, options: BuildOptions, *, seed: int, dtype: str, attention
         _make_teachable(model)
     if options.load:
         model.to(options.device)
-    if model.gradient_checkpointing:
-        recompute_layers(model.body)
 
 
 def to_transformers(dims: Vqa2Dims) -> Any:

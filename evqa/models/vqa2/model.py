@@ -24,6 +24,7 @@ from evqa.media.spec import ClipSpec, FrameStream
 from evqa.models.base import PARTS, BuildOptions
 from evqa.models.license import License
 from evqa.models.pixels import normalise
+from evqa.models.recomputation import Recompute
 from evqa.models.source import find_source
 from evqa.models.splice import PLACEHOLDER, Spliced, splice, texts_of
 from evqa.models.spliced import SplicedModel
@@ -54,7 +55,7 @@ class Vqa2(SplicedModel):
         the original's code for questions has it; its training and its scorers do not.
     max_tokens: longest conversation, pictures and motion included; the original cuts longer ones at their end.
     init_seed: of random weights, which depend on nothing else.
-    gradient_checkpointing: recompute layers in the backward pass.
+    recompute, recompute_media: see `Model.recompute_activations`.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("v",)
@@ -81,7 +82,8 @@ class Vqa2(SplicedModel):
         init_seed: Annotated[int, "0 <= init_seed"] = 0,
         dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16",
         attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa",
-        gradient_checkpointing: bool = True,
+        recompute: Recompute = 1.0,
+        recompute_media: bool = True,
         exact: bool = False,
         motion: FrameSampling | None = EVERY_FRAME,
         doubled_motion: bool = False,
@@ -91,12 +93,13 @@ class Vqa2(SplicedModel):
         super().__init__()
         self.source = find_source(FAMILY, checkpoint, revision, size, load=options.load)
         self.dims, self.license = self.source.dims, license
-        self.exact, self.gradient_checkpointing = exact, gradient_checkpointing
+        self.exact = exact
         self.hide_padding = options.hide_padding
         self.doubled_motion = doubled_motion
         self.width = self.dims.language.hidden_size
         _check_positions(motion, self.dims.motion.num_positions)
         build.build(self, options, seed=init_seed, dtype=dtype, attention=attention, has_motion=motion is not None)
+        self.recompute_activations(recompute, media=recompute_media)
         self.chat = build_chat(self.source, exact=exact)
         resize = Resize(mode="square", size=self.dims.vision.image_size, exact=exact)
         self.preparer = Vqa2Preparer(
@@ -196,7 +199,7 @@ class Vqa2(SplicedModel):
         """Map a motion stream to its tokens [T, D], one a frame."""
         assert self.motion is not None
         assert self.motion_projector is not None
-        features_TC = self.motion(frames, recompute=self.gradient_checkpointing)
+        features_TC = self.motion(frames, recompute=self.recompute_media)
         tokens_TD: Tensor = self.motion_projector(features_TC.to(self.motion_projector[0].weight.dtype))
         return tokens_TD
 

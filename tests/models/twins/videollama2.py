@@ -6,4 +6,4 @@ from pathlib import Path
 def write(folder: Path) -> dict:
     """Return keyword arguments for the model."""
     random = {"checkpoint": None, "revision": None, "size": "tiny"}
-    return {**random, "dtype": "float32", "gradient_checkpointing": False}
+    return {**random, "dtype": "float32"}

@@ -64,7 +64,7 @@ def build(
     folder: Path, modal: str = "av", *, exact: bool = True, policy: str = "first_n_seconds", logits=False, **more
 ):
     """A small model in float32 and evaluation mode."""
-    chosen = {"dtype": "float32", "gradient_checkpointing": False} | more
+    chosen = {"dtype": "float32"} | more
     asked = setting(modal, policy=policy, logits=logits, hide_padding=exact)
     return Videollama2(asked, checkpoint=str(folder), exact=exact, **chosen).eval()
 

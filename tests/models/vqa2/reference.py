@@ -153,12 +153,12 @@ def write_checkpoint(folder: Path) -> Path:
 def build(folder: Path, *, motion: FrameSampling | None = EVERY_FRAME, **more: Any) -> Vqa2:
     """The small model in float32 and evaluation mode."""
     options = BuildOptions(frames=FrameSampling(policy="each_second", exact=True), audio=None, logits=True)
-    chosen = {"dtype": "float32", "gradient_checkpointing": False, "exact": True} | more
+    chosen = {"dtype": "float32", "exact": True} | more
     return Vqa2(options, checkpoint=str(folder), motion=motion, **chosen).eval()
 
 
 def build_random(**more: Any) -> Vqa2:
     """A model of the tiny size with random weights, in float32 and evaluation mode."""
     options = BuildOptions(frames=FrameSampling(policy="each_second"), audio=None, logits=True)
-    chosen = {"dtype": "float32", "gradient_checkpointing": False} | more
+    chosen = {"dtype": "float32"} | more
     return Vqa2(options, size="tiny", **chosen).eval()
