@@ -24,7 +24,8 @@ def test_an_import_is_not_collected_and_left_out_of_later_collections(tmp_path, 
         gc.unfreeze()
         sys.modules.pop(NAME, None)
     assert not module.WAS_ENABLED
-    assert frozen[0] > 1000 and frozen[1] == 0
+    assert frozen[0] > 1000
+    assert frozen[1] == 0
 
 
 def test_collection_begins_again_and_only_then_is_anything_left_out():
@@ -36,7 +37,8 @@ def test_collection_begins_again_and_only_then_is_anything_left_out():
             pass
         assert not gc.isenabled(), "what held collection before an import goes on to"
         collect_again()
-        assert gc.isenabled() and gc.get_freeze_count() > 1000
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 1000
     finally:
         gc.enable()
         gc.unfreeze()
