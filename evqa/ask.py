@@ -8,6 +8,7 @@ from pathlib import Path
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
 from evqa.files.log import say_begin
+from evqa.machine.imports import importing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,16 +64,16 @@ def main(arguments: list[str] | None = None) -> None:
     own = Decoding(**{name: flags.pop(name) for name in (*Decoding.__dataclass_fields__,)})
     if flags.pop("each_second"):
         say_begin(loading)
-        from evqa.scoring.each_second import SecondsRequest, annotate_files
-
+        with importing():
+            from evqa.scoring.each_second import SecondsRequest, annotate_files
         others = {name: flags[name] for name in ("files", "scorer", "pictures", "json", "ckpt", "override")}
         annotate_files(SecondsRequest(**others, decoding=own))
         return
     if (folder := flags.pop("pictures")) is not None:
         raise ConfigError([f"--pictures {folder}: pictures are drawn of seconds; give --each-second, or leave it out."])
     say_begin(loading)
-    from evqa.scoring.conversations import QuestionRequest, converse
-
+    with importing():
+        from evqa.scoring.conversations import QuestionRequest, converse
     converse(QuestionRequest(**flags, decoding=own))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from evqa.cli import Flags, command
 from evqa.errors import ConfigError
 from evqa.files.log import say_begin
+from evqa.machine.imports import importing
 
 BENCHMARKS = ("q_bench_video",)
 OF_BENCHMARKS = ("benchmark", "root", "judge_url", "judge_model", "judge_price")
@@ -89,17 +90,17 @@ def main(arguments: list[str] | None = None) -> None:
     say_begin(f"Loading {flags.run or f'the scorer {flags.scorer}'}.")
     given = {name: value for name, value in vars(flags).items() if value is not None and name != "run"}
     if flags.benchmark:
-        from evqa.runs.q_bench_video import BenchmarkRequest, evaluate_q_bench_video
-
+        with importing():
+            from evqa.runs.q_bench_video import BenchmarkRequest, evaluate_q_bench_video
         del given["benchmark"]
         evaluate_q_bench_video(BenchmarkRequest(**given))
     elif flags.run is None:
-        from evqa.runs.data_sets import DataSetsRequest, evaluate_data_sets
-
+        with importing():
+            from evqa.runs.data_sets import DataSetsRequest, evaluate_data_sets
         evaluate_data_sets(DataSetsRequest(**given))
     else:
-        from evqa.runs.evaluation import evaluate_split
-
+        with importing():
+            from evqa.runs.evaluation import evaluate_split
         split = flags.split or "val"
         evaluate_split(flags.run, split=split, modal=flags.modal, checkpoint=flags.ckpt, overrides=flags.override)
 

@@ -9,6 +9,7 @@ from evqa.cli import Flags, command
 from evqa.files.log import say_begin
 from evqa.files.progress import BEGINS_ANEW, stoppable
 from evqa.files.refusals import placed
+from evqa.machine.imports import importing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,8 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, rebuild the run's model, write the folder."""
     flags = parser().parse_args(arguments)
     say_begin(f"Loading the run {flags.run}.")
-    from evqa.runs.merging import export_run
-
+    with importing():
+        from evqa.runs.merging import export_run
     with placed(flags.out):
         export_run(flags.run, out=flags.out, adapter=flags.adapter, checkpoint=flags.ckpt, overrides=flags.override)
 

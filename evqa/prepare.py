@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from evqa.config.application import Application
 from evqa.files.log import say_begin
+from evqa.machine.imports import importing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 def prepare(cfg: DictConfig) -> Any:
     """Prepare one checked configuration's data; imports what is heavy only now."""
     say_begin("The settings are checked; loading PyTorch.")
-    from evqa.runs.preparation import run
-
+    with importing():
+        from evqa.runs.preparation import run
     return run(cfg)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from evqa.config.application import Application
 from evqa.files.log import say_begin
+from evqa.machine.imports import importing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -30,8 +31,8 @@ def fit(cfg: DictConfig) -> Any:
         return repeat_finished(cfg)
     if is_first(cfg.trainer.devices * cfg.trainer.num_nodes):
         say_begin("The settings are checked; loading PyTorch and Lightning.")
-    from evqa.runs.fit import run
-
+    with importing():
+        from evqa.runs.fit import run
     return run(cfg)
 
 

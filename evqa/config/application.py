@@ -25,6 +25,7 @@ from evqa.errors import ConfigError, EvqaError
 from evqa.files.progress import CONTINUES, Stopped
 from evqa.files.refusals import as_users_error
 from evqa.files.streams import accept_all_characters, say
+from evqa.machine.imports import collect_again
 from evqa.machine.program import end_of_pipe
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Application:
         """Run with a command line (without the program's name); returns the exit code."""
         arguments = list(sys.argv[1:] if argv is None else argv)
         accept_all_characters()
-        gc.disable()  # garbage collection takes 10 % of start-up here and frees almost nothing
+        gc.disable()  # until the job begins
         try:
             return self._run(arguments)
         except KeyboardInterrupt as stop:
@@ -65,7 +66,7 @@ class Application:
         except Exception as error:  # noqa: BLE001 (reported, with its traceback where the program is at fault)
             return report_failure(error)
         finally:
-            gc.enable()
+            collect_again()
 
     def _run(self, arguments: list[str]) -> int:
         if "--version" in arguments:
@@ -97,8 +98,8 @@ class Application:
         single = plan.mode == RunMode.RUN
         job = Job(run=self.job, command=_command(arguments, flags), raises=single)
         lines = [*plan.lines, f"hydra.mode={plan.mode.name}"]
-        if not single:  # else it stays off until the job begins
-            gc.enable()
+        if not single:
+            collect_again()
         try:
             if single:
                 hydra.run(composer.config_name, job, lines)
@@ -129,7 +130,7 @@ class Job:
         hydra = HydraConfig.get()
         try:
             settled = settle(cfg, hydra.runtime.choices)
-            gc.enable()
+            collect_again()
             with _alone(self.command, list(hydra.overrides.task)):
                 return self.run(settled)
         except Exception as error:

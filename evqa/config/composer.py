@@ -25,6 +25,7 @@ from evqa.config.paths import conf_folder
 from evqa.config.protocols import GROUP, Protocol, keys_set, merged_problems
 from evqa.config.rules import Design, broken_rules
 from evqa.config.signature import Schema, UnknownTargetError, read_schema
+from evqa.config.yaml_files import read_config, use_yaml_files
 from evqa.errors import ConfigError
 
 # These may set any key; choosing none of them is usual.
@@ -61,7 +62,7 @@ class Composer:
     def defaults(self) -> dict[str, object]:
         """The default option of each group that the primary file names."""
         folders = [Path(place.path) for place in self.loader.get_search_path().get_path() if place.provider == "main"]
-        primary = OmegaConf.load(folders[0] / f"{self.config_name}.yaml")
+        primary = read_config(folders[0] / f"{self.config_name}.yaml")
         assert isinstance(primary, DictConfig)
         items = [item for item in primary.get("defaults", ()) if isinstance(item, DictConfig)]
         return {str(group): option for item in items for group, option in item.items() if " " not in str(group)}
@@ -98,7 +99,7 @@ class Composer:
         """An option's file as it is written; empty where it has none."""
         places = [Path(place.path.removeprefix("file://")) for place in self.loader.get_search_path().get_path()]
         file = next((file for place in places if (file := place / group / f"{option}.yaml").is_file()), None)
-        node = OmegaConf.load(file) if file else OmegaConf.create()
+        node = read_config(file) if file else OmegaConf.create()
         assert isinstance(node, DictConfig)
         return node
 
@@ -139,6 +140,7 @@ def open_configuration(config_name: str, *, conf: Path | None = None, folders: S
     setup_globals()
     identity.register_resolver()
     search_path = create_config_search_path(search_path_dir=str(conf or conf_folder()))
+    use_yaml_files()
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError([f"--config-dir {folder}: there is no such folder."])

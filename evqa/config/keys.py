@@ -192,11 +192,12 @@ def _unknown_key(composer: Composer, base: DictConfig, spot: Spot, key: str) -> 
     if not isinstance(spot.node, DictConfig) or spot.node._is_none():
         return f"{key}: '{spot.path}' is a single value and has no keys."
     known = {*names_at(spot), *(groups if spot.path == "" else ())}
-    meant = keys_meant(key, {*every_key(base), *groups})
+    all_keys = every_key(base)
+    meant = keys_meant(key, {*all_keys, *groups})
     if spot.path == "":
-        meant = meant or ([] if nearest(name, known) else keys_like(name, every_key(base)))
+        meant = meant or ([] if nearest(name, known) else keys_like(name, all_keys))
         return f"{key}: the configuration has no such key. {_either(meant) or suggestion(name, known)}"
-    only = only_key(name, every_key(base))
+    only = only_key(name, all_keys)
     hint = _either(meant) or _other_options(composer, key) or _either(only) or suggestion(name, known)
     owner = f"'{spot.path}'"
     if "_target_" in spot.node:

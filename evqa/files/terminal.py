@@ -32,3 +32,8 @@ def terminal(
     return Terminal(
         stderr=stderr, quiet=quiet, soft_wrap=soft_wrap, width=width, highlight=False, markup=False, emoji=False
     )
+
+
+def warn(sentence: str) -> None:
+    """Print a warning."""
+    terminal(stderr=True, level="warning").print(Text("Warning:", "yellow"), sentence)

@@ -12,7 +12,7 @@ from typing import Any
 
 from evqa.errors import AnnotationError, ConfigError, EvqaError, FileError, RunError
 from evqa.files.progress import counted
-from evqa.files.terminal import terminal
+from evqa.files.terminal import terminal, warn
 from evqa.files.whole import check_place
 from evqa.reporting import data_set_table
 from evqa.reporting.data_set_table import DataSetRow
@@ -29,7 +29,6 @@ from evqa.runs.chosen_data import (
     sort_overrides,
     training_files,
 )
-from evqa.runs.fit import warn
 from evqa.runs.origin import digest
 from evqa.runs.preparation import check_files, known_facts
 from evqa.scoring.command import digest_of_scorer

@@ -10,12 +10,11 @@ from pathlib import Path
 from evqa.datasets.base import Dataset
 from evqa.errors import ConfigError, RunError
 from evqa.files.progress import counted
-from evqa.files.terminal import terminal
-from evqa.runs.fit import describe, warn
+from evqa.files.terminal import terminal, warn
 from evqa.runs.origin import about_split, notes_on
 from evqa.runs.preparation import check_files, known_facts
 from evqa.runs.results import metrics_of, print_choices
-from evqa.scoring.files import score_all, write_predictions
+from evqa.scoring.files import made_with, score_all, write_predictions
 from evqa.scoring.places import LoadedRun, load_run, may_write
 from evqa.training.conversations import check_conversations
 from evqa.training.folder import RunFolder
@@ -53,7 +52,7 @@ def evaluate_split(
         records=records,
         rejects=[*annotations.rejects_of(split), *unreadable],
         scale=run.module.scale,
-        about=describe(run.plan, run.checkpoint, split, modal, note=run.note) | data | {OVERRIDES: list(overrides)},
+        about=made_with(run.plan, run.checkpoint, split, modal, note=run.note) | data | {OVERRIDES: list(overrides)},
         facts=known_facts(run.plan.data),
     )
     console = terminal()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from omegaconf import DictConfig
-from rich.text import Text
 
 from evqa.config import identity
 from evqa.errors import AnnotationError
-from evqa.files.terminal import Terminal, terminal
+from evqa.files.terminal import Terminal, terminal, warn
 from evqa.runs.origin import check_finished, digest
 from evqa.runs.processes import is_first
 from evqa.runs.results import print_result
@@ -55,8 +54,3 @@ def _check_data(config: DictConfig, folder: RunFolder) -> None:
         return
     for note in check_finished(folder, {name: digest(records) for name, records in given.items()}):
         warn(note)
-
-
-def warn(sentence: str) -> None:
-    """Print a warning."""
-    terminal(stderr=True, level="warning").print(Text("Warning:", "yellow"), sentence)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import lightning
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
-from rich.text import Text
 
 from evqa.config import identity
 from evqa.config.application import running_overrides
 from evqa.config.environment import environment_keys, hidden
 from evqa.errors import RunError
-from evqa.files.content import content_hash
 from evqa.files.progress import counted
-from evqa.files.terminal import terminal
+from evqa.files.terminal import terminal, warn
 from evqa.machine.parent import end_with_parent
 from evqa.metrics.evaluation import plain_failures
 from evqa.models.base import RANDOM_WEIGHTS
@@ -42,7 +39,7 @@ from evqa.runs.tracking import open_run_log, tell_agent
 from evqa.runs.trainer import make_trainer
 from evqa.runs.wandb_log import asked_by_agent
 from evqa.scoring.assembly import assemble
-from evqa.scoring.files import score_all, write_predictions
+from evqa.scoring.files import made_with, score_all, write_predictions
 from evqa.scoring.training_labels import write_training_labels
 from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module
 from evqa.training.callbacks.checkpoints import Checkpoints
@@ -124,11 +121,11 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
         console.print(show.words_line(module.head, plan.loss), markup=False)
     if module.model.recompute == "auto":
         console.print(f"model.recompute=auto: {choose_recomputed(plan, module.model)}.", markup=False)
-    start = start_of(plan, folder, module, warn)
+    start = start_of(plan, folder, module, _warn)
     if start.checkpoint is not None:
         console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
         for note in check_checkpoint(start.checkpoint, start.metadata, datamodule.origin):
-            warn(note)
+            _warn(note)
     metrics = MetricsFile(folder.path)
     checkpoints: Checkpoints = plan.make_checkpoints(str(folder.checkpoints))
     checkpoints.stops = stops
@@ -170,7 +167,7 @@ def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
         splits[name], silent = (splits[name], ()) if built.head.gives_scores else with_turns_to_learn(splits[name])
         by_split[name] = (*annotations.rejects_of(name), *unreadable, *silent)
     for note in annotations.notes:
-        warn(note)
+        _warn(note)
     failures = [failure for of_split in by_split.values() for failure in of_split]
     num_rows = len(failures) + sum(map(len, splits.values()))
     show.print_data(console, splits, failures, annotations.dropped)
@@ -212,7 +209,7 @@ def evaluate_run(
 
     def about(split: str) -> dict[str, Any]:
         data = {"data": datamodule.origin["data"][split], "data_changed": []}
-        return describe(plan, weights.path, split, note=weights.note) | data | {"train_failures": untrained}
+        return made_with(plan, weights.path, split, note=weights.note) | data | {"train_failures": untrained}
 
     if module.head.gives_scores:
         _score_splits(plan, folder, module, datamodule, rejects=rejects, about=about, log=log, stops=stops)
@@ -262,21 +259,7 @@ def _score_splits(
             log.show_items(split, scores, records, limits=plan.data.batches.limits)
 
 
-def describe(
-    plan: RunPlan, checkpoint: Path, split: str, modal: str | None = None, *, note: str | None = None
-) -> dict[str, Any]:
-    """State what a prediction file was made with. note: why it is not the best checkpoint."""
-    return {
-        "split": split,
-        "modal": modal or plan.modal,
-        "checkpoint": checkpoint.name,
-        **({"checkpoint_note": note} if note else {}),
-        "checkpoint_sha256": content_hash(checkpoint),
-        "config_sha256": identity.fingerprint(plan.recorded),
-    }
-
-
-def warn(sentence: str) -> None:
+def _warn(sentence: str) -> None:
     """Print a warning, unless another process speaks for all."""
     if not console.quiet:
-        terminal(stderr=True, level="warning").print(Text("Warning:", "yellow"), sentence)
+        warn(sentence)

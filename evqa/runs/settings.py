@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from evqa.errors import ConfigError
+from evqa.runs.background_log import BackgroundLog
 from evqa.runs.run_log import RunLog
 from evqa.runs.wandb_artifacts import UPLOAD_MEGABYTES
 from evqa.runs.wandb_log import has_login, open_log
@@ -130,9 +132,10 @@ class LoggerSettings(TrackerSettings):
         if self.is_wanted and self.mode == "online" and not has_login():
             raise ConfigError(["logger.mode=online: no W&B login found. Run 'wandb login' or set WANDB_API_KEY."])
 
-    def begin(self, folder: Path, about: dict[str, Any], *, monitor: str) -> RunLog | None:
-        """Open the W&B run of a folder, which keeps its id; None where W&B cannot be used."""
+    def begin(self, folder: Path, about: dict[str, Any], *, monitor: str) -> RunLog:
+        """Open the W&B run of a folder, which keeps its id, beside the training."""
         about |= {"project": self.project, "entity": self.entity, "tags": list(self.tags)}
         online = self.mode == "online" or (self.mode == "auto" and has_login())
         upload = self.upload_megabytes if self.artifacts else None
-        return open_log(folder, about, online=online, monitor=monitor, num_items=self.items, upload=upload)
+        options = {"monitor": monitor, "num_items": self.items, "upload": upload}
+        return BackgroundLog(partial(open_log, folder, about, online=online, **options))

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 
+from evqa.config import identity
 from evqa.config.environment import hidden
 from evqa.datasets.base import FACTS
 from evqa.datasets.manifest import FileFacts
 from evqa.datasets.splits import group_names
+from evqa.files.content import content_hash
 from evqa.files.plain import write_json
 from evqa.files.whole import write_table
 from evqa.metrics import evaluate
@@ -23,6 +25,7 @@ from evqa.scoring.looks import count_looks
 from evqa.scoring.score import Score
 from evqa.scoring.scorer import Scorer
 from evqa.training.folder import RunFolder
+from evqa.training.plan import RunPlan
 from evqa.types import Failure, LabelScale, Record
 
 
@@ -110,3 +113,17 @@ def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, Fi
     ]
     if rows:
         write_table(path, ["Id", scale.name, *grouped, *FACTS, *tags], rows)
+
+
+def made_with(
+    plan: RunPlan, checkpoint: Path, split: str, modal: str | None = None, *, note: str | None = None
+) -> dict[str, Any]:
+    """State what a prediction file was made with. note: why it is not the best checkpoint."""
+    return {
+        "split": split,
+        "modal": modal or plan.modal,
+        "checkpoint": checkpoint.name,
+        **({"checkpoint_note": note} if note else {}),
+        "checkpoint_sha256": content_hash(checkpoint),
+        "config_sha256": identity.fingerprint(plan.recorded),
+    }

@@ -17,6 +17,7 @@ from evqa.files.names import from_system, is_text
 from evqa.files.progress import counted
 from evqa.files.terminal import terminal
 from evqa.files.whole import check_place
+from evqa.machine.imports import importing
 from evqa.scoring import outputs
 from evqa.scoring.command import digest_of_scorer
 from evqa.scoring.inputs import FEW_ITEMS, FoundInputs, find_inputs
@@ -205,8 +206,8 @@ class Scoring:
 def load_scorer(request: Request) -> Scorer:
     """Load what scores; heavy, so only when there is something to score."""
     say_begin(f"Loading the scorer {request.scorer}.")
-    from evqa.scoring.load import load
-
+    with importing():
+        from evqa.scoring.load import load
     return load(request.scorer, checkpoint=request.ckpt, overrides=request.override, modal=request.modal)
 
 

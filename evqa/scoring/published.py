@@ -14,6 +14,7 @@ from evqa.config.compose import compose
 from evqa.config.environment import hidden
 from evqa.config.overrides import read_overrides
 from evqa.config.paths import conf_folder
+from evqa.config.yaml_files import read_config
 from evqa.errors import CheckpointError, ConfigError
 from evqa.files.terminal import terminal
 from evqa.heads.regression import RegressionHead
@@ -107,7 +108,7 @@ def _configuration(name: str, overrides: list[str]) -> DictConfig:
 
 def _has_no_weights(name: str) -> bool:
     """Whether a scorer's settings leave open where its weights lie."""
-    return OmegaConf.is_missing(OmegaConf.load(conf_folder() / f"scorer/{name}.yaml").model, "checkpoint")
+    return OmegaConf.is_missing(read_config(conf_folder() / f"scorer/{name}.yaml").model, "checkpoint")
 
 
 def _num_frames(folder: Path) -> int | None:

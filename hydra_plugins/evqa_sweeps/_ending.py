@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-
-from evqa.files.terminal import terminal
-
 NUM_SHOWN = 30
 
 
@@ -32,6 +28,10 @@ class EndedRun:
 
 def print_runs(runs: Sequence[EndedRun], *, monitor: str, record: Path) -> None:
     """Print a table with one row a run. monitor: the name of their values. record: the file that holds all of them."""
+    from rich.table import Table
+
+    from evqa.files.terminal import terminal
+
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     homes = homes_of(runs)
     title = f"Runs in {homes[0]}" if len(homes) == 1 else "Runs"
@@ -48,6 +48,8 @@ def print_runs(runs: Sequence[EndedRun], *, monitor: str, record: Path) -> None:
 
 def print_next(*command: str) -> None:
     """Print what to type next."""
+    from evqa.files.terminal import terminal
+
     terminal().print(f"Next: {shlex.join(command)}")
 
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -60,7 +59,8 @@ class LocalLauncher(NamingLauncher):
         """
         if not self.seconds or self.naming.total is None:
             return None
-        return mean(self.seconds[1:] or self.seconds) * (self.naming.total - number)
+        measured = self.seconds[1:] or self.seconds
+        return sum(measured) / len(measured) * (self.naming.total - number)
 
     def run(self, overrides: list[str], number: int) -> JobReturn:
         """Run one member; its traceback is printed where the fault is not the user's."""

@@ -1,0 +1,65 @@
+"""Read the files of a configuration with libyaml's parser, which takes a tenth of the time of PyYAML's own."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
+
+
+def read_config(path: Path) -> DictConfig | ListConfig:
+    """Read a file as `OmegaConf.load` does: the same values and the same errors.
+
+    OmegaConf itself reads it where PyYAML was built without libyaml, where nothing is in the file, and where something
+    is wrong with it: only PyYAML's own parser shows the line. libyaml takes a little that the other refuses, as a tab
+    before a comment or a question mark within a list.
+    """
+    if yaml.__with_libyaml__:
+        try:
+            values = yaml.load(path.read_text(encoding="utf-8"), _loader())
+        except yaml.YAMLError:
+            values = None
+        if isinstance(values, dict | list):
+            return OmegaConf.create(values)
+    return OmegaConf.load(path)
+
+
+@cache
+def _loader() -> Any:
+    """OmegaConf's loader (its numbers, no duplicate keys) over libyaml's parser."""
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
+
+    class Loader(CParser, get_yaml_loader()):  # type: ignore[misc]
+        def __init__(self, stream: str) -> None:
+            CParser.__init__(self, stream)
+            yaml.constructor.SafeConstructor.__init__(self)
+            yaml.resolver.Resolver.__init__(self)
+
+    return Loader
+
+
+class YamlFiles(FileConfigSource):
+    """Hydra's source of configuration files, read so."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Read a file and its header (`# @package ...`). Raises ConfigLoadError where it is not there."""
+        path = Path(os.path.realpath(Path(self.path) / self._normalize_file_name(config_path)))
+        if not path.exists():
+            raise ConfigLoadError(f"Config not found : {path}")
+        with path.open(encoding="utf-8") as file:
+            header = ConfigSource._get_header_dict(file.read(512))
+        place = f"{self.scheme()}://{self.path}"
+        return ConfigResult(config=read_config(path), path=place, provider=self.provider, header=header)
+
+
+def use_yaml_files() -> None:
+    """Make it what Hydra reads files with: its registry of sources has one for each kind of place."""
+    SourcesRegistry.instance().types[YamlFiles.scheme()] = YamlFiles
