@@ -95,6 +95,7 @@ COUNTS: dict[str, Count] = {
     "bmm": _product("self"),
     "mv": _product("self"),
     "addmm": _product("mat1"),
+    "addmm_": _product("mat1"),
     "addmv": _product("mat"),
     "baddbmm": _product("batch1"),
     "dot": _dot,

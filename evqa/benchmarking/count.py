@@ -44,10 +44,8 @@ def count_training(plan: RunPlan, *, card_name: str) -> CountReport:
     """Count one training step of a run on one card; weights and data are not read.
 
     Raises:
-        RunError: the model asks for values while it runs, or its weights are in 4 bits.
+        RunError: the model asks for values while it runs.
     """
-    if plan.tuning.method == "qlora":
-        raise RunError("lora=qlora cannot be counted: its 4-bit kernels run on a GPU alone. Count lora=r16 instead.")
     counter = StepCounter(plan, build_model(plan, load=False))
     notes = []
     if counter.chooses:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 from torch import nn
 
-from evqa.errors import ConfigError, MissingDependencyError
+from evqa.errors import ConfigError
 from evqa.models.base import PARTS, Model
+from evqa.models.four_bit import hold_in_four_bits, num_values
 from evqa.models.own_precision import leave_autocasting
 from evqa.types import Part
 
@@ -111,8 +111,8 @@ def trained_parts(model: Model, head: nn.Module) -> list[TrainedPart]:
         row = "head" if name.startswith("head.") else part_of(model, name)
         row = f"{row} (LoRA)" if is_adapter(name) else row
         total_trained = counts.setdefault(row, [0, 0])
-        total_trained[0] += parameter.numel()
-        total_trained[1] += parameter.numel() * parameter.requires_grad
+        total_trained[0] += num_values(parameter)
+        total_trained[1] += num_values(parameter) * parameter.requires_grad
     return [TrainedPart(name, *pair) for name, pair in counts.items()]
 
 
@@ -126,7 +126,7 @@ def _inject(model: Model, tuning: Tuning, *, autocast: bool) -> None:
             [f"lora.adapt={list(tuning.adapt)}: nothing to adapt. Parts with linear layers: {adaptable}."]
         )
     if tuning.method == "qlora":
-        _quantise(model, names)
+        hold_in_four_bits(model, names)
         vars(model)["is_loaded_in_4bit"] = True  # peft asks this, not the layers, which kind of adapter fits
     # Full names: suffixes would also match layers of the same name in another tower.
     config = peft.LoraConfig(
@@ -156,27 +156,6 @@ def _linears(model: Model, part: Part) -> Iterator[tuple[str, nn.Linear]]:
         inside = any(name.startswith(prefix + ".") for prefix in part.prefixes)
         if inside and isinstance(module, nn.Linear) and name.rpartition(".")[2] in part.linear_names:
             yield name, module
-
-
-def _quantise(model: Model, names: list[str]) -> None:
-    """Replace linear layers by 4-bit ones (Dettmers et al., QLoRA, NeurIPS 2023).
-
-    They are quantised when the model is moved to its device, the CPU included.
-    """
-    try:
-        import bitsandbytes as bnb
-    except ImportError as error:
-        raise MissingDependencyError("lora=qlora needs bitsandbytes: pip install 'evqa[qlora]'") from error
-    for name in names:
-        old = model.get_submodule(name)
-        assert isinstance(old, nn.Linear)
-        new = bnb.nn.Linear4bit(
-            old.in_features, old.out_features, old.bias is not None, compute_dtype=torch.bfloat16, quant_type="nf4"
-        )
-        new.weight = bnb.nn.Params4bit(old.weight.data, requires_grad=False, quant_type="nf4")
-        new.bias = old.bias
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, new)
 
 
 def merge_adapters(model: Model) -> None:

@@ -1,10 +1,12 @@
 """`benchmark count`: a whole step of a recipe, without a GPU, weights or data."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evqa import benchmark
@@ -157,10 +159,22 @@ def test_recomputed_layers_are_chosen_for_the_card(monkeypatch):
     assert counter.scoring() < one - counter.weights
 
 
-def test_a_recipe_that_cannot_be_counted_is_told_why():
-    plan = read_plan(compose(["model=videollama2", "lora=qlora", "trainer=gpu"]))
-    with pytest.raises(RunError, match="lora=qlora cannot be counted"):
-        count_training(plan, card_name="H200")
+def test_four_bit_weights_are_counted_as_such_without_bitsandbytes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    plans = [
+        read_plan(compose(["model=videollama2_tiny", "model.dtype=bfloat16", *TINY, f"lora={lora}", "lora.rank=4"]))
+        for lora in ("r8", "qlora")
+    ]
+    whole, packed = (count_training(plan, card_name="H200") for plan in plans)
+    layers = build_model(plans[0], load=False).model.blocks()["language"]
+    num_values = sum(one.weight.numel() for layer in layers for one in layer.modules() if isinstance(one, nn.Linear))
+    bytes_each = 1 / 2 + 1 / 64 + 4 / (64 * 256)
+    assert whole.memory.weights - packed.memory.weights == pytest.approx((2 - bytes_each) * num_values, rel=0.01)
+    assert packed.memory.optimizer == whole.memory.optimizer
+    assert packed.flops_per_sample == whole.flops_per_sample
+    unpacked = [by_phase(packed, phase)["language"].kernels - by_phase(whole, phase)["language"].kernels for phase in
+                ("forward", "backward")]  # fmt: skip
+    assert min(unpacked) >= 7 * len(layers)
 
 
 @pytest.mark.parametrize(

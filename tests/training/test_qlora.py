@@ -1,10 +1,14 @@
 """4-bit layers; bitsandbytes is an extra, and its CPU build suffices here."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
+from evqa.models.four_bit import hold_in_four_bits, num_values
 from evqa.models.tiny import Tiny
 from evqa.training.tuning import Tuning, apply_tuning, is_adapter
 
@@ -30,6 +34,19 @@ def test_adapted_layers_are_held_in_four_bits_under_the_same_trained_names(model
     assert layer.base_layer.weight.numel() == 64 * 64 // 2
     trained = [{name for name, p in model.named_parameters() if p.requires_grad} for model in models]
     assert trained[0] == trained[1]
+
+
+def test_layers_without_values_take_the_bytes_of_real_ones():
+    model = nn.Sequential(nn.Linear(512, 2048, bias=False), nn.Linear(2048, 512, bias=False)).bfloat16()
+    empty = copy.deepcopy(model).to("meta")
+    for one in (model, empty):
+        hold_in_four_bits(one, ["0", "1"])
+    states = [layer.weight.quant_state for layer in model.to("cpu")]
+    real = [tensor for layer in model for tensor in (layer.weight, layer.weight.quant_state.absmax)]
+    real += [state.state2.absmax for state in states]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in real)
+    assert size == sum(tensor.numel() * tensor.element_size() for tensor in empty.state_dict().values())
+    assert sum(map(num_values, empty.parameters())) == sum(map(num_values, model.parameters())) == 2 * 512 * 2048
 
 
 def test_four_bits_compute_nearly_the_same_and_only_adapters_and_connectors_learn(models):
