@@ -102,6 +102,7 @@ class Application:
             collect_again()
         try:
             if single:
+                composer.loader.keep(plan.configuration, lines)
                 hydra.run(composer.config_name, job, lines)
                 return 0
             return int(getattr(hydra.multirun(composer.config_name, job, lines), "exit_code", 0))

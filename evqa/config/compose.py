@@ -19,7 +19,7 @@ def compose(lines: Sequence[str] = (), *, config_name: str = "train", conf: Path
     plan = examine(composer, lines)
     if plan.problems:
         raise ConfigError(plan.problems)
-    cfg = composer.compose(plan.lines)
+    cfg = plan.configuration
     return identity.settle(job_part(cfg), cfg.hydra.runtime.choices)
 
 

@@ -7,9 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
@@ -21,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from evqa.config import identity
 from evqa.config.check import check
 from evqa.config.machinery import machinery_problems
+from evqa.config.once import ExaminedLoader
 from evqa.config.paths import conf_folder
 from evqa.config.protocols import GROUP, Protocol, keys_set, merged_problems
 from evqa.config.rules import Design, broken_rules
@@ -37,7 +36,7 @@ CompositionError = (HydraException, OmegaConfBaseException, ValueError)
 class Composer:
     """Hydra's loader over evqa's configuration files, with questions about groups and their options."""
 
-    def __init__(self, config_name: str, loader: ConfigLoader) -> None:
+    def __init__(self, config_name: str, loader: ExaminedLoader) -> None:
         self.config_name, self.loader = config_name, loader
         self._options: dict[str, list[str]] = {}
 
@@ -69,7 +68,7 @@ class Composer:
 
     def set_values(self, cfg: DictConfig, overrides: list[Override]) -> None:
         """Set single values in a composed configuration, in place. Raises one of CompositionError."""
-        ConfigLoaderImpl._apply_overrides_to_config(overrides, cfg)
+        self.loader._apply_overrides_to_config(overrides, cfg)
 
     def alternatives(self, group: str) -> dict[str, Schema]:
         """The schema of each option of a group that builds something."""
@@ -145,7 +144,7 @@ def open_configuration(config_name: str, *, conf: Path | None = None, folders: S
         if not folder.is_dir():
             raise ConfigError([f"--config-dir {folder}: there is no such folder."])
         search_path.prepend("command-line", f"file://{folder.resolve()}", anchor=SearchPathQuery("schema", None))
-    return Composer(config_name, ConfigLoaderImpl(config_search_path=search_path))
+    return Composer(config_name, ExaminedLoader(config_search_path=search_path))
 
 
 def _is_group_name(name: str) -> bool:

@@ -28,6 +28,12 @@ class Plan:
     mode: RunMode = RunMode.RUN
     cfg: DictConfig | None = None
 
+    @property
+    def configuration(self) -> DictConfig:
+        """The configuration where nothing is wrong with it."""
+        assert self.cfg is not None
+        return self.cfg
+
 
 def examine(composer: Composer, arguments: Sequence[str], *, multirun: bool = False) -> Plan:
     """Check overrides and the configuration that they make; of a sweep, every value of each axis by itself."""

@@ -37,13 +37,13 @@ def _loader() -> Any:
     """OmegaConf's loader (its numbers, no duplicate keys) over libyaml's parser."""
     from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
-    class Loader(CParser, get_yaml_loader()):  # type: ignore[misc]
+    class LibyamlLoader(CParser, get_yaml_loader()):  # type: ignore[misc]
         def __init__(self, stream: str) -> None:
             CParser.__init__(self, stream)
             yaml.constructor.SafeConstructor.__init__(self)
             yaml.resolver.Resolver.__init__(self)
 
-    return Loader
+    return LibyamlLoader
 
 
 class YamlFiles(FileConfigSource):

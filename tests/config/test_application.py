@@ -13,8 +13,8 @@ from textwrap import dedent
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "lightning", "transformers", "numpy", "decord", "av", "wandb")
-SECONDS = 4.0  # of CPU time on a busy, slow machine; an idle one takes 0.6 s, importing torch would take far more
+HEAVY = ("torch", "lightning", "transformers", "numpy", "decord", "av", "wandb", "rich", "statistics")
+SECONDS = 4.0  # of CPU time on a busy, slow machine; an idle one takes 0.3 s, importing torch would take far more
 
 
 def run(*arguments, cwd=ROOT, **environment):

@@ -27,3 +27,13 @@ def test_the_first_score_takes_one_process_and_few_seconds_and_imports_nothing_f
     assert not (OF_TRAINING | OF_COMPILING) & set(imported)
     assert seconds < CPU_SECONDS, f"{seconds:.1f} s of CPU"
     assert of_children == 0.0  # a few files are read in this process
+
+
+def test_no_evaluation_imports_what_is_for_training_alone():
+    names = "evaluation, data_sets, q_bench_video"
+    program = f"import sys; from evqa.runs import {names}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    imported = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "torch" in imported
+    assert not OF_TRAINING & set(imported)
