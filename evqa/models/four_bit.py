@@ -22,16 +22,35 @@ from evqa.errors import MissingDependencyError
 BLOCK, GROUP = 64, 256
 
 
-def hold_in_four_bits(model: nn.Module, names: Iterable[str]) -> None:
-    """Replace linear layers; those that hold no memory (meta) by stand-ins that take and compute what they would.
+def hold_in_four_bits(model: nn.Module, names: Iterable[str], *, counted: bool = False) -> None:
+    """Replace linear layers that are not in 4 bits yet.
 
-    Weights that are there become 4 bits when the model is moved to its device, the CPU included.
+    Weights that are there become 4 bits when the model is moved to its device, the CPU included; where they are still
+    to be read (meta), as they are read (`pack`). counted: by stand-ins without values, which stay without.
     """
     for name in names:
         old = model.get_submodule(name)
         assert isinstance(old, nn.Linear)
+        if not is_packed(old.weight):
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, CountedLinear4bit(old) if counted else _quantised(old))
+
+
+def is_packed(weight: Tensor) -> bool:
+    """Tell whether a weight is in 4 bits, or will be as soon as it is read."""
+    return hasattr(weight, "quant_state")
+
+
+def pack(model: nn.Module, names: Iterable[str], *, empty: Tensor) -> None:
+    """Bring a weight that was just read into 4 bits, where the empty one in its place was to be."""
+    if not is_packed(empty):
+        return
+    packed: Any = type(empty)
+    for name in names:
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, CountedLinear4bit(old) if old.weight.is_meta else _quantised(old))
+        module = model.get_submodule(parent)
+        read = getattr(module, leaf)
+        setattr(module, leaf, packed(read.data, requires_grad=False, quant_type="nf4").to(read.device))
 
 
 def _quantised(old: nn.Linear) -> nn.Linear:
@@ -66,11 +85,11 @@ class CountedLinear4bit(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Multiply in bfloat16, as the real layer does, and return the input's own type."""
         shape, scales = (self.out_features, self.in_features), (self.scales_S, self.scales_G)
-        output: Tensor = _Product.apply(x.to(torch.bfloat16), self.weight, *scales, self.bias, shape)
+        output: Tensor = _PackedProduct.apply(x.to(torch.bfloat16), self.weight, *scales, self.bias, shape)
         return output.to(x.dtype)
 
 
-class _Product(torch.autograd.Function):
+class _PackedProduct(torch.autograd.Function):
     """Of all that it is given it keeps the packed weights alone, and makes the bfloat16 matrix anew going back."""
 
     @staticmethod

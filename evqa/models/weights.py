@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evqa.errors import CheckpointError, MissingDependencyError
+from evqa.models.four_bit import pack
 from evqa.models.hub import Checkpoint, quiet
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.safety import check_head, file_of, one_line
@@ -121,6 +122,7 @@ def load_weights(
     def take(name: str, tensor: Tensor) -> None:
         moved = tensor.to(device)  # before it is cast: a second copy lies where there is room for it
         _place(model, wanted[name], moved.to(state[name].dtype, copy=moved is tensor), empty=state[name])
+        pack(model, wanted[name], empty=state[name])
 
     with checkpoint.about():
         found.each(wanted, take)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,15 @@ from evqa.errors import ConfigError
 from evqa.heads.base import Head
 from evqa.heads.regression import RegressionHead
 from evqa.media.spec import ClipSpec, described
-from evqa.models.base import Model
+from evqa.models.base import RANDOM_WEIGHTS, Model
+from evqa.models.four_bit import hold_in_four_bits
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import Pipeline
 from evqa.training.conversations import check_conversations
 from evqa.training.model_with_head import ModelWithHead
 from evqa.training.order import seed_of
 from evqa.training.plan import RunPlan
-from evqa.training.tuning import apply_tuning
+from evqa.training.tuning import Tuning, adapted_names, apply_tuning
 from evqa.types import Failure, Record
 
 if TYPE_CHECKING:  # lightning takes three seconds, and scoring does not need it
@@ -67,8 +68,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _build_model(plan: RunPlan, *, load: bool, device: str) -> BuiltModel:
+    later: list[Callable[[], None]] | None = [] if plan.tuning.method == "qlora" else None
     with torch.device("cpu" if load else "meta"):
-        model = plan.make_model(plan.options(load=load, device=device))
+        model = plan.make_model(plan.options(load=load, device=device, later=later))
+        _read_packed(model, plan.tuning, later or ())
         head = plan.make_head(model.width)
     batches = plan.data.batches
     model.preparer.clip = dataclasses.replace(model.preparer.clip, reader=batches.reader, limits=batches.limits)
@@ -78,6 +81,17 @@ def _build_model(plan: RunPlan, *, load: bool, device: str) -> BuiltModel:
         model.to(device)
         head.to(device)
     return BuiltModel(model, head, plan.prompt.fitted(plan.label, short=not model.reads_questions))
+
+
+def _read_packed(model: Model, tuning: Tuning, later: Sequence[Callable[[], None]]) -> None:
+    """Read weights that come to lie in 4 bits one after the other: the whole model is never held in 16.
+
+    Random weights are drawn as ever, and packed when the model is moved to its device.
+    """
+    if later and model.base_name() != RANDOM_WEIGHTS:
+        hold_in_four_bits(model, adapted_names(model, tuning))
+    for read in later:
+        read()
 
 
 def build_scoring(plan: RunPlan, built: BuiltModel) -> ModelWithHead:

@@ -116,17 +116,22 @@ def trained_parts(model: Model, head: nn.Module) -> list[TrainedPart]:
     return [TrainedPart(name, *pair) for name, pair in counts.items()]
 
 
+def adapted_names(model: Model, tuning: Tuning) -> list[str]:
+    """Name the linear layers that get adapters."""
+    return [name for part in model.parts() if part.name in tuning.adapt for name, _ in _linears(model, part)]
+
+
 def _inject(model: Model, tuning: Tuning, *, autocast: bool) -> None:
     import peft
 
-    names = [name for part in model.parts() if part.name in tuning.adapt for name, _ in _linears(model, part)]
+    names = adapted_names(model, tuning)
     if not names:
         adaptable = [part.name for part in model.parts() if part.linear_names]
         raise ConfigError(
             [f"lora.adapt={list(tuning.adapt)}: nothing to adapt. Parts with linear layers: {adaptable}."]
         )
     if tuning.method == "qlora":
-        hold_in_four_bits(model, names)
+        hold_in_four_bits(model, names, counted=next(model.parameters()).is_meta)
         vars(model)["is_loaded_in_4bit"] = True  # peft asks this, not the layers, which kind of adapter fits
     # Full names: suffixes would also match layers of the same name in another tower.
     config = peft.LoraConfig(

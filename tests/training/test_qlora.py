@@ -8,11 +8,14 @@ from torch import nn
 
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
-from evqa.models.four_bit import hold_in_four_bits, num_values
+from evqa.models.four_bit import hold_in_four_bits, num_values, pack
 from evqa.models.tiny import Tiny
+from evqa.training.build import build_model
+from evqa.training.plan import read_plan
 from evqa.training.tuning import Tuning, apply_tuning, is_adapter
+from tests.models.toys import configure
 
-bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
+Params4bit = pytest.importorskip("bitsandbytes", reason="needs the extra qlora").nn.Params4bit
 
 
 @pytest.fixture
@@ -39,14 +42,37 @@ def test_adapted_layers_are_held_in_four_bits_under_the_same_trained_names(model
 def test_layers_without_values_take_the_bytes_of_real_ones():
     model = nn.Sequential(nn.Linear(512, 2048, bias=False), nn.Linear(2048, 512, bias=False)).bfloat16()
     empty = copy.deepcopy(model).to("meta")
-    for one in (model, empty):
-        hold_in_four_bits(one, ["0", "1"])
+    hold_in_four_bits(model, ["0", "1"])
+    hold_in_four_bits(empty, ["0", "1"], counted=True)
     states = [layer.weight.quant_state for layer in model.to("cpu")]
     real = [tensor for layer in model for tensor in (layer.weight, layer.weight.quant_state.absmax)]
     real += [state.state2.absmax for state in states]
     size = sum(tensor.numel() * tensor.element_size() for tensor in real)
     assert size == sum(tensor.numel() * tensor.element_size() for tensor in empty.state_dict().values())
     assert sum(map(num_values, empty.parameters())) == sum(map(num_values, model.parameters())) == 2 * 512 * 2048
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "vqa2_qwen2_5"])
+def test_weights_are_packed_as_they_are_read(twin, name, monkeypatch):
+    plan = read_plan(configure(name, "v", "regression", "qlora", arguments=twin(name)))
+    held = []
+
+    def pack_and_look(model, names, *, empty):
+        held.append([w.dtype for n, w in model.named_parameters() if isinstance(w, Params4bit) and not w.is_meta])
+        pack(model, names, empty=empty)
+
+    monkeypatch.setattr("evqa.models.weights.pack", pack_and_look)
+    found = build_model(plan).model
+    apply_tuning(found, plan.tuning)
+    assert {dtype for before in held for dtype in before} == {torch.uint8}
+    monkeypatch.setattr("evqa.training.build.hold_in_four_bits", lambda model, names: None)
+    expected = build_model(plan).model
+    apply_tuning(expected, plan.tuning)
+    expected.to("cpu")
+    packed = {name: weight for name, weight in expected.named_parameters() if weight.dtype == torch.uint8}
+    assert len(packed) == 7 * len(expected.blocks()["language"])
+    assert all(torch.equal(found.get_parameter(name), weight) for name, weight in packed.items())
+    assert all(weight.quant_state is not None for weight in map(found.get_parameter, packed))
 
 
 def test_four_bits_compute_nearly_the_same_and_only_adapters_and_connectors_learn(models):
