@@ -30,7 +30,8 @@ from evqa.media.altered import (
 )
 from evqa.media.decoding import decode_isolated
 from evqa.media.spec import ClipSpec
-from evqa.scoring.scorer import Item, Scorer, as_record
+from evqa.scoring.items import Item, as_record
+from evqa.scoring.scorer import Scorer
 from evqa.training.batches import has_sound
 from evqa.types import SAMPLE_RATE_HZ, Clip, Record
 

@@ -76,7 +76,7 @@ class FrameEncoder(nn.Module):
         whole_NHWC = frames_NHWC[:, : rows * self.patch, : columns * self.patch]
         windows = whole_NHWC.unflatten(2, (columns, self.patch)).unflatten(1, (rows, self.patch)).transpose(2, 3)
         pixels_NPC = windows.flatten(3).flatten(1, 2).float().div_(127.5).sub_(1.0)
-        patches_NPC = functional.gelu(self.stem(pixels_NPC))
+        patches_NPC = functional.gelu(self.stem(pixels_NPC.to(next(self.parameters()).dtype)))
         tokens_ND: Tensor = self.project(torch.cat([patches_NPC.mean(1), patches_NPC.amax(1)], -1))
         return tokens_ND
 
@@ -92,7 +92,8 @@ class AudioEncoder(nn.Module):
     def forward(self, fbank_NRM: Tensor) -> Tensor:
         """Map log-mel rows to tokens [N, T, D]; 12 and 6 are about the mean and spread of speech and music."""
         rows_NTRM = fbank_NRM.unfold(1, ROWS_PER_TOKEN, ROWS_PER_TOKEN).transpose(2, 3)
-        tokens_NTD: Tensor = self.project(self.stem((rows_NTRM.mean(2) - 12.0) / 6.0))
+        scaled_NTM = (rows_NTRM.mean(2) - 12.0) / 6.0
+        tokens_NTD: Tensor = self.project(self.stem(scaled_NTM.to(next(self.parameters()).dtype)))
         return tokens_NTD
 
 

@@ -203,7 +203,7 @@ class DataSetEvaluation:
         return record
 
     def _go_on(self, records: Sequence[Record], journal: ScoreJournal, *, name: str) -> None:
-        journal.cut(batch_size=self.scorer.batch_size, num_items=len(records))
+        journal.cut(batch_size=self.scorer.window, num_items=len(records))
         left = records[journal.num_items :]
         if journal.num_items:
             _say(f"{name}: {journal.num_items} of {len(records)} were scored before; this goes on behind them.")

@@ -103,6 +103,7 @@ def _dry_run(plan: RunPlan) -> None:
 
 
 def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
+    plan.trainer.check_precision()
     plan.trainer.check_devices()
     plan.logger.check()
     lightning.seed_everything(plan.seed, verbose=False)

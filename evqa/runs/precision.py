@@ -16,13 +16,15 @@ from evqa.training.model_with_head import ModelWithHead
 class Bfloat16Weights(HalfPrecision):
     """Weights, gradients and optimizer state in bfloat16, those of head and adapters apart; operations as under `bf16`.
 
+    casts: whether operations autocast; without it there is nothing but bfloat16, but for what heads compute.
+
     Lightning's own `bf16-true` converts a batch's tensors, labels included, and leaves the rest to chance: one float32
     value in a model then fails beside bfloat16 weights. Autocasting brings the inputs of an operation together.
     """
 
-    def __init__(self, device_type: str) -> None:
+    def __init__(self, device_type: str, *, casts: bool) -> None:
         super().__init__("bf16-true")
-        self.device_type = device_type
+        self.device_type, self.casts = device_type, casts
 
     def convert_module(self, module: nn.Module) -> nn.Module:
         """Give weights their types."""
@@ -37,5 +39,5 @@ class Bfloat16Weights(HalfPrecision):
     @contextmanager
     def forward_context(self) -> Iterator[None]:
         """Compute in bfloat16 where that is safe, in float32 elsewhere."""
-        with torch.autocast(self.device_type, dtype=torch.bfloat16):
+        with torch.autocast(self.device_type, dtype=torch.bfloat16, enabled=self.casts):
             yield

@@ -25,7 +25,8 @@ class TrainerSettings:
 
     precision: `bf16` computes in bfloat16 and keeps float32 weights; `bf16-true` keeps bfloat16 weights too, of which
     small steps may get lost (8 bits of precision instead of 24); head and adapters stay in float32. The last layers,
-    and the logits of level words, are computed in float32 always.
+    and the logits of level words, are computed in float32 always. `bf16-pure` is `bf16-true` without autocasting, for
+    scoring alone.
     accumulate: batches an optimizer step. clip_norm: largest gradient norm, null for none. validate_every: epochs
     between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
     """
@@ -35,13 +36,23 @@ class TrainerSettings:
     devices: Annotated[int, "1 <= devices"] = 1
     num_nodes: Annotated[int, "1 <= num_nodes"] = 1
     strategy: Literal["auto", "ddp"] = "auto"
-    precision: Literal["32", "bf16", "bf16-true"] = "32"
+    precision: Literal["32", "bf16", "bf16-true", "bf16-pure"] = "32"
     accumulate: Annotated[int, "1 <= accumulate"] = 1
     clip_norm: Annotated[float, "0 < clip_norm"] | None = 1.0
     validate_every: Annotated[float, "0 < validate_every"] = 1.0
     log_every: Annotated[int, "1 <= log_every"] = 10
     deterministic: bool = True
     progress: bool = True
+
+    def check_precision(self) -> None:
+        """Raise ConfigError for a precision that nothing can be trained with."""
+        if self.precision == "bf16-pure":
+            raise ConfigError(
+                [
+                    "trainer.precision=bf16-pure is for scoring (--override of evqa eval, predict and ask). Train with "
+                    "bf16-true or bf16."
+                ]
+            )
 
     def check_devices(self, *, scoring: bool = False) -> None:
         """Refuse processors that this machine does not have; scoring takes one.

@@ -60,7 +60,9 @@ def make_trainer(
 
 def _precision_plugins(settings: TrainerSettings) -> list[Bfloat16Weights]:
     on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
-    return [Bfloat16Weights("cuda" if on_gpu else "cpu")] if settings.precision == "bf16-true" else []
+    if settings.precision not in ("bf16-true", "bf16-pure"):
+        return []
+    return [Bfloat16Weights("cuda" if on_gpu else "cpu", casts=settings.precision == "bf16-true")]
 
 
 def _nothing() -> None:

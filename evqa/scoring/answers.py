@@ -54,7 +54,7 @@ def answer_all(
             journal.cut(batch_size=1, num_items=len(records))
             return found
         scorer = load()
-        journal.cut(batch_size=scorer.batch_size, num_items=len(records))
+        journal.cut(batch_size=scorer.window, num_items=len(records))
         left = records[journal.num_items :]
         for answer in watch(len(left))(scorer.ask(left, decoding=decoding)):
             journal.add(_line(answer))

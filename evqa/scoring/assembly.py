@@ -56,6 +56,7 @@ def assemble(
         ),
         modal=modal or plan.modal,
         batch_size=batches.batch_size,
+        bucket=batches.bucket,
         workers=batches.num_workers(),
     )
 

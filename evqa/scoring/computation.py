@@ -13,7 +13,7 @@ from evqa.errors import ConfigError
 from evqa.training.model_with_head import ModelWithHead
 
 Accelerator = Literal["auto", "cpu", "gpu"]
-Precision = Literal["32", "bf16", "bf16-true"]
+Precision = Literal["32", "bf16", "bf16-true", "bf16-pure"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Computation:
     """A processor, and the precision of `trainer.precision`.
 
     precision: `bf16` computes in bfloat16 where that is safe; `bf16-true` also keeps the weights in bfloat16, those of
-    head and adapters apart.
+    head and adapters apart; `bf16-pure` does so without autocasting.
     deterministic: operations without a fixed result are an error.
     """
 
@@ -32,7 +32,7 @@ class Computation:
     def place(self, module: ModelWithHead) -> None:
         """Bring a module to the processor and into evaluation mode, its weights to their type."""
         module.eval()
-        if self.precision == "bf16-true":
+        if self.precision in ("bf16-true", "bf16-pure"):
             module.hold_in_bfloat16()
         module.to(self.device)
 
@@ -43,7 +43,7 @@ class Computation:
             yield
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if self.precision == "32":
+        if self.precision in ("32", "bf16-pure"):
             return contextlib.nullcontext()
         # As Lightning does under `bf16`, and evqa.runs.precision under `bf16-true`.
         cached = self.precision == "bf16-true"

@@ -96,7 +96,7 @@ class Scoring:
                 scorer.read_here()
             _check_fill(self.request.fill, self.meaning.scale)
             if journal is not None:
-                self._repeat(journal, batch_size=scorer.batch_size)
+                self._repeat(journal, batch_size=scorer.window)
             with counted("scoring", self.found.num_items, begin=self.num_done, stderr=True) as counting:
                 self._go_on(scorer, journal, counting.move)
         except KeyboardInterrupt:

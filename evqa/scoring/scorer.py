@@ -16,7 +16,6 @@ from typing import TypeVar
 import torch
 
 from evqa.errors import ConfigError
-from evqa.files.regular import why_unreadable
 from evqa.heads.base import Head
 from evqa.media.cache import CachedReader
 from evqa.prompts.decoding import Decoding
@@ -24,14 +23,17 @@ from evqa.prompts.prompt import Prompt
 from evqa.scoring.asking import asking
 from evqa.scoring.computation import Computation
 from evqa.scoring.dialogue import Dialogue
+from evqa.scoring.items import Item, as_record, unreadable
 from evqa.scoring.recall import Recall
 from evqa.scoring.score import Answer, Embedding, Meaning, Score
+from evqa.scoring.sorting import Numbered, batches_of, in_order
 from evqa.training.batches import Collate, Pipeline, Sample, Samples, load_ahead
+from evqa.training.conversations import text_length
 from evqa.training.model_with_head import ModelWithHead
 from evqa.types import Batch, Clip, Failure, Record
 
-Item = Path | str | Record  # the path of a file, or a record with an id and texts of its own
 Result = TypeVar("Result")
+SORTED = 16  # batches whose items are sorted by length; as many are done again by a command that was killed
 LONG_ANSWER = Decoding(max_new_tokens=256)
 
 
@@ -49,7 +51,7 @@ class Scorer:
 
     meaning: what its scores stand for. modal: the modalities that it reads. batch_size: items a forward pass.
     workers: threads that read files ahead; at most 2 * workers + 1 batches are held in memory, whatever the number of
-    items.
+    items. bucket: batches of items with texts of like length, found among SORTED batches that follow one another.
     """
 
     def __init__(
@@ -62,12 +64,18 @@ class Scorer:
         modal: str,
         batch_size: int,
         workers: int,
+        bucket: bool = False,
     ) -> None:
         self.module, self.meaning, self.modal = module, meaning, modal
-        self.batch_size, self.workers = batch_size, workers
+        self.batch_size, self.workers, self.bucket = batch_size, workers, bucket
         self._pipeline, self._collate, self._computation = pipeline, Collate(pipeline.preparer), computation
         self._pin = computation.device.type == "cuda"
         computation.place(module)
+
+    @property
+    def window(self) -> int:
+        """Items among which batches are made: after every so many, scoring may be continued to the same last digits."""
+        return self.batch_size * (SORTED if self.bucket else 1)
 
     @property
     def prompt(self) -> Prompt:
@@ -190,14 +198,19 @@ class Scorer:
     def _stream(
         self, items: Iterable[Item], results: Callable[[Loaded], list[Result]], pipeline: Pipeline
     ) -> Generator[Result, None, None]:
-        records = map(as_record, items)
-        chunks = iter(lambda: tuple(islice(records, self.batch_size)), ())
-        for loaded in load_ahead(partial(self._load, pipeline=pipeline), chunks, workers=self.workers):
-            yield from results(loaded)
+        prompt, records = pipeline.prompt, map(as_record, items)
+        length = partial(text_length, prompt=prompt) if self.bucket else None
+        batches = batches_of(records, batch_size=self.batch_size, window=self.window, length=length)
 
-    def _load(self, records: tuple[Record, ...], *, pipeline: Pipeline) -> Loaded:
-        read = Samples(records=records, **vars(pipeline))
-        return self._loaded(records, [_unreadable(record) or read[0, index] for index, record in enumerate(records)])
+        def load(batch: Numbered) -> tuple[list[int], Loaded]:
+            return [number for number, _ in batch], self._load([record for _, record in batch], pipeline=pipeline)
+
+        ahead = load_ahead(load, batches, workers=self.workers)
+        yield from in_order(one for numbers, loaded in ahead for one in zip(numbers, results(loaded), strict=True))
+
+    def _load(self, records: Sequence[Record], *, pipeline: Pipeline) -> Loaded:
+        read = Samples(records=tuple(records), **vars(pipeline))
+        return self._loaded(records, [unreadable(record) or read[0, index] for index, record in enumerate(records)])
 
     def _loaded(self, records: Sequence[Record], samples: Sequence[Sample]) -> Loaded:
         batch = self._collate(samples)
@@ -267,26 +280,3 @@ class Scorer:
         """Call a function of a batch on the scorer's device."""
         with self._computation.active():
             return function(batch.to(self._computation.device))
-
-
-def as_record(item: Item) -> Record:
-    """Name a file by its path as it was given, in letters that can be written; a record stays as it is.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if isinstance(item, Record):
-        return item
-    if not isinstance(item, str | Path):
-        raise TypeError(f"{item!r} ({type(item).__name__}) cannot be scored: give a path, or an evqa.types.Record.")
-    return Record(id=str(item), paths=(Path(item),))
-
-
-def _unreadable(record: Record) -> Sample | None:
-    """What paths that name no files give; opening a pipe would wait for ever."""
-    reasons = ((path, why_unreadable(path)) for path in record.paths)
-    path, reason = next(((path, reason) for path, reason in reasons if reason), (None, None))
-    if path is None:
-        return None
-    named = f"{path.name}: {reason}" if len(record.paths) > 1 else str(reason)
-    return Sample(id=record.id, failure=Failure(id=record.id, reason=named))

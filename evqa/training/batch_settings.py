@@ -15,8 +15,8 @@ class BatchSettings:
     """How records become batches.
 
     batch_size: samples a step and device. workers: files read at a time; null takes the processor's cores, at most 8.
-    bucket: batches of records with texts of like length. max_failures: share of unreadable items (0-1) above which a
-    run stops. reader and limits: see evqa.media.
+    bucket: batches of records with texts of like length, in training and in scoring. max_failures: share of unreadable
+    items (0-1) above which a run stops. reader and limits: see evqa.media.
     """
 
     batch_size: Annotated[int, "1 <= batch_size"] = 8

@@ -129,7 +129,7 @@ def build_module(plan: RunPlan, built: BuiltModel) -> ScoreModule:
 
 def _tune(plan: RunPlan, built: BuiltModel) -> None:
     with seeded(seed_of("tuning", plan.seed)):
-        apply_tuning(built.model, plan.tuning, autocast=plan.trainer.precision != "32")
+        apply_tuning(built.model, plan.tuning, autocast=plan.trainer.precision in ("bf16", "bf16-true"))
 
 
 def build_datamodule(

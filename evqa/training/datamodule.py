@@ -8,9 +8,9 @@ from typing import Any
 import lightning
 import torch
 
-from evqa.prompts.prompt import Prompt
 from evqa.training.batch_settings import BatchSettings
 from evqa.training.batches import BatchLoader, Collate, Pipeline, Samples
+from evqa.training.conversations import text_length
 from evqa.training.order import Order
 from evqa.types import Failure, Record
 
@@ -84,14 +84,3 @@ class ScoreDataModule(lightning.LightningDataModule):
             workers=self.batches.num_workers(),
             pin=self.pin and torch.cuda.is_available(),
         )
-
-
-def text_length(record: Record, prompt: Prompt) -> float:
-    """Estimate a record's cost before anything is read: the length in bytes of the texts that the model reads.
-
-    Pictures and sound of a recipe have nearly the same number of tokens in every video. Bytes stand for tokens better
-    than characters do: an English token has about four of them, a Chinese one three or more.
-    """
-    asked = [record.texts.get(name, "") for name in prompt.texts]
-    texts = [turn.text for turn in record.turns] or asked
-    return float(sum(len(text.encode(errors="replace")) for text in texts))

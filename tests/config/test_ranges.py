@@ -102,7 +102,7 @@ def composer():
             "callbacks.checkpoints.every_steps: expected int with 1 <= every_steps",
         ),
         ("lora.rank=0", "lora.rank: expected int with 1 <= rank <= 65536, got 0."),
-        ("trainer.precision=16", "trainer.precision: expected one of '32', 'bf16', 'bf16-true', got 16."),
+        ("trainer.precision=16", "trainer.precision: expected one of '32', 'bf16', 'bf16-true', 'bf16-pure', got 16."),
         ("callbacks.checkpoints.monitor=val/sroc", "Did you mean 'val/srocc'?"),
         (
             "+callbacks.pruning._target_=evqa.training.callbacks.pruning.Pruning",

@@ -186,7 +186,10 @@ def test_what_is_no_file_is_not_opened(tmp_path, make, words):
         ("data.batchsize=2", "the run has no key 'data.batchsize'. Did you mean 'data.batch_size'?"),
         ("data.batch_size=0", "--override data.batch_size: expected int with 1 <= batch_size, got 0."),
         ("data.batch_size=1,2", "--override data.batch_size=1,2: give one value for one key, as KEY=VALUE."),
-        ("trainer.precision=16", "--override trainer.precision: expected one of '32', 'bf16', 'bf16-true', got 16."),
+        (
+            "trainer.precision=16",
+            "--override trainer.precision: expected one of '32', 'bf16', 'bf16-true', 'bf16-pure', got 16.",
+        ),
         ("data", "--override data: 'data' is not of the form key=value."),
         ("data.cache={_target_: os.getcwd}", "--override data.cache._target_: os.getcwd is no class of evqa"),
         ("data.cache.folder.x=1", "the run has no key 'data.cache.folder.x'."),

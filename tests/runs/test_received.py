@@ -7,6 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+import evqa
 from evqa.config.compose import compose
 from evqa.errors import ConfigError, RunError
 from evqa.reporting.runs import read_run
@@ -173,6 +174,13 @@ def test_weights_in_bfloat16_train_and_score_alike_everywhere(train, workplace, 
     home = next((workplace / "synthetic").glob("v*-40-16"))
     predict(Request(inputs=[home / "val.csv"], videos=home / "videos", scorer=run.path, out=tmp_path / "o.csv"))
     assert (tmp_path / "o.csv").read_text() == run.prediction("val").read_text()
+
+
+def test_bfloat16_without_autocasting_scores_and_does_not_train(small, finished):
+    with pytest.raises(ConfigError, match=r"trainer\.precision=bf16-pure is for scoring .* Train with bf16-true"):
+        fit.run(compose([*small, "trainer.precision=bf16-pure"]))
+    scorer = evqa.load(finished.path, overrides=["trainer.precision=bf16-pure"])
+    assert next(scorer.module.model.parameters()).dtype == torch.bfloat16
 
 
 def test_a_dry_run_refuses_what_only_classes_themselves_can_tell(small):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from evqa.errors import ConfigError, FileError
-from evqa.scoring import prediction
+from evqa.scoring import prediction, scorer
 from evqa.scoring.prediction import predict
 from evqa.scoring.request import Request
 
@@ -119,6 +119,25 @@ def test_what_was_scored_is_not_scored_again_whatever_the_format(
     predict(Request(**given, out=tmp_path / f"o.{suffix}"))
     assert len(asked) == 6  # the seventh was half a batch
     assert (tmp_path / f"o.{suffix}").read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
+
+
+def test_where_batches_are_sorted_a_command_goes_on_behind_what_was_sorted_together(
+    finished, clips, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scorer, "SORTED", 2)
+    rows = [f"{clip.stem},{'A dog. ' * (number * 5 % 7)}" for number, clip in enumerate(clips[:12])]
+    (tmp_path / "t.csv").write_text("\n".join(["Id,Title", *rows]))
+    given = {"inputs": [tmp_path / "t.csv"], "videos": clips[0].parent, "scorer": finished.path}
+    given["override"] = ["data.batch_size=2", "data.bucket=true"]
+    predict(Request(**given, out=tmp_path / "whole.csv"))
+    with monkeypatch.context() as patched:
+        stop_after(patched, 7)
+        with pytest.raises(KeyboardInterrupt):
+            predict(Request(**given, out=tmp_path / "o.csv"))
+    asked = stop_after(monkeypatch, 100)
+    predict(Request(**given, out=tmp_path / "o.csv"))
+    assert asked == [clip.stem for clip in clips[4:12]]
+    assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_another_command_does_not_continue_nor_replace_a_file(finished, clips, tmp_path, monkeypatch, capsys):

@@ -47,6 +47,23 @@ def test_a_score_does_not_depend_on_its_batch_neighbours_or_on_the_number_of_wor
         assert other == pytest.approx(alone, abs=1e-5)
 
 
+def test_batches_of_like_length_save_padding_and_change_neither_scores_nor_their_order(finished, videos):
+    lengths = [9, 0, 7, 1, 8, 2, 6, 3, 9, 1, 4]
+    records = [
+        Record(id=str(number), paths=(videos[number % len(videos)],), texts={"title": "A dog. " * times})
+        for number, times in enumerate(lengths)
+    ]
+    found, padded = {}, {}
+    for bucket in (False, True):
+        scorer = evqa.load(finished.path, batch_size=2, workers=1, overrides=[f"data.bucket={bucket}"])
+        counts = []
+        scorer.module.model.register_forward_hook(lambda *call, counts=counts: counts.append(call[2].num_padded()[0]))
+        found[bucket], padded[bucket] = list(scorer.score(records)), sum(counts)
+    assert [score.id for score in found[True]] == [record.id for record in records]
+    assert [score.value for score in found[True]] == pytest.approx([score.value for score in found[False]], abs=1e-6)
+    assert padded[True] < padded[False] / 2
+
+
 def test_what_cannot_be_scored_is_a_failure_beside_the_others(scorer, videos, tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "empty.mp4").touch()
@@ -200,18 +217,19 @@ def test_the_device_follows_the_settings_unless_one_is_named(monkeypatch):
     assert find_device("auto", accelerator="cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16", "bf16-true"])
+@pytest.mark.parametrize("precision", ["32", "bf16", "bf16-true", "bf16-pure"])
 def test_a_forward_pass_has_the_precision_of_the_training_and_leaves_torch_as_it_was(precision):
     before = torch.are_deterministic_algorithms_enabled()
     layer, head = torch.nn.Linear(8, 8), RegressionHead(8)
     computation = Computation(device=torch.device("cpu"), precision=precision, deterministic=True)
     computation.place(ModelWithHead(layer, head, LabelScale()))
     with computation.active():
-        output = layer(torch.ones(1, 8))
+        output = layer(torch.ones(1, 8, dtype=torch.bfloat16 if precision == "bf16-pure" else torch.float32))
+        assert torch.is_autocast_enabled("cpu") == (precision in ("bf16", "bf16-true"))
         assert torch.is_inference_mode_enabled()
         assert torch.are_deterministic_algorithms_enabled()
     assert output.dtype == (torch.float32 if precision == "32" else torch.bfloat16)
-    assert layer.weight.dtype == (torch.bfloat16 if precision == "bf16-true" else torch.float32)
+    assert layer.weight.dtype == (torch.bfloat16 if precision in ("bf16-true", "bf16-pure") else torch.float32)
     assert head.fc1.weight.dtype == torch.float32
     assert torch.are_deterministic_algorithms_enabled() == before
     assert not torch.is_autocast_enabled("cpu")
