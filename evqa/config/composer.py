@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hydra import version
 from hydra._internal.utils import create_config_search_path
@@ -24,7 +25,7 @@ from evqa.config.paths import conf_folder
 from evqa.config.protocols import GROUP, Protocol, keys_set, merged_problems
 from evqa.config.rules import Design, broken_rules
 from evqa.config.signature import Schema, UnknownTargetError, read_schema
-from evqa.config.yaml_files import read_config, use_yaml_files
+from evqa.config.yaml_files import read_config, read_values, use_yaml_files
 from evqa.errors import ConfigError
 
 # These may set any key; choosing none of them is usual.
@@ -94,13 +95,12 @@ class Composer:
         composed = OmegaConf.select(self.loader.load_configuration(f"{group}/{option}", [], RunMode.RUN), group)
         return str(composed["_target_"])
 
-    def _read_option(self, group: str, option: str) -> DictConfig:
-        """An option's file as it is written; empty where it has none."""
+    def _read_option(self, group: str, option: str) -> dict[str, Any]:
+        """An option's file as it is written; empty where it has none or holds no keys."""
         places = [Path(place.path.removeprefix("file://")) for place in self.loader.get_search_path().get_path()]
         file = next((file for place in places if (file := place / group / f"{option}.yaml").is_file()), None)
-        node = read_config(file) if file else OmegaConf.create()
-        assert isinstance(node, DictConfig)
-        return node
+        values = read_values(file) if file else None
+        return values if isinstance(values, dict) else {}
 
     def check(self, cfg: DictConfig, *, sweep: bool = False) -> list[str]:
         """All problems of a composed configuration, with or without Hydra's node; of a sweep also its machinery's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from evqa.config.rules import Design
 
@@ -30,12 +30,12 @@ class Protocol:
         return {group: names for group, names in found.items() if names}
 
 
-def keys_set(option: DictConfig) -> dict[str, tuple[str, ...]]:
+def keys_set(option: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
     """Read from an option's file which keys of other groups it sets; none where it is a prompt alone."""
     if GROUP not in option:
         return {}
-    nodes = {str(group): OmegaConf.select(option, str(group)) for group in option if group not in (GROUP, "defaults")}
-    return {group: tuple(map(str, node)) for group, node in nodes.items() if isinstance(node, DictConfig)}
+    others = {group: node for group, node in option.items() if group not in (GROUP, "defaults")}
+    return {group: tuple(map(str, node)) for group, node in others.items() if isinstance(node, dict)}
 
 
 def merged_problems(protocol: Protocol, design: Design, problems: Sequence[str]) -> list[str]:

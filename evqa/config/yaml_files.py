@@ -18,18 +18,29 @@ from omegaconf._utils import get_yaml_loader
 def read_config(path: Path) -> DictConfig | ListConfig:
     """Read a file as `OmegaConf.load` does: the same values and the same errors.
 
-    OmegaConf itself reads it where PyYAML was built without libyaml, where nothing is in the file, and where something
-    is wrong with it: only PyYAML's own parser shows the line. libyaml takes a little that the other refuses, as a tab
-    before a comment or a question mark within a list.
+    OmegaConf itself reads what holds neither keys nor a list.
+    """
+    values = read_values(path)
+    return OmegaConf.create(values) if isinstance(values, dict | list) else OmegaConf.load(path)
+
+
+def read_values(path: Path) -> Any:
+    """Read a file as plain values, with OmegaConf's rules for numbers and repeated keys.
+
+    PyYAML's own parser reads it where PyYAML was built without libyaml, and where something is wrong with the file: it
+    alone shows the line. libyaml takes a little that the other refuses, as a tab before a comment or a question mark
+    within a list.
+
+    Raises:
+        yaml.YAMLError: it cannot be read.
     """
     if yaml.__with_libyaml__:
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), _loader())
+            return yaml.load(path.read_text(encoding="utf-8"), _loader())
         except yaml.YAMLError:
-            values = None
-        if isinstance(values, dict | list):
-            return OmegaConf.create(values)
-    return OmegaConf.load(path)
+            pass
+    with path.open(encoding="utf-8") as file:
+        return yaml.load(file, get_yaml_loader())
 
 
 @cache

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from evqa.cli import Flags, command
 from evqa.errors import RunError
+from evqa.files.log import add_log_flags
 
 ABOUT = """\
 list   every run below the folders: setting, status, score with n, size, date; of each experiment the best first.
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Do what was asked for."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] not in ACTIONS and Path(given[0]).is_dir():
+    if _names_places(given):
         given = ["list", *given]
     flags = parser().parse_args(given)
     if flags.action is None:
@@ -61,6 +62,14 @@ def main(arguments: list[str] | None = None) -> None:
         _prune(flags.places or [ROOT], unfinished=flags.unfinished, yes=flags.yes)
     else:
         _list(flags.places or [ROOT])
+
+
+def _names_places(given: Sequence[str]) -> bool:
+    """Whether the first word that belongs to no flag is a folder, and no action."""
+    common = argparse.ArgumentParser(prog="evqa runs", add_help=False)
+    add_log_flags(common)
+    words = common.parse_known_args(given)[1]
+    return bool(words) and words[0] not in ACTIONS and Path(words[0]).is_dir()
 
 
 def _list(places: Sequence[Path]) -> None:

@@ -76,6 +76,15 @@ def test_a_list_has_the_best_of_each_experiment_first_and_says_only_what_differs
     assert int(by_name["better"][4]) == sum(f.stat().st_size for f in (tmp_path / "exp/better").rglob("*.*"))
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_flags_stand_before_or_behind_a_folder(tmp_path, capsys, monkeypatch, before):
+    monkeypatch.setenv("EVQA_LOG_LEVEL", "info")
+    flags = ["--log-level", "error"]
+    main([*flags, str(tmp_path)] if before else [str(tmp_path), *flags])
+    assert capsys.readouterr().err == f"There are no runs in {tmp_path}.\n"
+    assert os.environ["EVQA_LOG_LEVEL"] == "error"
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_person_gets_lines_that_fit_the_terminal(tmp_path, capsys, monkeypatch, width):
     monkeypatch.setattr(listing, "is_for_person", lambda: True)
