@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -38,6 +38,7 @@ class BuildOptions:
         sees any in a causal model; only a head that reads padded positions too can tell the difference.
     load: false builds the structure on the meta device and reads no weights (the cost card of a dry run).
     device: where weights are put as they are read, one at a time.
+    later: where there is a list, what reads the weights is put there, for whoever first shards the empty model.
     """
 
     frames: FrameSampling | None
@@ -46,6 +47,14 @@ class BuildOptions:
     hide_padding: bool = False
     load: bool = True
     device: str = "cpu"
+    later: list[Callable[[], None]] | None = None
+
+    def give_weights(self, read: Callable[[], None]) -> None:
+        """Let a model that was laid out read its weights now, later or never."""
+        if self.load and self.later is not None:
+            self.later.append(read)
+        elif self.load:
+            read()
 
 
 @dataclass(frozen=True, kw_only=True)

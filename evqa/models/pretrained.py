@@ -110,16 +110,18 @@ class PretrainedModel(Model):
         for name in unused:
             parent, _, leaf = name.rpartition(".")
             setattr(self.get_submodule(parent), leaf, None)
-        if self._options.load:
-            device = self._options.device
-            load_weights(self, self.checkpoint, self.key_adapter, complete=complete, device=device)
-            self.to(device)  # the buffers, which are computed
+        self._options.give_weights(partial(self._read_weights, complete))
         if attention == "sdpa":
             for tower in filter(None, (self.body.visual, getattr(self.body, "audio_tower", None))):
                 use_segments(tower)
         # A tuple hides the wrapper from torch: its parts are registered above, under names that do not depend on it.
         self._whole = (whole,)
         self.recompute_activations(recompute, media=recompute_media)
+
+    def _read_weights(self, complete: set[str]) -> None:
+        device = self._options.device
+        load_weights(self, self.checkpoint, self.key_adapter, complete=complete, device=device)
+        self.to(device)  # the buffers, which are computed
 
     def words(self, inputs: Inputs) -> dict[str, Any]:
         """Name what the language model reads: text embeddings [B, T, D] with encoded media in their places."""

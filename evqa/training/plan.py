@@ -87,8 +87,8 @@ class RunPlan:
         """Whether an interrupted run may be continued."""
         return bool(self.recorded.resume != "never")
 
-    def options(self, *, load: bool, device: str) -> BuildOptions:
-        """What the other groups ask of the model; load and device: see `BuildOptions`."""
+    def options(self, *, load: bool, device: str, later: list[Callable[[], None]] | None = None) -> BuildOptions:
+        """What the other groups ask of the model; load, device and later: see `BuildOptions`."""
         from evqa.models.base import BuildOptions
 
         return BuildOptions(
@@ -98,6 +98,7 @@ class RunPlan:
             hide_padding=self.reads_padding,
             load=load,
             device=device,
+            later=later,
         )
 
 

@@ -9,6 +9,7 @@ SigLIP -> STC connector, BEATs -> projector, both spliced into a Qwen2 chat. The
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -122,9 +123,10 @@ class Videollama2(SplicedModel):
         for name, part in parts.items():
             setattr(self, name, part if wanted[name] else None)
         self.to(dtype)
-        if options.load:
-            complete = parts.state_dict().keys()
-            build.give_weights(self, self.source, complete=complete, seed=seed, device=options.device)
+        complete, device = parts.state_dict().keys(), options.device
+        options.give_weights(
+            partial(build.give_weights, self, self.source, complete=complete, seed=seed, device=device)
+        )
         if self.vision_tower is not None:
             self.vision_tower.requires_grad_(False)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ def build(model: Any, options: BuildOptions, *, seed: int, dtype: str, attention
     """
     from transformers import LlavaOnevisionModel
 
-    dims, source = model.dims, model.source
+    dims = model.dims
     model.body = build_empty(LlavaOnevisionModel, to_transformers(dims), dtype=dtype, attention=attention)
     width = dims.language.hidden_size
     with torch.device("meta"):
@@ -44,14 +46,17 @@ def build(model: Any, options: BuildOptions, *, seed: int, dtype: str, attention
         model.motion = model.motion_projector = None
     if not options.logits:
         model.lm_head = None
-    if options.load and source.checkpoint is not None:
-        load_weights(model, source.checkpoint, ADAPTER, complete=complete, device=options.device)
-    elif options.load:
-        random_weights(model, seed=seed, device=options.device, language=LANGUAGE)
+    options.give_weights(partial(_give_weights, model, complete=complete, seed=seed, device=options.device))
+
+
+def _give_weights(model: Any, *, complete: Collection[str], seed: int, device: str) -> None:
+    if model.source.checkpoint is not None:
+        load_weights(model, model.source.checkpoint, ADAPTER, complete=complete, device=device)
+    else:
+        random_weights(model, seed=seed, device=device, language=LANGUAGE)
         _start_statistics(model)
         _make_teachable(model)
-    if options.load:
-        model.to(options.device)
+    model.to(device)
 
 
 def to_transformers(dims: Vqa2Dims) -> Any:
