@@ -18,6 +18,7 @@ from evqa.benchmarking.fitting import RESERVE, Fitting, fewest_recomputed, room_
 from evqa.benchmarking.made_batch import BYTES_PER_TOKEN, made_batch
 from evqa.benchmarking.parts import Parts
 from evqa.benchmarking.reports import CountedMemory, CountedPart, CountReport
+from evqa.benchmarking.sharded_memory import held_by_one
 from evqa.errors import RunError
 from evqa.training.build import BuiltModel, build_model, build_module
 from evqa.training.module import ScoreModule
@@ -108,12 +109,14 @@ class StepCounter:
 
     def memory(self, step: CountedStep) -> CountedMemory:
         """Divide what a step held at its peak."""
-        return CountedMemory(
+        whole = CountedMemory(
             weights=self.weights,
             gradients=self.trained,
             optimizer=2 * self.trained,
             activations=step.held - self.trained,
         )
+        settings, layers = self.plan.trainer, self.built.model.blocks()["language"]
+        return held_by_one(whole, layers, num_processes=settings.num_processes) if settings.shards else whole
 
     @property
     def weights(self) -> int:

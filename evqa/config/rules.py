@@ -158,6 +158,22 @@ def pixels_have_a_range(design: Design) -> Iterator[str]:
         yield f"model.min_pixels={low}: is more than model.max_pixels={high}. Write the smaller number first."
 
 
+def shards_are_whole_weights(design: Design) -> Iterator[str]:
+    """Adapters of float32 cannot be sharded with weights of another type, nor can 4-bit ones."""
+    if design.value("trainer.strategy") != "fsdp":
+        return
+    if design.value("lora.method") in ("lora", "qlora"):
+        yield (
+            "trainer.strategy=fsdp: shards the weights of a full fine-tuning, and no adapters. Choose lora=none, or "
+            "trainer=ddp, with which adapters fit on every GPU that holds the model."
+        )
+    if design.value("trainer.precision") == "bf16-true":
+        yield (
+            "trainer.precision=bf16-true: with trainer.strategy=fsdp the weights have the type model.dtype. Write "
+            "trainer.precision=bf16."
+        )
+
+
 RULES: tuple[Callable[[Design], Iterator[str]], ...] = (
     model_has_the_modality,
     head_gets_its_logits,
@@ -166,7 +182,13 @@ RULES: tuple[Callable[[Design], Iterator[str]], ...] = (
     pixels_have_a_range,
 )
 
-TRAINING_RULES = (loss_has_pairs, monitored_metric_is_logged, validation_takes_place, names_are_folder_names)
+TRAINING_RULES = (
+    loss_has_pairs,
+    monitored_metric_is_logged,
+    validation_takes_place,
+    names_are_folder_names,
+    shards_are_whole_weights,
+)
 
 
 def broken_rules(design: Design, *, training: bool = True) -> list[str]:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from evqa.models.shards import shard_for
+
 LANGUAGE_STD = 0.02  # of language model, embeddings and heads, as in the originals
 # A larger weight repeats what was drawn: 8 billion numbers take minutes. A prime, so that no two rows are alike.
 MOST_DRAWN = 1_048_573
@@ -21,7 +23,8 @@ def random_weights(model: nn.Module, *, seed: int, device: torch.device | str, l
     for name, parameter in list(model.named_parameters()):
         value = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
         is_language = name.startswith(language) or "embedding" in name or "attention_bias" in name
-        set_parameter(model, name, _initialise(name, value, generator, is_language=is_language))
+        whole = _initialise(name, value, generator, is_language=is_language)
+        set_parameter(model, name, shard_for(parameter, whole))
 
 
 def _initialise(name: str, value: Tensor, generator: torch.Generator, *, is_language: bool) -> Tensor:
@@ -43,6 +46,7 @@ def _initialise(name: str, value: Tensor, generator: torch.Generator, *, is_lang
 
 
 def set_parameter(model: nn.Module, name: str, value: Tensor) -> None:
-    """Replace a parameter by one that holds `value` itself."""
+    """Replace a parameter by one that holds `value` itself, and is frozen where it was."""
     parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, nn.Parameter(value))
+    module = model.get_submodule(parent)
+    setattr(module, leaf, nn.Parameter(value, requires_grad=getattr(module, leaf).requires_grad))

@@ -28,13 +28,22 @@ class Past:
         return self.key, self.value
 
 
+class MatchingNorm(nn.LayerNorm):
+    """Takes weights in the type of what is normed: those of shards may be bfloat16, which a CPU does not autocast."""
+
+    def forward(self, hidden_BTD: Tensor) -> Tensor:
+        """Norm the channels of every position."""
+        weight_D, bias_D = self.weight.to(hidden_BTD.dtype), self.bias.to(hidden_BTD.dtype)
+        return functional.layer_norm(hidden_BTD, self.normalized_shape, weight_D, bias_D, self.eps)
+
+
 class Block(nn.Module):
     """A pre-norm transformer layer with the projection names that LoRA recipes expect."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm_attention, self.norm_mlp = MatchingNorm(width), MatchingNorm(width)
         self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.v_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.up_proj, self.down_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)

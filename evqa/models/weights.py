@@ -15,6 +15,7 @@ from evqa.models.four_bit import pack
 from evqa.models.hub import Checkpoint, quiet
 from evqa.models.key_adapter import KeyAdapter
 from evqa.models.safety import check_head, file_of, one_line
+from evqa.models.shards import shard_for
 from evqa.models.weight_files import HEAD_FILE, StoredTensor, WeightFile, side_files
 
 FLOATING = ("F64", "F32", "F16", "BF16")  # of 16 bits or more; in fewer, a weight means nothing without its scale
@@ -109,7 +110,8 @@ def load_weights(
     """Give everything of a model that is on the meta device its weights, on `device`, in the types that the model has.
 
     Only what the model has is read, so a part that was not built costs nothing. One tensor at a time is on its way, and
-    one file at a time is mapped; with device="meta" everything is read and checked, and nothing kept.
+    one file at a time is mapped; with device="meta" everything is read and checked, and nothing kept. Of a weight that
+    is sharded over processes each keeps its slice.
 
     Raises:
         CheckpointError: weights are missing, unexpected, of another shape or type, or a file is damaged. Lists all.
@@ -191,8 +193,8 @@ def _shared_names(model: nn.Module) -> list[list[str]]:
 
 
 def _place(model: nn.Module, names: Sequence[str], tensor: Tensor, *, empty: Tensor) -> None:
-    """Put a tensor in place of an empty one, under all of its names."""
-    is_parameter = isinstance(empty, nn.Parameter)
+    """Put a tensor in place of an empty one, or of a shard its slice, under all of its names."""
+    is_parameter, tensor = isinstance(empty, nn.Parameter), shard_for(empty, tensor)
     placed = nn.Parameter(tensor, requires_grad=empty.requires_grad) if is_parameter else tensor
     for name in names:
         parent, _, leaf = name.rpartition(".")

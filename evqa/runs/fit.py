@@ -53,6 +53,7 @@ from evqa.training.folder import RunFolder
 from evqa.training.kept_weights import weights_to_score
 from evqa.training.module import ScoreModule
 from evqa.training.plan import RunPlan, read_plan
+from evqa.training.sharding import in_step
 from evqa.training.tuning import trained_parts
 from evqa.types import Failure
 
@@ -111,7 +112,7 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     console.print(f"Run: {folder.path}")
     if keys := list(environment_keys(plan.recorded)):
         console.print(f"From the environment, and so not recorded with their values: {', '.join(keys)}.", markup=False)
-    built = build_model(plan, device=plan.trainer.device)
+    built = build_model(plan, device=plan.trainer.device, later=plan.trainer.shards)
     if (base := built.model.base_name()) != RANDOM_WEIGHTS:
         console.print(f"Weights: {hidden(base)}; license: {terms_of(base, built.model.license)}", markup=False)
     datamodule = load_data(plan, built)
@@ -202,7 +203,7 @@ def evaluate_run(
     stops: Stops,
 ) -> float | None:
     """Score every split but the training one with the best checkpoint, and write the prediction files."""
-    weights = weights_to_score(folder)
+    weights = weights_to_score(folder, mapped=plan.trainer.shards)
     if weights.note:
         console.print(f"Note: {weights.note}.")
     module.load_trained(weights.state)
@@ -242,7 +243,9 @@ def _score_splits(
     for split in [name for name in datamodule.splits if name != "train"]:
         records = datamodule.splits[split]
         with counted(f"scoring {split}", -(-len(records) // trainer.world_size), wanted=is_shown) as counting:
-            scores = score_all(scorer, records, watch=lambda scores: counting.watch(stops.between(scores)))
+            scores = score_all(
+                scorer, records, watch=lambda scores: in_step(module.shards, counting.watch(stops.between(scores)))
+            )
         if not trainer.is_global_zero:
             continue
         record = write_predictions(

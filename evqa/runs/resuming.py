@@ -44,7 +44,7 @@ def start_of(plan: RunPlan, folder: RunFolder, module: ScoreModule, warn: Callab
         raise RunError(
             f"{folder.path} holds an unfinished run and resume=never. Remove the folder, or use resume=auto."
         )
-    found = newest_whole(folder.checkpoints, warn)
+    found = newest_whole(folder.checkpoints, warn, mapped=plan.trainer.shards)
     if found is None:
         if has_checkpoints:
             warn(f"{folder.path}: no checkpoint can be continued from; the training begins anew.")

@@ -27,6 +27,8 @@ class TrainerSettings:
     small steps may get lost (8 bits of precision instead of 24); head and adapters stay in float32. The last layers,
     and the logits of level words, are computed in float32 always. `bf16-pure` is `bf16-true` without autocasting, for
     scoring alone.
+    strategy: what several processes do. `ddp` (and `auto`): each holds the whole model. `fsdp`: each holds its shard of
+    weights, gradients and optimizer state.
     accumulate: batches an optimizer step. clip_norm: largest gradient norm, null for none. validate_every: epochs
     between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
     """
@@ -35,7 +37,7 @@ class TrainerSettings:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, "1 <= devices"] = 1
     num_nodes: Annotated[int, "1 <= num_nodes"] = 1
-    strategy: Literal["auto", "ddp"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     precision: Literal["32", "bf16", "bf16-true", "bf16-pure"] = "32"
     accumulate: Annotated[int, "1 <= accumulate"] = 1
     clip_norm: Annotated[float, "0 < clip_norm"] | None = 1.0
@@ -81,6 +83,11 @@ class TrainerSettings:
 
         many = self.num_processes > 1
         return f"cuda:{cluster_environment(self.devices, self.num_nodes).local_rank() if many else 0}"
+
+    @property
+    def shards(self) -> bool:
+        """Whether weights are sharded over processes."""
+        return self.strategy == "fsdp" and self.num_processes > 1
 
     @property
     def num_processes(self) -> int:

@@ -11,10 +11,12 @@ import torch.utils.deterministic
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from evqa.runs.precision import Bfloat16Weights
 from evqa.runs.processes import cluster_environment
 from evqa.runs.settings import TrainerSettings
+from evqa.runs.sharded_strategy import ShardedStrategy
 from evqa.training.callbacks.checkpoint_io import WholeCheckpointIO
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
@@ -35,7 +37,7 @@ def make_trainer(
         accelerator=settings.accelerator,
         devices=1 if scoring else settings.devices,
         num_nodes=1 if scoring else settings.num_nodes,
-        strategy=("ddp" if settings.strategy == "auto" else settings.strategy) if many else "auto",
+        strategy=_strategy(settings) if many else "auto",
         precision=PRECISIONS.get(str(settings.precision)),
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip_norm,
@@ -56,6 +58,12 @@ def make_trainer(
     # with exit status 0, and talk to the other processes while a step does.
     trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
     return trainer
+
+
+def _strategy(settings: TrainerSettings) -> Strategy:
+    if settings.strategy == "fsdp":
+        return ShardedStrategy(settings.num_processes)
+    return DDPStrategy(gradient_as_bucket_view=True)  # gradients lie where they are exchanged, not twice
 
 
 def _precision_plugins(settings: TrainerSettings) -> list[Bfloat16Weights]:

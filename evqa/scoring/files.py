@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,8 @@ def write_predictions(
 
 def count_missing(missing: Iterable[Sequence[str]]) -> dict[str, int]:
     """Count items by what their file lacks or what of them was cut, in sentences without the values of one item."""
-    kinds = (kind for sentences in missing for kind in {Failure(id="", reason=one).kind for one in sentences})
-    return dict(Counter(kinds).most_common())
+    kinds = [dict.fromkeys(Failure(id="", reason=one).kind for one in sentences) for sentences in missing]
+    return dict(Counter(chain.from_iterable(kinds)).most_common())
 
 
 def _write_targets(path: Path, records: Sequence[Record], facts: Mapping[str, FileFacts], scale: LabelScale) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,20 +36,22 @@ if TYPE_CHECKING:  # lightning takes three seconds, and scoring does not need it
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A model with its head, ready to be trained or to score."""
+    """A model with its head, ready to be trained or to score. later: what reads weights that are not there yet."""
 
     model: Model
     head: Head
     prompt: Prompt
+    later: list[Callable[[], None]] = field(default_factory=list)
 
 
-def build_model(plan: RunPlan, *, load: bool = True, device: str = "cpu") -> BuiltModel:
+def build_model(plan: RunPlan, *, load: bool = True, device: str = "cpu", later: bool = False) -> BuiltModel:
     """Build model and head on a device; towers that `modal` leaves out are not built. Without `load` on the meta one.
 
     Random weights follow from the plan's seed alone, so that every process that builds the model has the same ones.
+    later: a model that can be laid out without memory stays so, until what `BuiltModel.later` lists is called.
     """
     with seeded(plan.seed):
-        return _build_model(plan, load=load, device=device)
+        return _build_model(plan, load=load, device=device, later=[] if later else None)
 
 
 @contextlib.contextmanager
@@ -67,20 +69,21 @@ def seeded(seed: int) -> Iterator[None]:
         random.setstate(before[2])
 
 
-def _build_model(plan: RunPlan, *, load: bool, device: str) -> BuiltModel:
-    later: list[Callable[[], None]] | None = [] if plan.tuning.method == "qlora" else None
+def _build_model(plan: RunPlan, *, load: bool, device: str, later: list[Callable[[], None]] | None) -> BuiltModel:
+    packed: list[Callable[[], None]] | None = [] if plan.tuning.method == "qlora" else None
     with torch.device("cpu" if load else "meta"):
-        model = plan.make_model(plan.options(load=load, device=device, later=later))
-        _read_packed(model, plan.tuning, later or ())
+        model = plan.make_model(plan.options(load=load, device=device, later=later if packed is None else packed))
+        _read_packed(model, plan.tuning, packed or ())
         head = plan.make_head(model.width)
     batches = plan.data.batches
     model.preparer.clip = dataclasses.replace(model.preparer.clip, reader=batches.reader, limits=batches.limits)
     if load and isinstance(head, RegressionHead) and (state := model.head_state()):
         head.load_published(state)
     if load:  # random weights are drawn on the CPU, so that they do not depend on the device
-        model.to(device)
+        if not later:
+            model.to(device)
         head.to(device)
-    return BuiltModel(model, head, plan.prompt.fitted(plan.label, short=not model.reads_questions))
+    return BuiltModel(model, head, plan.prompt.fitted(plan.label, short=not model.reads_questions), later or [])
 
 
 def _read_packed(model: Model, tuning: Tuning, later: Sequence[Callable[[], None]]) -> None:
@@ -121,6 +124,7 @@ def build_module(plan: RunPlan, built: BuiltModel) -> ScoreModule:
             "base": hidden(built.model.base_name()),
         },
         max_failures=plan.data.batches.max_failures,
+        later=built.later,
     )
     if not any(True for _ in module.named_trained()):
         raise ConfigError(["lora.freeze: nothing is left to train; this head has no weights of its own."])

@@ -51,8 +51,10 @@ def _as_written(config: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False))
 
 
-def weights_to_score(folder: RunFolder) -> Weights:
+def weights_to_score(folder: RunFolder, *, mapped: bool = False) -> Weights:
     """Read the best checkpoint, or the last one where no validation had a value (e.g. fewer than three items).
+
+    mapped: see `read_checkpoint`.
 
     Raises:
         RunError: there is no checkpoint.
@@ -64,9 +66,9 @@ def weights_to_score(folder: RunFolder) -> Weights:
             f"{folder.path}: no checkpoint best.ckpt. Train the run to its end, or choose another one with --ckpt."
         )
     try:
-        if not best.exists() and best_of(state := read_checkpoint(last)) is None:
+        if not best.exists() and best_of(state := read_checkpoint(last, mapped=mapped)) is None:
             return Weights(path=last, state=state, note=NO_BEST)
-        return Weights(path=best, state=read_checkpoint(best))
+        return Weights(path=best, state=read_checkpoint(best, mapped=mapped))
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}. To train these weights again, remove {folder.path / 'predictions' / 'finished'} where it exists "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from evqa.errors import CheckpointError
 from evqa.heads.base import Head
 from evqa.models.base import Model
+from evqa.models.shards import shard_for
 from evqa.training.tuning import is_adapter, part_of
 from evqa.types import Batch, LabelScale
 
@@ -70,7 +71,7 @@ class ModelWithHead(nn.Module):
         return name.startswith("model.") and self.model.is_published(name.removeprefix("model."))
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
-        """Cost the weights of a checkpoint.
+        """Take over the weights of a checkpoint.
 
         Frozen weights that it lacks (it was made before they were kept, or in 4 bits) stay as the seed made them.
 
@@ -78,7 +79,9 @@ class ModelWithHead(nn.Module):
             CheckpointError: as `check_fits`.
         """
         self.check_fits(checkpoint)
-        self.load_state_dict(checkpoint["state_dict"], strict=False)
+        places = self.state_dict(keep_vars=True)
+        state = {name: shard_for(places[name], whole) for name, whole in checkpoint["state_dict"].items()}
+        self.load_state_dict(state, strict=False)
 
     def check_fits(self, checkpoint: dict[str, Any]) -> None:
         """Compare the weights of a checkpoint with those that one of this run holds.

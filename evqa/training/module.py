@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lightning
@@ -18,11 +18,13 @@ from evqa.errors import RunError
 from evqa.heads.base import Criterion, Head
 from evqa.metrics.modules import all_metrics
 from evqa.models.base import Model
+from evqa.models.shards import whole_of
 from evqa.training.datamodule import ScoreDataModule
 from evqa.training.failures import of_all_ranks
 from evqa.training.finite import LateCheck
 from evqa.training.model_with_head import METADATA, ModelWithHead
 from evqa.training.optimizer import AdamW, WarmupCosine
+from evqa.training.sharding import ShardedWeights
 from evqa.training.token_loss import TokenLoss, loss_of, over_ranks
 from evqa.training.window import Window
 from evqa.types import Batch, Failure, LabelScale
@@ -32,7 +34,8 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
     """Trains a model with its head; knows their interfaces, never a concrete one.
 
     metadata: plain values that go into every checkpoint (configuration, preprocessing, base weights).
-    max_failures: share of unreadable items above which training stops.
+    max_failures: share of unreadable items above which training stops. later: reads the weights of a model that is laid
+        out without memory, once it is sharded.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         schedule: WarmupCosine,
         metadata: dict[str, Any],
         max_failures: float = 0.1,
+        later: Sequence[Callable[[], None]] = (),
     ) -> None:
         super().__init__(model, head, scale)
         self.criterion = criterion
@@ -57,14 +61,27 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         self.token_loss = TokenLoss()  # the same for a head without scores; of all ranks at the end
         self._train_failures: dict[str, Failure] = {}
         self._late = LateCheck()
+        self._later = later
+        self.shards: ShardedWeights | None = None  # where the trainer's strategy is to shard
 
     # ---- training
+
+    def configure_model(self) -> None:
+        """Shard the weights over the processes, where the trainer's strategy says so, and read them then."""
+        if self.device_mesh is None or self.shards is not None:
+            return
+        computed = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        layers = self.model.blocks()["language"]
+        self.shards = ShardedWeights(self, layers, mesh=self.device_mesh["data_parallel"], layers_as=computed)
+        for read in self._later:
+            read()
+        self.shards.begin()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the weighted loss of one batch; one that is not finite stops the run, a step later, with its batch."""
         self._count_failures(batch.failures)
         if not len(batch):
-            return self._zero_loss()
+            return self._zero_loss() if self.shards is None else self.shards.pass_by()
         output = self.model(batch.inputs)
         loss = self.head.loss(output, batch.label_B, self.criterion)
         self._late.note(loss, f"step {self.global_step} (batch {batch_index}), ids {', '.join(batch.ids)}")
@@ -119,7 +136,7 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         """Clip by the norm over all that is trained; log that norm as it was before, and the learning rates."""
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
         if weights:
-            norm = nn.utils.get_total_norm([weight.grad for weight in weights])
+            norm = whole_of(nn.utils.get_total_norm([weight.grad for weight in weights]))
             if gradient_clip_val is not None:
                 nn.utils.clip_grads_with_norm_(weights, gradient_clip_val, norm)
             self.log("train/grad_norm", norm)
@@ -147,6 +164,8 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         self._late.check()
         self._unscored, self.token_loss = [], TokenLoss()
         self.score_metrics.reset()
+        if self.shards is not None:
+            self.shards.open()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect scores, or the loss where the head gives none; metrics are taken over the whole split."""
@@ -165,6 +184,8 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split, with n and the number of failures."""
+        if self.shards is not None:
+            self.shards.close()
         if self.head.gives_scores:
             logged = {f"val/{name}": float(value) for name, value in self.score_metrics.compute().items()}
             logged["val/failed"] = float(len(of_all_ranks(self._unscored)))

@@ -14,6 +14,8 @@ from evqa.benchmarking.cards import CARDS
 from evqa.benchmarking.count import StepCounter, count_step, count_training
 from evqa.benchmarking.fitting import RESERVE
 from evqa.benchmarking.made_batch import made_batch, made_clip, shortened
+from evqa.benchmarking.reports import CountedMemory
+from evqa.benchmarking.sharded_memory import held_by_one
 from evqa.config.compose import compose
 from evqa.errors import RunError
 from evqa.models.tiny import Tiny
@@ -145,6 +147,15 @@ def test_counted_memory_is_what_a_real_step_keeps_and_little_more(head, share):
         module.head.loss(module.model(inputs), torch.full((4,), 0.5), module.criterion)
     expected = sum(storage.nbytes() for start, storage in kept.items() if start not in weights)
     assert expected < counter.memory(counter.step()).activations < 1.1 * expected
+
+
+def test_a_process_of_several_holds_its_shards_and_what_a_step_gathers():
+    """By hand: 40 bytes of layers 8, 20 and 12, of which the largest stands twice; the frozen one has no gradients."""
+    layers = [torch.nn.Linear(size, 1, bias=False) for size in (2, 5, 3)]
+    layers[1].requires_grad_(False)
+    whole = CountedMemory(weights=100, gradients=60, optimizer=120, activations=7)
+    held = held_by_one(whole, layers, num_processes=4)
+    assert held == CountedMemory(weights=25 + 60 + 40, gradients=15 + (60 - 20) + 24, optimizer=30, activations=7)
 
 
 def test_recomputed_layers_are_chosen_for_the_card(monkeypatch):

@@ -119,6 +119,21 @@ def test_one_item_is_enough_where_another_term_trains(terms, weights):
 
 
 @pytest.mark.parametrize(
+    ("method", "precision", "sentences"),
+    [
+        ("full", "bf16", []),
+        ("full", "bf16-true", ["trainer.precision=bf16-true: with trainer.strategy=fsdp the weights have the type"]),
+        ("lora", "32", ["trainer.strategy=fsdp: shards the weights of a full fine-tuning, and no adapters. Choose"]),
+        ("qlora", "bf16", ["trainer.strategy=fsdp: shards the weights of a full fine-tuning, and no adapters. Choose"]),
+    ],
+)
+def test_whole_weights_are_sharded_and_nothing_else(method, precision, sentences):
+    found = broken({"trainer": {"strategy": "fsdp", "precision": precision}, "lora": {"method": method}})
+    assert [sentence[: len(start)] for sentence, start in zip(found, sentences, strict=True)] == sentences
+    assert broken({"trainer": {"strategy": "ddp", "precision": precision}, "lora": {"method": method}}) == []
+
+
+@pytest.mark.parametrize(
     ("every", "epochs", "sentence"),
     [
         (1.5, 4, "trainer.validate_every=1.5: above 1 it counts whole epochs. Write 1 or 2."),

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from evqa.eval import main as evaluate
 from evqa.training.callbacks.records import read_rows
 from evqa.training.folder import RunFolder
+from tests.runs.comparing import differences
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TWO = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.epochs=8", "callbacks.checkpoints.every_steps=1")
@@ -78,14 +80,24 @@ def ids(run):
 
 def test_a_twice_interrupted_run_of_two_processes_continues_bit_by_bit(two, small, tmp_path):
     """The signals go to the first process alone."""
-    arguments = (*small, *TWO, f"run.root={tmp_path}")
-    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
-        before = saved_at(tmp_path)
+    run = interrupted((*small, *TWO), tmp_path, (signal.SIGTERM, 143), (signal.SIGKILL, -9))
+    whole = runs(two[0])[0]
+    assert run.path.name == whole.path.name
+    assert run.prediction("val").read_bytes() == whole.prediction("val").read_bytes()
+    ours, theirs = (last(one)["state_dict"] for one in (run, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def interrupted(arguments, root, *signals):
+    """Interrupt a run by each signal, which must give the exit code beside it, and let it end; returns its folder."""
+    arguments = (*arguments, f"run.root={root}")
+    for number, code in signals:
+        before = saved_at(root)
         process = start(*arguments)
-        while saved_at(tmp_path) == before:
+        while saved_at(root) == before:
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
-        (run,) = runs(tmp_path)
+        (run,) = runs(root)
         assert is_locked(run)
         process.send_signal(number)
         process.communicate(timeout=120)  # until the second process has closed its output, too
@@ -93,11 +105,29 @@ def test_a_twice_interrupted_run_of_two_processes_continues_bit_by_bit(two, smal
         assert not is_locked(run)
         assert not run.is_finished
     train(*arguments)
-    whole = runs(two[0])[0]
-    assert run.path.name == whole.path.name
-    assert run.prediction("val").read_bytes() == whole.prediction("val").read_bytes()
-    ours, theirs = (torch.load(f.checkpoints / "last.ckpt", weights_only=True)["state_dict"] for f in (run, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    return run
+
+
+def test_shards_end_as_copies_do_and_continue_bit_by_bit(two, small, tmp_path):
+    """Copies and shards differ by the order of sums in a norm; their checkpoints are laid out alike."""
+    there = ("trainer.strategy=fsdp", "trainer.accelerator=cpu", "trainer.precision=32", "trainer.deterministic=true")
+    arguments = ("trainer=fsdp", *small, *TWO, *there)
+    train(*arguments, f"run.root={tmp_path}/runs")
+    (tmp_path / "runs").rename(tmp_path / "whole")
+    run = interrupted(arguments, tmp_path / "runs", (signal.SIGKILL, -9))
+    (whole,), copies = runs(tmp_path / "whole"), runs(two[0])[0]
+    assert differences(run, whole) == []
+    ours, theirs = ({**last(one), **last(one).pop("optimizer_states")[0]} for one in (whole, copies))
+    assert ours.keys() == theirs.keys()
+    for part in ("state_dict", "state"):
+        torch.testing.assert_close(ours[part], theirs[part], atol=1e-6, rtol=1e-4)
+    before = run.prediction("val").read_bytes()
+    evaluate([str(run.path), "--split", "val"])  # in one process, which holds the whole model
+    assert run.prediction("val").read_bytes() == before
+
+
+def last(run):
+    return torch.load(run.checkpoints / "last.ckpt", weights_only=True)
 
 
 def saved_at(root):

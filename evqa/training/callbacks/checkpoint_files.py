@@ -98,8 +98,10 @@ def interrupt_held() -> Iterator[None]:
         before(*pressed[0])
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Load a checkpoint of evqa without unpickling code; what was checked and what is loaded is one file.
+
+    mapped: tensors stay in the file until they are read, so that many processes can each take a part.
 
     Raises:
         CheckpointError: the file is missing, damaged, or no checkpoint of evqa.
@@ -112,7 +114,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             reason = _damage(file, Path(f"{path}{SIDE}"))
             file.seek(0)
-            content = None if reason else torch.load(file, map_location="cpu", weights_only=True)
+            source: Any = f"/dev/fd/{file.fileno()}" if mapped else file  # torch maps by name alone
+            content = None if reason else torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         reason = why(error, "read")
     except pickle.UnpicklingError:

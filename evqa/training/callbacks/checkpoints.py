@@ -33,33 +33,33 @@ class Continuation:
     state: dict[str, Any]
 
 
-def newest_whole(folder: Path, warn: Callable[[str], None]) -> Continuation | None:
+def newest_whole(folder: Path, warn: Callable[[str], None], *, mapped: bool = False) -> Continuation | None:
     """Return the newest checkpoint that can be continued from, passing over others with a warning.
 
     A checkpoint that remembers a best value needs the best checkpoint: where that one is lost, an earlier checkpoint or
-    the beginning makes it again, bit by bit.
+    the beginning makes it again, bit by bit. mapped: see `read_checkpoint`.
     """
     for path in (folder / "last.ckpt", folder / "previous.ckpt"):
         if not path.exists():
             continue
         try:
-            state = read_checkpoint(path)
+            state = read_checkpoint(path, mapped=mapped)
         except CheckpointError as error:
             warn(f"{error}; trying the one before")
             continue
         if not holds_training(state):
             warn(f"{path} {WEIGHTS_ALONE}; trying the one before")
             continue
-        lost = None if best_of(state) is None else _reason(folder / "best.ckpt")
+        lost = None if best_of(state) is None else _reason(folder / "best.ckpt", mapped=mapped)
         if lost is None:
             return Continuation(path=path, state=state)
         warn(f"{lost}, and {path.name} counts on it; trying the one before")
     return None
 
 
-def _reason(path: Path) -> str | None:
+def _reason(path: Path, *, mapped: bool) -> str | None:
     try:
-        read_checkpoint(path)
+        read_checkpoint(path, mapped=mapped)
     except CheckpointError as error:
         return str(error)
     return None
