@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from evqa import benchmark
 from evqa.benchmarking.cards import CARDS
 from evqa.benchmarking.count import StepCounter, count_step, count_training
-from evqa.benchmarking.fitting import RESERVE
+from evqa.benchmarking.fitting import RESERVE, room_of
 from evqa.benchmarking.made_batch import made_batch, made_clip, shortened
 from evqa.benchmarking.reports import CountedMemory
 from evqa.benchmarking.sharded_memory import held_by_one
@@ -202,6 +202,16 @@ def test_mistakes_end_with_a_sentence(arguments, sentence, capsys):
         benchmark.main(arguments)
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "memory"), [("videollama2_av_lora_24gb", 24e9), ("videollama2_av_qlora_16gb", 16e9)]
+)
+def test_recipes_for_small_cards_leave_room_on_them(recipe, memory):
+    plan = read_plan(compose([f"experiment={recipe}"]))
+    counter = StepCounter(plan, build_model(plan, load=False))
+    assert counter.memory(counter.step()).peak < room_of(memory)
 
 
 def test_text_is_shortened_but_not_what_is_learned_nor_places_for_media():
