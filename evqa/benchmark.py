@@ -25,8 +25,8 @@ train  time of a training step, wait for data, samples and tokens a second, memo
        once before, so that the cache is warm; data.cache.folder=null measures decoding.
 score  the same for scoring the validation split; for a model with a motion branch also what a clip's motion features
        cost, beside both of SlowFast's pathways as the original of VQA² runs them.
-count  operations, memory traffic, kernels, waits and peak memory of a training step, without a GPU, weights or data,
-       and what they would take on a named card: predicted, not measured.
+count  operations, memory traffic, kernels, waits and peak memory of a training step (--score: of a batch that is
+       scored), without a GPU, weights or data, and what they would take on a named card: predicted, not measured.
 """
 EXAMPLES = """\
 examples:
@@ -57,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--warmup", type=int, default=5, help="train, score: steps before (default: 5)")
     flags.add_argument(
         "--card", choices=tuple(CARDS), metavar="NAME", help=f"count: {', '.join(CARDS)} (default: H200)"
+    )
+    flags.add_argument(
+        "--score", action="store_true", help="count: a batch that is scored, in place of a training step"
     )
     flags.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
     flags.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw them")
@@ -94,6 +97,8 @@ def _check(flags: argparse.Namespace) -> None:
         problems.append(f"--videos belongs to 'data'; for '{flags.mode}' choose data by overrides (data=snapugc ...).")
     if flags.card is not None and flags.mode != "count":
         problems.append(f"--card belongs to 'count'; '{flags.mode}' measures on the machine's own card.")
+    if flags.score and flags.mode != "count":
+        problems.append("--score belongs to 'count'; 'score' measures scoring.")
     if flags.plot is not None and flags.mode == "count":
         problems.append("--plot: 'count' draws nothing; --json FILE writes all of its figures.")
     if problems:
@@ -101,12 +106,13 @@ def _check(flags: argparse.Namespace) -> None:
 
 
 def _count(flags: argparse.Namespace, console: Any) -> None:
-    from evqa.benchmarking.count import count_training
+    from evqa.benchmarking.count import count_scoring, count_training
     from evqa.benchmarking.show_count import print_count
     from evqa.config.compose import compose
     from evqa.training.plan import read_plan
 
-    report = count_training(read_plan(compose(flags.overrides)), card_name=flags.card or "H200")
+    count = count_scoring if flags.score else count_training
+    report = count(read_plan(compose(flags.overrides)), card_name=flags.card or "H200")
     print_count(console, report)
     if flags.json:
         write_json(flags.json, report.as_json())

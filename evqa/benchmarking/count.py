@@ -1,4 +1,4 @@
-"""`benchmark count`: one training step of a recipe, run on tensors without values, and what a GPU would take for it."""
+"""`benchmark count`: one step of a recipe, run on tensors without values, and what a GPU would take for it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ import torch
 from torch import Tensor
 
 from evqa.benchmarking.autocast import CudaCalls, autocasting
-from evqa.benchmarking.cards import CARDS, Card
+from evqa.benchmarking.cards import CARDS
 from evqa.benchmarking.counting import TRUTH, Kernel, KernelRecorder, LiveMemory
 from evqa.benchmarking.fitting import RESERVE, Fitting, fewest_recomputed, room_of
 from evqa.benchmarking.made_batch import BYTES_PER_TOKEN, made_batch
 from evqa.benchmarking.parts import Parts
-from evqa.benchmarking.reports import CountedMemory, CountedPart, CountReport
+from evqa.benchmarking.reports import CountedMemory, CountReport
+from evqa.benchmarking.roofline import BANDWIDTH_SHARE, FLOPS_SHARE, counted_parts
 from evqa.benchmarking.sharded_memory import held_by_one
 from evqa.errors import RunError
 from evqa.training.build import BuiltModel, build_model, build_module
 from evqa.training.module import ScoreModule
 from evqa.training.plan import RunPlan
+from evqa.training.tuning import merge_adapters
 from evqa.training.window import Window
 from evqa.types import Batch, Inputs
 
-# What good kernels reach of a data sheet's peaks: an assumption, the same for all of them.
-FLOPS_SHARE, BANDWIDTH_SHARE = 0.7, 0.85
 META = torch.device("meta")
+AUTOCASTING = ("bf16", "bf16-true")  # of `trainer.precision`
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountedStep:
-    """A training step as it was counted. held: bytes of gradients and activations at their peak."""
+    """A step as it was counted. held: bytes of gradients and activations at their peak."""
 
     kernels: list[Kernel]
     waits: dict[str, int]
@@ -46,14 +47,32 @@ def count_training(plan: RunPlan, *, card_name: str) -> CountReport:
 
     Raises:
         RunError: the model asks for values while it runs.
+        ConfigError: nothing is trained with this precision.
     """
+    plan.trainer.check_precision()
     counter = StepCounter(plan, build_model(plan, load=False))
     notes = []
     if counter.chooses:
         fitting = counter.fit(CARDS[card_name].memory)
         notes.append(f"model.recompute=auto: {fitting}, which leaves {RESERVE:.0%} of the card free")
     step = counter.step()
-    return _report(plan, counter, step, card_name=card_name, notes=[*notes, *_notes(plan, counter.built, step)])
+    notes += _notes(plan, counter.built, step)
+    return _report(plan, step, counter.memory(step), card_name=card_name, notes=notes)
+
+
+def count_scoring(plan: RunPlan, *, card_name: str) -> CountReport:
+    """Count the model's forward pass over one batch as it is scored, adapters merged where they are not over 4 bits.
+
+    Raises:
+        RunError: the model asks for values while it runs.
+    """
+    counter = StepCounter(plan, build_model(plan, load=False))
+    if plan.tuning.method != "qlora":
+        merge_adapters(counter.module.model)
+    step = counter.forward()
+    memory = CountedMemory(weights=counter.weights, gradients=0, optimizer=0, activations=step.held)
+    notes = _notes(plan, counter.built, step)
+    return _report(plan, step, memory, card_name=card_name, notes=notes, scores=True)
 
 
 class StepCounter:
@@ -66,7 +85,7 @@ class StepCounter:
         self.plan, self.built = plan, built
         self.module = build_module(plan, built)
         self.module.to(META)
-        if plan.trainer.precision == "bf16-true":
+        if plan.trainer.precision in ("bf16-true", "bf16-pure"):
             self.module.hold_in_bfloat16()
 
     @cached_property
@@ -102,7 +121,7 @@ class StepCounter:
             return count_step(
                 self.module.train(),
                 self._batch,
-                autocast=settings.precision != "32",
+                autocast=settings.precision in AUTOCASTING,
                 accumulate=settings.accumulate,
                 clips=settings.clip_norm is not None,
             )
@@ -128,10 +147,11 @@ class StepCounter:
         """Bytes of the weights that are trained, and so of their gradients."""
         return _size([weight for weight in self.module.parameters() if weight.requires_grad])
 
-    def scoring(self) -> int:
-        """Count the bytes that one batch takes beside the weights when it is scored, inputs included."""
+    def forward(self) -> CountedStep:
+        """Count the model's forward pass over one batch. Raises as `step`."""
         with _told(self.built):
-            return count_forward(self.module.eval(), self._batch, autocast=self.plan.trainer.precision != "32")
+            autocast = self.plan.trainer.precision in AUTOCASTING
+            return count_forward(self.module.eval(), self._batch, autocast=autocast)
 
 
 @contextmanager
@@ -192,15 +212,16 @@ def count_step(module: ScoreModule, batch: Batch, *, autocast: bool, accumulate:
 
 
 @torch.no_grad()
-def count_forward(module: ScoreModule, batch: Batch, *, autocast: bool) -> int:
-    """Run a module's model forward only, and return the most bytes that it and its inputs held beside the weights."""
+def count_forward(module: ScoreModule, batch: Batch, *, autocast: bool) -> CountedStep:
+    """Run a module's model forward on the meta device, without its head and without gradients."""
     parts, memory, waits = Parts(), LiveMemory([*module.parameters(), *module.buffers()]), Counter[str]()
-    inputs = batch.inputs.to(META)
+    recorder, inputs = KernelRecorder(parts, memory, waits), batch.inputs.to(META)
     for tensor in inputs.tensors.values():
         memory.add(tensor)
-    with autocasting(wanted=autocast), KernelRecorder(parts, memory, waits), CudaCalls(waits):
-        module.model(inputs)
-    return memory.peak
+    with autocasting(wanted=autocast), recorder, CudaCalls(waits), parts.of(module.model):
+        output = module.model(inputs)
+    num_positions = output.num_padded()[1]
+    return CountedStep(kernels=recorder.kernels, waits=dict(waits), held=memory.peak, num_positions=num_positions)
 
 
 def _forward(module: ScoreModule, batch: Batch, inputs: Inputs, window: Window, parts: Parts) -> tuple[Tensor, int]:
@@ -236,7 +257,9 @@ def _size(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _report(plan: RunPlan, counter: StepCounter, step: CountedStep, *, card_name: str, notes: list[str]) -> CountReport:
+def _report(
+    plan: RunPlan, step: CountedStep, memory: CountedMemory, *, card_name: str, notes: list[str], scores: bool = False
+) -> CountReport:
     card, accumulate = CARDS[card_name], plan.trainer.accumulate
     parts = counted_parts(step.kernels, card)
     return CountReport(
@@ -247,38 +270,12 @@ def _report(plan: RunPlan, counter: StepCounter, step: CountedStep, *, card_name
         num_positions=step.num_positions,
         parts=parts,
         waits=step.waits,
-        memory=counter.memory(step),
+        memory=memory,
         card_memory=card.memory,
         flops_share=FLOPS_SHARE,
         bandwidth_share=BANDWIDTH_SHARE,
         peak_flops=card.flops(is_half=plan.trainer.precision != "32"),
         seconds=sum(part.seconds / (accumulate if part.phase == "optimizer" else 1) for part in parts),
         notes=notes,
+        scores=scores,
     )
-
-
-def counted_parts(kernels: Sequence[Kernel], card: Card) -> list[CountedPart]:
-    """Sum kernels by pass and part, in the order in which these begin."""
-    places: dict[tuple[str, str], list[Kernel]] = {}
-    for kernel in kernels:
-        places.setdefault((kernel.phase, kernel.part), []).append(kernel)
-    order = ("forward", "backward", "again", "optimizer")
-    return [_summed(places[place], card) for place in sorted(places, key=lambda place: order.index(place[0]))]
-
-
-def _summed(kernels: Sequence[Kernel], card: Card) -> CountedPart:
-    return CountedPart(
-        phase=kernels[0].phase,
-        part=kernels[0].part,
-        flops=sum(kernel.flops for kernel in kernels),
-        matrix_bytes=sum(kernel.num_bytes for kernel in kernels if kernel.flops),
-        other_bytes=sum(kernel.num_bytes for kernel in kernels if not kernel.flops),
-        kernels=len(kernels),
-        seconds=sum(roofline_seconds(kernel, card) for kernel in kernels),
-    )
-
-
-def roofline_seconds(kernel: Kernel, card: Card) -> float:
-    """Time of a kernel that computes and moves data at once (Williams et al., Roofline, CACM 2009), at the shares."""
-    computing = kernel.flops / (FLOPS_SHARE * card.flops(is_half=kernel.is_half))
-    return max(computing, kernel.num_bytes / (BANDWIDTH_SHARE * card.bandwidth))

@@ -138,11 +138,12 @@ class CountedMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class CountReport:
-    """What one training step of a recipe computes, moves and holds, counted without a GPU, and what it would take.
+    """What one step of a recipe computes, moves and holds, counted without a GPU, and what it would take.
 
     parts: in order; the optimizer's is of one optimizer step. accumulate: batches of one. waits: calls that send values
     to the device and wait for it, by name. flops_share, bandwidth_share: of the card's peaks, assumed. seconds: of one
-    batch, with its share of the optimizer step. notes: what was assumed of the data.
+    batch, with its share of the optimizer step. notes: what was assumed of the data. scores: whether the step scores a
+    batch; else it trains.
     """
 
     card: str
@@ -159,6 +160,7 @@ class CountReport:
     peak_flops: float
     seconds: float
     notes: list[str]
+    scores: bool = False
 
     @property
     def samples_per_second(self) -> float:

@@ -12,6 +12,9 @@ from evqa.benchmarking.reports import CountedPart, CountReport
 
 PHASES = {"forward": "forward", "backward": "backward", "again": "recomputed", "optimizer": "optimizer"}
 
+# Rows that a batch which is scored does not have.
+OF_TRAINING = ("TFLOP a sample, recomputed", "batches an optimizer step", "gradients", "AdamW's moments")
+
 
 def print_count(console: Console, report: CountReport) -> None:
     """Print work by part, memory, and the prediction."""
@@ -23,9 +26,8 @@ def print_count(console: Console, report: CountReport) -> None:
 
 
 def _parts(report: CountReport) -> Table:
-    table = Table(
-        title=f"One training step, {report.batch_size} samples: counted without a GPU, predicted, not measured"
-    )
+    what = "One batch as it is scored" if report.scores else "One training step"
+    table = Table(title=f"{what}, {report.batch_size} samples: counted without a GPU, predicted, not measured")
     for column in ("pass", "part", "GFLOP", "GB, matrix", "GB, other", "kernels", f"ms on {report.card}"):
         table.add_column(
             column, justify="left" if column in ("pass", "part") else "right", no_wrap=column == "pass", overflow="fold"
@@ -69,7 +71,8 @@ def _prediction(report: CountReport) -> Table:
         "calls that wait for the device": _waits(report),
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        if not (report.scores and name in OF_TRAINING):
+            table.add_row(name, value)
     return table
 
 
@@ -89,5 +92,6 @@ def _memory(report: CountReport) -> Table:
         f"peak without fragments and workspaces, of {report.card_memory / 1e9:g}": memory.peak,
     }
     for name, num_bytes in rows.items():
-        table.add_row(name, number(num_bytes / 1e9))
+        if not (report.scores and name in OF_TRAINING):
+            table.add_row(name, number(num_bytes / 1e9))
     return table

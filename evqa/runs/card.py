@@ -46,7 +46,7 @@ def _memory_rows(plan: RunPlan, counter: StepCounter) -> list[tuple[str, str]]:
     """Count a training step and the scoring of a batch, without fragments, workspaces and the CUDA context."""
     try:
         chosen = _recomputed_rows(plan, counter)
-        memory, scoring = counter.memory(counter.step()), counter.weights + counter.scoring()
+        memory, scoring = counter.memory(counter.step()), counter.weights + counter.forward().held
     except (PromptError, RunError) as error:
         held = [("weights", counter.weights), ("gradients", counter.trained), ("AdamW", 2 * counter.trained)]
         at_least = ", ".join(f"{gigabytes(num_bytes)} {name}" for name, num_bytes in held)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evqa import benchmark
 from evqa.benchmarking.cards import CARDS
-from evqa.benchmarking.count import StepCounter, count_step, count_training
+from evqa.benchmarking.count import StepCounter, count_scoring, count_step, count_training
 from evqa.benchmarking.fitting import RESERVE, room_of
 from evqa.benchmarking.made_batch import made_batch, made_clip, shortened
 from evqa.benchmarking.reports import CountedMemory
@@ -88,6 +88,20 @@ def test_count_prints_tables_and_writes_all_figures(tmp_path, capsys, monkeypatc
     assert not list(tmp_path.glob("cache/*"))
 
 
+def test_scoring_is_a_forward_pass_of_layers_with_their_adapters_merged(capsys):
+    benchmark.main(["count", *TINY, "--score"])
+    assert "One batch as it is scored, 4 samples: counted without a GPU" in " ".join(capsys.readouterr().out.split())
+    trained, plain = (read_plan(compose([*TINY, *more])) for more in ([], ["lora=none"]))
+    scored = count_scoring(trained, card_name="H200")
+    assert [part.phase for part in scored.parts] == ["forward"] * len(scored.parts)
+    assert scored.flops_per_sample == count_scoring(plain, card_name="H200").flops_per_sample
+    assert (scored.memory.gradients, scored.memory.optimizer, scored.waits) == (0, 0, {})
+    assert count_training(trained, card_name="H200").seconds > 2 * scored.seconds
+    pure = count_scoring(read_plan(compose([*TINY, "trainer.precision=bf16-pure"])), card_name="H200")
+    assert sum(part.other_bytes for part in pure.parts) < sum(part.other_bytes for part in scored.parts)
+    assert pure.flops_per_sample == scored.flops_per_sample
+
+
 def test_faster_memory_makes_a_step_faster_and_counts_the_same():
     slow, fast = (count_training(read_plan(compose(TINY)), card_name=name) for name in ("H100", "H200"))
     assert slow.seconds > fast.seconds
@@ -109,7 +123,7 @@ def test_a_model_that_asks_for_truth_values_is_counted_with_its_waits_and_one_th
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen2_5_omni", "qwen3_vl"])
 def test_windows_are_one_call_a_layer_whose_arithmetic_follows_their_lengths(twin, name):
-    arguments = twin(name) | {"dtype": "bfloat16", "gradient_checkpointing": False}
+    arguments = twin(name) | {"dtype": "bfloat16", "recompute": 0, "recompute_media": False}
     config = configure(name, MODELS[name][1][-1], "regression", "none", arguments=arguments)
     config.lora.freeze = []
     plan = read_plan(config)
@@ -167,7 +181,7 @@ def test_recomputed_layers_are_chosen_for_the_card(monkeypatch):
     report = count_training(plan, card_name="L4")
     assert report.memory.peak == one
     assert report.notes[0].startswith("model.recompute=auto: 1 of 2 layers of the language model are computed again")
-    assert counter.scoring() < one - counter.weights
+    assert counter.forward().held < one - counter.weights
 
 
 def test_four_bit_weights_are_counted_as_such_without_bitsandbytes(monkeypatch):
@@ -192,6 +206,7 @@ def test_four_bit_weights_are_counted_as_such_without_bitsandbytes(monkeypatch):
     ("arguments", "sentence"),
     [
         (["train", "--card=H100"], "--card belongs to 'count'; 'train' measures on the machine's own card."),
+        (["train", "--score"], "--score belongs to 'count'; 'score' measures scoring."),
         (["count", "--plot=x.png"], "--plot: 'count' draws nothing; --json FILE writes all of its figures."),
         (["count", "--card=H300"], "H200"),
         (["count", "--videos=x"], "--videos belongs to 'data'"),

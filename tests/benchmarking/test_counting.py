@@ -12,9 +12,10 @@ from torch.utils.checkpoint import checkpoint
 from evqa.benchmarking import autocast
 from evqa.benchmarking.autocast import CudaCalls, autocasting
 from evqa.benchmarking.cards import Card, card_of
-from evqa.benchmarking.count import BANDWIDTH_SHARE, FLOPS_SHARE, backward, roofline_seconds
+from evqa.benchmarking.count import backward
 from evqa.benchmarking.counting import Kernel, KernelRecorder, LiveMemory
 from evqa.benchmarking.parts import Parts
+from evqa.benchmarking.roofline import BANDWIDTH_SHARE, FLOPS_SHARE, roofline_seconds
 from evqa.heads.precision import full_precision
 
 BF16 = torch.bfloat16
