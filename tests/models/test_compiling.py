@@ -1,0 +1,55 @@
+"""Layers that are compiled one by one learn as the others do, at every length, computed again or not."""
+
+import pytest
+import torch
+from torch import nn
+
+from evqa.models.compiling import compile_blocks
+from evqa.training.build import build_model, build_module
+from evqa.training.plan import read_plan
+from tests.models.toys import configure, randomise, samples
+
+LABELS = torch.tensor([0.2, 0.4, 0.6, 0.8])
+
+
+def learn(arguments, *, compiled):
+    """Losses of two batches of different size and length, the gradients of both, and the names of the weights."""
+    torch.manual_seed(0)
+    built = build_model(plan := read_plan(configure("qwen3_vl", "v", "regression", "r8", arguments=arguments)))
+    module = build_module(plan, built).train()
+    randomise(module)
+    if compiled:
+        compile_blocks(built.model)
+    losses, batches = [], samples(built, "v", learn=True)
+    for items, label_B in ((batches[:3], LABELS[:3]), (batches[:2], LABELS[:2])):
+        output = built.model(built.model.preparer.collate(items))
+        losses.append(module.head.loss(output, label_B, module.criterion))
+    sum(losses).backward()
+    gradients = {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
+    return torch.stack(losses).detach(), gradients, list(module.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("backend", "again"),
+    [
+        ("aot_eager", True),
+        pytest.param("inductor", False, marks=pytest.mark.slow),
+    ],  # traced; and made into machine code
+)
+def test_compiled_layers_learn_as_the_others_do(twin, monkeypatch, backend, again):
+    arguments = twin("qwen3_vl") | {"gradient_checkpointing": again}
+    expected_losses, expected, names = learn(arguments, compiled=False)
+    made, compile_ = [], nn.Module.compile
+
+    def compile_by(layer, **options):
+        made.append(layer)
+        compile_(layer, backend=backend, **options)
+
+    monkeypatch.setattr(nn.Module, "compile", compile_by)
+    losses, gradients, compiled_names = learn(arguments, compiled=True)
+    assert made
+    assert compiled_names == names
+    torch.testing.assert_close(losses, expected_losses, atol=1e-6, rtol=1e-5)
+    assert gradients.keys() == expected.keys()
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[key], atol=1e-5, rtol=1e-4, msg=key)
