@@ -15,11 +15,13 @@ from evqa.benchmarking.autocast import CudaCalls, autocasting
 from evqa.benchmarking.cards import CARDS, Card
 from evqa.benchmarking.counting import TRUTH, Kernel, KernelRecorder, LiveMemory
 from evqa.benchmarking.fitting import RESERVE, Fitting, fewest_recomputed, room_of
+from evqa.benchmarking.fused import counted_kernels
 from evqa.benchmarking.made_batch import BYTES_PER_TOKEN, made_batch
 from evqa.benchmarking.parts import Parts
 from evqa.benchmarking.reports import CountedMemory, CountedPart, CountReport
 from evqa.benchmarking.sharded_memory import held_by_one
 from evqa.errors import RunError
+from evqa.models.kernels import use_kernels
 from evqa.training.build import BuiltModel, build_model, build_module
 from evqa.training.module import ScoreModule
 from evqa.training.plan import RunPlan
@@ -66,6 +68,8 @@ class StepCounter:
         self.plan, self.built = plan, built
         self.module = build_module(plan, built)
         self.module.to(META)
+        if plan.trainer.kernels == "liger":
+            use_kernels(built.model, counted_kernels())
         if plan.trainer.precision == "bf16-true":
             self.module.hold_in_bfloat16()
 

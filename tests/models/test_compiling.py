@@ -30,11 +30,12 @@ def learn(arguments, *, compiled):
     return torch.stack(losses).detach(), gradients, list(module.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf"
 )  # the compiler's own look at them
 def test_compiled_layers_learn_as_the_others_do(twin, monkeypatch):
-    arguments = twin("qwen3_vl") | {"gradient_checkpointing": False}
+    arguments = twin("qwen3_vl") | {"recompute": 0, "recompute_media": False}
     expected_losses, expected, names = learn(arguments, compiled=False)
     made, compile_, blocks = [], nn.Module.compile, Model.blocks
 
