@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
@@ -36,6 +36,14 @@ class Parts:
             for name, module in model.named_modules():
                 if (part := part_of(model, name)) != OTHER:
                     self._hook(stack, module, part)
+            yield
+
+    @contextmanager
+    def each(self, modules: Iterable[nn.Module]) -> Iterator[None]:
+        """Watch modules, each by its number."""
+        with ExitStack() as stack:
+            for number, module in enumerate(modules):
+                self._hook(stack, module, str(number))
             yield
 
     def _hook(self, stack: ExitStack, module: nn.Module, part: str) -> None:

@@ -37,14 +37,14 @@ def test_queries_and_keys_are_turned_where_they_lie():
     assert len(of(counted, "backward", "fused_rotation")) == 1
 
 
-@pytest.mark.parametrize("key", ["kernels=liger"])
+@pytest.mark.parametrize("key", ["kernels=liger", "compile=true"])
 def test_settings_of_speed_change_what_moves_and_not_what_is_computed(twin, key):
     def counted(**settings):
         config = configure(
             "videollama2", "av", "regression", "r8", arguments=twin("videollama2") | {"dtype": "bfloat16"}
         )
         config.trainer.precision = "bf16"
-        config.trainer.update(settings)
+        config.trainer.update({name: value == "true" or value for name, value in settings.items()})
         parts = count_training(read_plan(config), card_name="H200").parts
         return {(part.phase, part.part): part for part in parts}
 
