@@ -195,9 +195,8 @@ def count_step(
     for tensor in inputs.tensors.values():
         memory.add(tensor)
     window = Window(unit=len(batch), num_batches=accumulate, device=META)
-    with autocasting(wanted=autocast), recorder, calls:
-        with parts.of(module.model), (layers or parts).each(compiled):
-            loss, num_positions = _forward(module, batch, inputs, window, parts)
+    with autocasting(wanted=autocast), recorder, calls, parts.of(module.model), (layers or parts).each(compiled):
+        loss, num_positions = _forward(module, batch, inputs, window, parts)
         calls.forget()
         if accumulate == 1:
             module.zero_grad()

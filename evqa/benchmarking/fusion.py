@@ -1,4 +1,4 @@
-"""What compiling a layer does to its kernels: those between two matrix kernels become one.
+"""What compiling a layer does to its kernels: those between two matrix kernels become one where they share tensors.
 
 A model of TorchInductor, which fuses elementwise operations and reductions (Ansel et al., PyTorch 2, ASPLOS 2024).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from evqa.benchmarking.arithmetic import GATHERING
 from evqa.benchmarking.counting import Kernel
@@ -16,15 +17,16 @@ from evqa.benchmarking.uses import Use
 def fused(kernels: Sequence[Kernel], *, kept: Collection[int] = ()) -> list[Kernel]:
     """Join the kernels of every compiled layer between two that stay on their own: matrix kernels, look-ups, Liger's.
 
-    A tensor that only such a run makes and uses costs no traffic; what the run reads from outside, or leaves for others
-    and for the backward pass, does, once. kept: numbers of the memory that is in use when all is done.
+    Kernels that have no tensor in common stay apart. A tensor that only one run makes and uses costs no traffic; what
+    the run reads from outside, or leaves for others and for the backward pass, does, once. kept: numbers of the memory
+    that is in use when all is done.
     """
     readers: dict[int, set[int]] = {memory: {-1} for memory in kept}
     for index, kernel in enumerate(kernels):
         for use in kernel.reads:
             readers.setdefault(use.memory, set()).add(index)
     joined: list[Kernel] = []
-    for run in _runs(kernels):
+    for run in chain.from_iterable(_connected(one, kernels) for one in _runs(kernels)):
         first = kernels[run[0]]
         num_bytes = _traffic([kernels[index] for index in run], set(run), readers) if len(run) > 1 else first.num_bytes
         joined.append(replace(first, num_bytes=num_bytes))
@@ -46,6 +48,21 @@ def _runs(kernels: Sequence[Kernel]) -> Iterator[list[int]]:
             open_runs[place] = [index]
             runs.append(open_runs[place])
     yield from runs
+
+
+def _connected(run: Sequence[int], kernels: Sequence[Kernel]) -> list[list[int]]:
+    """Divide a run into kernels that have memory in common, directly or through others."""
+    groups: list[tuple[set[int], list[int]]] = []
+    for index in run:
+        memory, numbers = {use.memory for use in (*kernels[index].reads, *kernels[index].writes)}, [index]
+        apart = []
+        for group in groups:
+            if group[0] & memory:
+                memory, numbers = memory | group[0], group[1] + numbers
+            else:
+                apart.append(group)
+        groups = [*apart, (memory, numbers)]
+    return sorted(sorted(numbers) for _, numbers in groups)
 
 
 def _is_alone(kernel: Kernel) -> bool:
