@@ -138,7 +138,7 @@ def _measure_steps(flags: argparse.Namespace) -> StepReport:
     from evqa.config.compose import compose
     from evqa.runs.fit import load_data
     from evqa.runs.trainer import make_trainer
-    from evqa.training.build import build_model, build_module
+    from evqa.training.build import build_model, build_module, speed_up
     from evqa.training.plan import read_plan
 
     plan = read_plan(compose(flags.overrides))
@@ -146,6 +146,8 @@ def _measure_steps(flags: argparse.Namespace) -> StepReport:
     datamodule = load_data(plan, built)
     module = build_module(plan, built)
     settings = plan.trainer
+    settings.check_devices()
+    speed_up(plan, built.model)
     measure, scoring = (measure_scoring, True) if flags.mode == "score" else (measure_training, False)
     return measure(
         lambda callbacks: make_trainer(settings, callbacks=callbacks, loggers=[], scoring=scoring),

@@ -112,13 +112,21 @@ COUNTS: dict[str, Count] = {
 
 def bytes_of(name: str, operation: Any, given: Named, outputs: Sequence[Tensor]) -> int:
     """Bytes that a kernel reads and writes if it meets every element of every tensor once."""
+    read, written = size_of(read_by(name, given)), size_of(written_by(operation, given, outputs))
+    return 2 * written + read if name in GATHERING else written + read
+
+
+def read_by(name: str, given: Named) -> list[Tensor]:
+    """List the tensors that a kernel reads; of a look-up without the table, whose rows are as many as its output's."""
+    read = [tensor for tensor in tree_leaves(dict(given)) if isinstance(tensor, Tensor)]
+    return read[1:] if name in GATHERING or name in OVERWRITING else read
+
+
+def written_by(operation: Any, given: Named, outputs: Sequence[Tensor]) -> list[Tensor]:
+    """List the tensors that a kernel writes, each once."""
     changed = _changed(operation, given)
     kept = {id(tensor) for tensor in changed}
-    written = size_of([*changed, *(tensor for tensor in outputs if id(tensor) not in kept)])
-    read = [tensor for tensor in tree_leaves(dict(given)) if isinstance(tensor, Tensor)]
-    if name in GATHERING:
-        return 2 * written + size_of(read[1:])
-    return written + size_of(read[1:] if name in OVERWRITING else read)
+    return [*changed, *(tensor for tensor in outputs if id(tensor) not in kept)]
 
 
 def _changed(operation: Any, given: Named) -> list[Tensor]:

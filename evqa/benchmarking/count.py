@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evqa.benchmarking.autocast import CudaCalls, autocasting
 from evqa.benchmarking.cards import CARDS
 from evqa.benchmarking.counting import TRUTH, Kernel, KernelRecorder, LiveMemory
 from evqa.benchmarking.fitting import RESERVE, Fitting, fewest_recomputed, room_of
+from evqa.benchmarking.fused import counted_kernels
+from evqa.benchmarking.fusion import fused
 from evqa.benchmarking.made_batch import BYTES_PER_TOKEN, made_batch
 from evqa.benchmarking.parts import Parts
 from evqa.benchmarking.reports import CountedMemory, CountReport
 from evqa.benchmarking.roofline import BANDWIDTH_SHARE, FLOPS_SHARE, counted_parts
 from evqa.benchmarking.sharded_memory import held_by_one
 from evqa.errors import RunError
+from evqa.models.kernels import use_kernels
 from evqa.training.build import BuiltModel, build_model, build_module
 from evqa.training.module import ScoreModule
 from evqa.training.plan import RunPlan
@@ -85,6 +88,8 @@ class StepCounter:
         self.plan, self.built = plan, built
         self.module = build_module(plan, built)
         self.module.to(META)
+        if plan.trainer.kernels == "liger":
+            use_kernels(built.model, counted_kernels())
         if plan.trainer.precision in ("bf16-true", "bf16-pure"):
             self.module.hold_in_bfloat16()
 
@@ -124,7 +129,12 @@ class StepCounter:
                 autocast=settings.precision in AUTOCASTING,
                 accumulate=settings.accumulate,
                 clips=settings.clip_norm is not None,
+                compiled=self._compiled(),
             )
+
+    def _compiled(self) -> list[nn.Module]:
+        """List the layers that `trainer.compile` compiles."""
+        return [one for layers in self.built.model.blocks().values() for one in layers if self.plan.trainer.compile]
 
     def memory(self, step: CountedStep) -> CountedMemory:
         """Divide what a step held at its peak."""
@@ -179,16 +189,25 @@ def _notes(plan: RunPlan, built: BuiltModel, step: CountedStep) -> list[str]:
     return notes
 
 
-def count_step(module: ScoreModule, batch: Batch, *, autocast: bool, accumulate: int, clips: bool) -> CountedStep:
+def count_step(
+    module: ScoreModule,
+    batch: Batch,
+    *,
+    autocast: bool,
+    accumulate: int,
+    clips: bool,
+    compiled: Sequence[nn.Module] = (),
+) -> CountedStep:
     """Run forward, backward and optimizer step of a module on the meta device, as a training that goes on does.
 
     The gradients of the batches before are there: they are added to, or where every batch is a step of its own, freed
-    between forward and backward.
+    between forward and backward. compiled: layers whose kernels are joined as a compiler would.
     """
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     parts, memory, waits = Parts(), LiveMemory([*module.parameters(), *module.buffers()]), Counter[str]()
     calls = CudaCalls(waits)
-    recorder = KernelRecorder(parts, memory, waits, forget=calls.forget)
+    layers = Parts() if compiled else None
+    recorder = KernelRecorder(parts, memory, waits, forget=calls.forget, layers=layers)
     inputs = batch.inputs.to(META)
     for weight in trained:
         weight.grad = torch.empty_like(weight)
@@ -196,15 +215,14 @@ def count_step(module: ScoreModule, batch: Batch, *, autocast: bool, accumulate:
     for tensor in inputs.tensors.values():
         memory.add(tensor)
     window = Window(unit=len(batch), num_batches=accumulate, device=META)
-    with autocasting(wanted=autocast), recorder, calls:
-        with parts.of(module.model):
-            loss, num_positions = _forward(module, batch, inputs, window, parts)
+    with autocasting(wanted=autocast), recorder, calls, parts.of(module.model), (layers or parts).each(compiled):
+        loss, num_positions = _forward(module, batch, inputs, window, parts)
         calls.forget()
         if accumulate == 1:
             module.zero_grad()
         backward(loss)
     return CountedStep(
-        kernels=[*recorder.kernels, *optimizer_step(trained, clips=clips)],
+        kernels=[*fused(recorder.kernels, kept=recorder.memories.kept()), *optimizer_step(trained, clips=clips)],
         waits=dict(waits),
         held=memory.peak,
         num_positions=num_positions,

@@ -15,13 +15,17 @@ from torch.utils._pytree import tree_leaves
 
 from evqa.benchmarking import arithmetic
 from evqa.benchmarking.parts import Parts, Phase
+from evqa.benchmarking.uses import Memories, Use
 
 TRUTH = "truth value"  # among what is waited for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
-    """One kernel: what it belongs to, its matrix arithmetic, its traffic. is_half: whether it computes in 16 bits."""
+    """One kernel: what it belongs to, its matrix arithmetic, its traffic.
+
+    is_half: whether it computes in 16 bits. layer: the compiled layer that it runs in, if any; reads, writes: of those.
+    """
 
     phase: Phase
     part: str
@@ -29,6 +33,9 @@ class Kernel:
     flops: float
     num_bytes: float
     is_half: bool
+    layer: str = ""
+    reads: tuple[Use, ...] = ()
+    writes: tuple[Use, ...] = ()
 
 
 class LiveMemory:
@@ -59,13 +66,20 @@ class KernelRecorder(TorchDispatchMode):
     """Lists every kernel that a GPU would run, follows memory, and notes what a step would wait for.
 
     A truth value that the program asks for is taken to be False: of a mask with padding, not everything is true.
-    forget: called when a part that was computed again in the backward pass is done.
+    forget: called when a part that was computed again in the backward pass is done. layers: follows compiled layers.
     """
 
     def __init__(
-        self, parts: Parts, memory: LiveMemory, waits: Counter[str], *, forget: Callable[[], None] = lambda: None
+        self,
+        parts: Parts,
+        memory: LiveMemory,
+        waits: Counter[str],
+        *,
+        forget: Callable[[], None] = lambda: None,
+        layers: Parts | None = None,
     ) -> None:
         super().__init__()
+        self.layers, self.memories = layers, Memories()
         self.parts, self.memory, self.waits, self.forget = parts, memory, waits, forget
         self.kernels: list[Kernel] = []
         self._last: Phase = "forward"
@@ -105,8 +119,18 @@ class KernelRecorder(TorchDispatchMode):
                 flops=arithmetic.flops_of(name, given, outputs),
                 num_bytes=arithmetic.bytes_of(name, operation, given, outputs),
                 is_half=arithmetic.is_half(tensors),
+                layer=self._layer(),
+                reads=self._uses(arithmetic.read_by(name, given)),
+                writes=self._uses(arithmetic.written_by(operation, given, outputs)),
             )
         )
+
+    def _layer(self) -> str:
+        name = "" if self.layers is None else self.layers.now()[1]
+        return name if name.isdecimal() else ""  # else outside of all layers, or at a weight
+
+    def _uses(self, tensors: Sequence[Tensor]) -> tuple[Use, ...]:
+        return () if self.layers is None else self.memories.uses(tensors)
 
 
 def _tensors(values: Any) -> list[Tensor]:

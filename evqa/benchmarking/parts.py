@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ class Parts:
         self._inside = [OTHER]
         self._firsts, self._names = [0], [OTHER]
         self._weights: dict[int, str] = {}
+        self._num_again = 0  # modules, one inside another, that are being computed again
 
     @contextmanager
     def of(self, model: Model) -> Iterator[None]:
@@ -38,9 +39,18 @@ class Parts:
                     self._hook(stack, module, part)
             yield
 
+    @contextmanager
+    def each(self, modules: Iterable[nn.Module]) -> Iterator[None]:
+        """Watch modules, each by its number."""
+        with ExitStack() as stack:
+            for number, module in enumerate(modules):
+                self._hook(stack, module, str(number))
+            yield
+
     def _hook(self, stack: ExitStack, module: nn.Module, part: str) -> None:
         stack.callback(module.register_forward_pre_hook(lambda *_: self._enter(part)).remove)
-        stack.callback(module.register_forward_hook(lambda *_: self._leave()).remove)
+        # What is computed again may be left before its end, by an exception.
+        stack.callback(module.register_forward_hook(lambda *_: self._leave(), always_call=True).remove)
 
     @contextmanager
     def inside(self, part: str) -> Iterator[None]:
@@ -53,11 +63,15 @@ class Parts:
         if torch._C._current_autograd_node() is None:
             self._inside.append(part)
             self._mark()
+        else:
+            self._num_again += 1
 
     def _leave(self) -> None:
         if torch._C._current_autograd_node() is None:
             self._inside.pop()
             self._mark()
+        else:
+            self._num_again -= 1
 
     def _mark(self) -> None:
         self._firsts.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
@@ -68,7 +82,8 @@ class Parts:
         node: Any = torch._C._current_autograd_node()
         if node is None:
             return "forward", self._inside[-1]
-        phase: Phase = "again" if torch.is_grad_enabled() else "backward"
+        # Inside of a function of its own, gradients are off in either pass.
+        phase: Phase = "again" if torch.is_grad_enabled() or self._num_again else "backward"
         if (weight := getattr(node, "variable", None)) is not None:  # a gradient that is added to a weight's
             return phase, self._weights.get(id(weight), "head")
         return phase, self._names[bisect_right(self._firsts, node._sequence_nr()) - 1]

@@ -30,6 +30,8 @@ IRRELEVANT = (
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
+    "trainer.kernels",
+    "trainer.compile",
     "trainer.log_every",
     "trainer.progress",
     "model.license",

@@ -41,7 +41,7 @@ from evqa.runs.wandb_log import asked_by_agent
 from evqa.scoring.assembly import assemble
 from evqa.scoring.files import made_with, score_all, write_predictions
 from evqa.scoring.training_labels import write_training_labels
-from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module
+from evqa.training.build import BuiltModel, build_datamodule, build_model, build_module, speed_up
 from evqa.training.callbacks.checkpoints import Checkpoints
 from evqa.training.callbacks.progress import TrainingProgress
 from evqa.training.callbacks.randomness import StatelessRandomness
@@ -117,6 +117,7 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
         console.print(f"Weights: {hidden(base)}; license: {terms_of(base, built.model.license)}", markup=False)
     datamodule = load_data(plan, built)
     module = build_module(plan, built)
+    speed_up(plan, built.model)
     module.metadata["origin"] = datamodule.origin
     show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
     if not module.head.takes_loss:

@@ -6,13 +6,15 @@ They are read for scoring too, which needs no Lightning: it is imported where a 
 from __future__ import annotations
 
 import os
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from evqa.errors import ConfigError
+from evqa.errors import ConfigError, MissingDependencyError
 from evqa.runs.background_log import BackgroundLog
 from evqa.runs.run_log import RunLog
 from evqa.runs.wandb_artifacts import UPLOAD_MEGABYTES
@@ -31,6 +33,9 @@ class TrainerSettings:
     weights, gradients and optimizer state.
     accumulate: batches an optimizer step. clip_norm: largest gradient norm, null for none. validate_every: epochs
     between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
+    kernels: `liger` runs norms, gated MLPs and rotary positions of the language model as one kernel each, on a GPU.
+    compile: compile every layer by itself (`torch.compile`), which takes a minute or more before the first step. Both
+    hold for training alone, and for scoring within it; neither changes what a run's weights mean elsewhere.
     """
 
     epochs: Annotated[int, "1 <= epochs"] = 1
@@ -39,6 +44,8 @@ class TrainerSettings:
     num_nodes: Annotated[int, "1 <= num_nodes"] = 1
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     precision: Literal["32", "bf16", "bf16-true", "bf16-pure"] = "32"
+    kernels: Literal["torch", "liger"] = "torch"
+    compile: bool = False
     accumulate: Annotated[int, "1 <= accumulate"] = 1
     clip_norm: Annotated[float, "0 < clip_norm"] | None = 1.0
     validate_every: Annotated[float, "0 < validate_every"] = 1.0
@@ -60,7 +67,8 @@ class TrainerSettings:
         """Refuse processors that this machine does not have; scoring takes one.
 
         Raises:
-            ConfigError: there is no GPU, or there are fewer than `devices`.
+            ConfigError: there is no GPU, or there are fewer than `devices`; `kernels` or `compile` cannot run here.
+            MissingDependencyError: the package of `kernels` is not installed.
         """
         import torch
 
@@ -71,6 +79,23 @@ class TrainerSettings:
             raise ConfigError([f"trainer.accelerator=gpu: this machine has no GPU that torch can use. Write {advice}."])
         if found and self.accelerator != "cpu" and wanted > found:
             raise ConfigError([f"trainer.devices={wanted}: this machine has {found}. Write trainer.devices={found}."])
+        if not scoring:
+            self._check_programs()
+
+    def _check_programs(self) -> None:
+        """Refuse kernels that cannot run here, and to compile without what compiles."""
+        import torch
+
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        if self.kernels == "liger" and not on_gpu:
+            raise ConfigError(["trainer.kernels=liger: its kernels need a CUDA GPU. Write trainer.kernels=torch."])
+        if self.kernels == "liger" and not all(map(find_spec, ("liger_kernel", "triton"))):
+            raise MissingDependencyError("trainer.kernels=liger needs liger-kernel: pip install 'evqa[liger]'")
+        if self.compile and not on_gpu and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+            raise ConfigError(
+                ["trainer.compile=true: torch.compile needs a C++ compiler on a CPU, and finds no g++ or clang++. "
+                 "Install one, or write trainer.compile=false."]
+            )  # fmt: skip
 
     @property
     def device(self) -> str:

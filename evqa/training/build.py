@@ -19,7 +19,9 @@ from evqa.heads.base import Head
 from evqa.heads.regression import RegressionHead
 from evqa.media.spec import ClipSpec, described
 from evqa.models.base import RANDOM_WEIGHTS, Model
+from evqa.models.compiling import compile_blocks
 from evqa.models.four_bit import hold_in_four_bits
+from evqa.models.kernels import liger_kernels, use_kernels
 from evqa.prompts.prompt import Prompt
 from evqa.training.batches import Pipeline
 from evqa.training.conversations import check_conversations
@@ -129,6 +131,14 @@ def build_module(plan: RunPlan, built: BuiltModel) -> ScoreModule:
     if not any(True for _ in module.named_trained()):
         raise ConfigError(["lora.freeze: nothing is left to train; this head has no weights of its own."])
     return module
+
+
+def speed_up(plan: RunPlan, model: Model) -> None:
+    """Let layers run fused kernels and compiled code, as the trainer's settings ask: for training on this machine."""
+    if plan.trainer.kernels == "liger":
+        use_kernels(model, liger_kernels())
+    if plan.trainer.compile:
+        compile_blocks(model)
 
 
 def _tune(plan: RunPlan, built: BuiltModel) -> None:

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 import evqa
 from evqa.config.compose import compose
-from evqa.errors import ConfigError, RunError
+from evqa.errors import ConfigError, MissingDependencyError, RunError
 from evqa.reporting.runs import read_run
 from evqa.runs import fit
 from evqa.runs.evaluation import evaluate_split
@@ -206,6 +206,24 @@ def test_a_gpu_that_is_not_there_is_told_before_the_data_are_read(monkeypatch, s
         TrainerSettings(**settings).check_devices()
     with pytest.raises(ConfigError, match=r"Write --override trainer.accelerator=cpu"):
         TrainerSettings(**settings).check_devices(scoring=True)
+
+
+def test_kernels_and_compiling_that_this_machine_cannot_run_are_told(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(
+        ConfigError, match=r"trainer.kernels=liger: its kernels need a CUDA GPU. Write trainer.kernels=torch"
+    ):
+        TrainerSettings(kernels="liger").check_devices()
+    TrainerSettings(compile=True).check_devices()
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"trainer.compile=true: torch.compile needs a C.. compiler on a CPU"):
+        TrainerSettings(compile=True).check_devices()
+    TrainerSettings(kernels="liger", compile=True).check_devices(scoring=True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("evqa.runs.settings.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'evqa\[liger\]'"):
+        TrainerSettings(kernels="liger").check_devices()
 
 
 def test_more_gpus_than_there_are_is_told_and_scoring_takes_one(monkeypatch):
