@@ -57,20 +57,6 @@ class BuildOptions:
             read()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What one sample costs a model: tokens by modality (`text`, `picture`, `sound`) and the trunk's shape.
-
-    num_recomputed: layers whose activations are computed again in the backward pass.
-    """
-
-    tokens: dict[str, int]
-    num_layers: int
-    width: int
-    mlp_width: int
-    num_recomputed: int = 0
-
-
 class Preparer(ABC):
     """The CPU side of a model: small, picklable, without weights; worker processes hold a copy.
 
@@ -170,8 +156,8 @@ class Model(nn.Module, ABC):
         """Names of the parts that are not trained unless a recipe asks for them."""
         return ()
 
-    def cost_per_sample(self) -> Cost:
-        """Estimate the cost of one sample at the configured frames and audio window."""
+    def tokens_per_sample(self) -> dict[str, int]:
+        """Count the tokens of a sample of usual length, by kind (`text`, `picture`, `sound`, ...)."""
         raise NotImplementedError
 
     def head_state(self) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from evqa.errors import CheckpointError, ConfigError
-from evqa.models.base import BuildOptions, Cost, Model
+from evqa.models.base import BuildOptions, Model
 from evqa.models.cached import CachedPrompts
 from evqa.models.decoding import Prefilled, stream
 from evqa.models.exporting import base_entries, copy_settings, dtype_of, entries_of, write_json, write_weights
@@ -195,16 +195,9 @@ class PretrainedModel(Model):
         """Every weight was read from the checkpoint: `load_weights` refuses one that lacks some."""
         return True
 
-    def cost_per_sample(self) -> Cost:
+    def tokens_per_sample(self) -> dict[str, int]:
         """Count the tokens of the prompt, of a portrait clip at the configured budget, and of the audio window."""
-        trunk = self.architecture.get_text_config()
-        return Cost(
-            tokens={"text": TEXT_TOKENS, **self.media_tokens()},
-            num_layers=trunk.num_hidden_layers,
-            width=trunk.hidden_size,
-            mlp_width=trunk.intermediate_size,
-            num_recomputed=self.num_recomputed,
-        )
+        return {"text": TEXT_TOKENS, **self.media_tokens()}
 
     def language_parts(self) -> tuple[Part, ...]:
         """The language model and, where it has weights of its own, the LM head."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evqa.models.base import Cost, Model
+from evqa.models.base import Model
 from evqa.models.cached import prefill_spliced
 from evqa.models.decoding import stream
 from evqa.models.padded import PaddedOutput
@@ -40,10 +40,6 @@ class SplicedModel(Model):
     def sequence(self, inputs: Inputs) -> Spliced:
         """Embed whole samples: text, with the tokens of media in their places."""
 
-    @abstractmethod
-    def tokens_per_sample(self) -> dict[str, int]:
-        """Count the tokens of a sample of usual length, by kind."""
-
     def base_name(self) -> str:
         """Name the weights that the model was built from."""
         return self.source.name
@@ -51,17 +47,6 @@ class SplicedModel(Model):
     def is_published(self, name: str) -> bool:
         """Every weight was read from the checkpoint, or none: `load_weights` refuses one that lacks some."""
         return self.source.checkpoint is not None
-
-    def cost_per_sample(self) -> Cost:
-        """Estimate the cost of one sample; towers and connectors are not part of the estimate."""
-        language = self.source.dims.language
-        return Cost(
-            tokens=self.tokens_per_sample(),
-            num_layers=language.num_hidden_layers,
-            width=language.hidden_size,
-            mlp_width=language.intermediate_size,
-            num_recomputed=self.num_recomputed,
-        )
 
     def forward(self, inputs: Inputs) -> Output:
         """Encode the media, splice them into the text, run the language model."""

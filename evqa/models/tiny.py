@@ -17,7 +17,7 @@ from torch.nn import functional
 from evqa.errors import ConfigError
 from evqa.media.resize import Resize
 from evqa.media.spec import ClipSpec, FrameStream
-from evqa.models.base import BuildOptions, Cost, Model, Preparer
+from evqa.models.base import BuildOptions, Model, Preparer
 from evqa.models.decoding import Prefilled, stream
 from evqa.models.lm_head import logits_of
 from evqa.models.padded import PaddedOutput
@@ -178,15 +178,14 @@ class Tiny(Model):
         )
         return tuple(part for part in every if getattr(self, part.prefixes[-1]) is not None)
 
-    def cost_per_sample(self) -> Cost:
+    def tokens_per_sample(self) -> dict[str, int]:
         """One token a frame, one for 0.16 s of sound, one a byte (about 100 in SnapUGC's titles and descriptions)."""
         frames, audio = self.options.frames, self.options.audio
-        tokens = {
+        return {
             "text": 100,
             "picture": frames.usual_count if frames else 0,
             "sound": int(audio.seconds * 100 / ROWS_PER_TOKEN) if audio else 0,
         }
-        return Cost(tokens=tokens, num_layers=len(self.trunk.layers), width=self.width, mlp_width=4 * self.width)
 
     def forward(self, inputs: Inputs) -> Output:
         """Encode, join, run the trunk."""

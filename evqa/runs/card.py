@@ -6,7 +6,7 @@ from evqa.benchmarking.count import StepCounter
 from evqa.config.environment import hidden
 from evqa.errors import PromptError, RunError
 from evqa.heads.base import Head
-from evqa.models.base import RANDOM_WEIGHTS, Cost
+from evqa.models.base import RANDOM_WEIGHTS
 from evqa.models.license import License, terms_of
 from evqa.runs import extent
 from evqa.runs.recomputation import memory_of
@@ -19,39 +19,44 @@ GIGABYTE = 1e9
 
 
 def cost_card(plan: RunPlan, built: BuiltModel) -> list[tuple[str, str]]:
-    """Count tokens, parameters and memory; estimate time and disk.
+    """Count tokens, parameters, memory and operations; estimate time and disk.
 
     built: without weights; it is tuned as the plan says.
     """
     counter = StepCounter(plan, built)
-    load = built.model.cost_per_sample()
+    tokens = built.model.tokens_per_sample()
     batch_size = plan.data.batches.batch_size
     parts = trained_parts(built.model, built.head)
-    tokens = ", ".join(f"{count:,} {name}" for name, count in load.tokens.items())
+    kinds = ", ".join(f"{count:,} {name}" for name, count in tokens.items())
     settings = plan.trainer
     num_batches = settings.accumulate * settings.devices * settings.num_nodes
+    memory_rows, operations = _count(plan, counter)
     return [
         *_weights_rows(built.model.base_name(), built.model.license),
-        ("tokens a sample", f"{sum(load.tokens.values()):,} ({tokens})"),
+        ("tokens a sample", f"{sum(tokens.values()):,} ({kinds})"),
         *((f"parameters: {part.name}", f"{part.total:,} ({part.trained:,} trained)") for part in parts),
         ("parameters", f"{sum(p.total for p in parts):,} ({sum(p.trained for p in parts):,} trained)"),
-        *_memory_rows(plan, counter),
+        *memory_rows,
         ("samples an optimizer step", str(batch_size * num_batches)),
         *_comparing_rows(plan.loss, head=built.head, batch_size=batch_size, num_batches=num_batches),
-        *_extent_rows(plan, built, built.model.cost_per_sample()),
+        *_extent_rows(plan, built, operations),
     ]
 
 
-def _memory_rows(plan: RunPlan, counter: StepCounter) -> list[tuple[str, str]]:
-    """Count a training step and the scoring of a batch, without fragments, workspaces and the CUDA context."""
+def _count(plan: RunPlan, counter: StepCounter) -> tuple[list[tuple[str, str]], float | None]:
+    """Count a training step and the scoring of a batch: rows on memory, and the operations of a sample where known.
+
+    Memory is without fragments, workspaces and the CUDA context.
+    """
     try:
         chosen = _recomputed_rows(plan, counter)
-        memory, scoring = counter.memory(counter.step()), counter.weights + counter.forward().held
+        step = counter.step()
+        memory, scoring = counter.memory(step), counter.weights + counter.forward().held
     except (PromptError, RunError) as error:
         held = [("weights", counter.weights), ("gradients", counter.trained), ("AdamW", 2 * counter.trained)]
         at_least = ", ".join(f"{gigabytes(num_bytes)} {name}" for name, num_bytes in held)
-        return [("memory a device, training", f"{at_least}; activations are not known. {error}")]
-    return [
+        return [("memory a device, training", f"{at_least}; activations are not known. {error}")], None
+    rows = [
         *chosen,
         ("memory: weights", gigabytes(memory.weights)),
         ("memory: gradients", gigabytes(memory.gradients)),
@@ -60,6 +65,7 @@ def _memory_rows(plan: RunPlan, counter: StepCounter) -> list[tuple[str, str]]:
         ("memory a device, training", gigabytes(memory.peak)),
         ("memory a device, scoring", gigabytes(scoring)),
     ]
+    return rows, sum(kernel.flops for kernel in step.kernels) / plan.data.batches.batch_size
 
 
 def _recomputed_rows(plan: RunPlan, counter: StepCounter) -> list[tuple[str, str]]:
@@ -73,37 +79,41 @@ def _recomputed_rows(plan: RunPlan, counter: StepCounter) -> list[tuple[str, str
     return [("model.recompute=auto, where it runs", chosen)]
 
 
-def _extent_rows(plan: RunPlan, built: BuiltModel, load: Cost) -> list[tuple[str, str]]:
+def _extent_rows(plan: RunPlan, built: BuiltModel, operations: float | None) -> list[tuple[str, str]]:
     """Steps, time and disk; where the data are not known yet, what one item takes."""
     amount, checkpoints = extent.amount_of(plan), extent.checkpoint_bytes(built)
     all_kept = plan.recorded.callbacks.checkpoints.get("keep") == "all"
     best = checkpoints.whole if all_kept else checkpoints.weights
     during = 2 * checkpoints.whole + best
     return [
-        *_time_rows(plan, amount, operations=extent.operations(built, load)),
+        *_time_rows(plan, amount, operations=operations),
         ("disk: checkpoints, while training", gigabytes(during)),
         ("disk: checkpoints, when finished", gigabytes(during if all_kept else best)),
         *_cache_rows(plan, amount, extent.clip_bytes(built.model.preparer.clip)),
     ]
 
 
-def _time_rows(plan: RunPlan, amount: extent.Amount, *, operations: float) -> list[tuple[str, str]]:
-    each = ("operations, training on a sample", f"{operations:.1e} (trunk)")
+def _time_rows(plan: RunPlan, amount: extent.Amount, *, operations: float | None) -> list[tuple[str, str]]:
+    counted = "not known" if operations is None else f"{operations:.1e}, recomputed ones included"
+    each = ("operations, training on a sample", counted)
     if not amount.num_train:
         return [("optimizer steps", f"not known: {amount.reason or 'there is nothing to train on'}"), each]
-    epochs, accelerator = plan.trainer.epochs, plan.trainer.accelerator
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and plan.trainer.device == "cpu")
-    seconds = operations * amount.num_train * epochs / (extent.PEAK * extent.SHARE * plan.trainer.num_processes)
-    time = f"{extent.duration(seconds)}, if {extent.SHARE:.0%} of an H100's bf16 peak is reached on each device"
-    measured = "evqa benchmark train measures a step"
+    epochs = plan.trainer.epochs
     steps = (
         f"{extent.num_steps(plan, amount.num_train):,} ({amount.num_train:,} items, {epochs} epoch{'s' * (epochs > 1)})"
     )
-    return [
-        ("optimizer steps", steps),
-        each,
-        ("time, training", f"not estimated for a CPU; {measured}" if on_cpu else f"{time}; {measured}"),
-    ]
+    time = _time(plan, None if operations is None else operations * amount.num_train * epochs)
+    return [("optimizer steps", steps), each, ("time, training", f"{time}; evqa benchmark train measures a step")]
+
+
+def _time(plan: RunPlan, operations: float | None) -> str:
+    settings = plan.trainer
+    if settings.accelerator == "cpu" or (settings.accelerator == "auto" and settings.device == "cpu"):
+        return "not estimated for a CPU"
+    if operations is None:
+        return "not known"
+    seconds = operations / (extent.PEAK * extent.SHARE * settings.num_processes)
+    return f"{extent.duration(seconds)}, if {extent.SHARE:.0%} of an H100's bf16 peak is reached on each device"
 
 
 def _cache_rows(plan: RunPlan, amount: extent.Amount, each: int | None) -> list[tuple[str, str]]:

@@ -84,7 +84,7 @@ def _first_record(dataset: Dataset, built: BuiltModel, scale: LabelScale) -> tup
 
 def _descriptions(model: Model, *, is_split: bool) -> list[str]:
     """Count a file's tokens, with `about` where the number depends on the file; split: frames, then motion."""
-    counts, frames = model.cost_per_sample().tokens, model.preparer.clip.frames
+    counts, frames = model.tokens_per_sample(), model.preparer.clip.frames
     fixed = frames is not None and frames.has_fixed_size
     shown = {
         word: f"{word}: {'' if fixed and word == 'frames' else 'about '}{counts[kind]:,} tokens"

@@ -10,7 +10,6 @@ from torch import nn
 from evqa.errors import AnnotationError
 from evqa.media.fbank import MEL_BINS, SHIFT
 from evqa.media.spec import ClipSpec
-from evqa.models.base import Cost
 from evqa.training.build import BuiltModel
 from evqa.training.plan import RunPlan
 from evqa.types import SAMPLE_RATE_HZ
@@ -56,18 +55,6 @@ def num_steps(plan: RunPlan, num_train: int) -> int:
     """Count the optimizer steps of all epochs, as the trainer does."""
     num_batches = math.ceil(num_train / (plan.data.batches.batch_size * plan.trainer.num_processes))
     return int(math.ceil(num_batches / plan.trainer.accumulate) * plan.trainer.epochs)
-
-
-def operations(built: BuiltModel, load: Cost) -> float:
-    """Estimate the floating-point operations of training on one sample: the trunk's matrix products, two a weight.
-
-    Forward, gradients of the activations, those of the weights that are trained, and the second forward pass where
-    activations are computed again. Attention's own products and the encoders are left out.
-    """
-    weights = load.num_layers * (4 * load.width**2 + 3 * load.width * load.mlp_width)
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in built.model.parameters()]
-    trained = sum(count for count, is_trained in counts if is_trained) / max(1, sum(count for count, _ in counts))
-    return 2.0 * (2 + trained + load.num_recomputed / max(1, load.num_layers)) * weights * sum(load.tokens.values())
 
 
 def checkpoint_bytes(built: BuiltModel) -> CheckpointBytes:

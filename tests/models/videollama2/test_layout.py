@@ -176,12 +176,12 @@ def test_only_what_a_setting_uses_is_built(modal, logits):
 def test_the_cost_of_a_sample_counts_real_tokens():
     def tokens(**more):
         asked = BuildOptions(frames=FrameSampling(), audio=AudioWindow(), load=False)
-        return Videollama2(asked, size="published", **more).cost_per_sample().tokens
+        return Videollama2(asked, size="published", **more).tokens_per_sample()
 
     assert tokens(exact=True) == {"text": tokens()["text"], "picture": 676, "sound": 1496}
     assert tokens()["sound"] == 798 // 16 * 8
     with torch.device("meta"):
         hub = Videollama2(BuildOptions(frames=FrameSampling(count=16), audio=None, load=False), checkpoint="owner/name")
-    assert hub.cost_per_sample().tokens["picture"] == 1352
-    assert hub.cost_per_sample().width == WIDTH
-    assert 80 < hub.cost_per_sample().tokens["text"] < 100, "about what Qwen2's tokenizer needs"
+    assert hub.tokens_per_sample()["picture"] == 1352
+    assert hub.width == WIDTH
+    assert 80 < hub.tokens_per_sample()["text"] < 100, "about what Qwen2's tokenizer needs"
