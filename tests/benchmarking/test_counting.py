@@ -61,6 +61,12 @@ def test_a_frozen_layer_has_half_the_work_backward_and_the_first_one_none():
     assert flops(count(lambda: frozen(meta(3, 8, learns=False))), "backward") == 0
 
 
+def test_a_product_that_is_added_where_the_sum_lies_is_a_matrix_kernel_that_reads_it():
+    into, left, right = (meta(*shape, learns=False) for shape in ((3, 8), (3, 2), (2, 8)))
+    (kernel,) = count(lambda: into.addmm_(left, right)).kernels
+    assert (kernel.flops, kernel.num_bytes) == (2 * 3 * 2 * 8, 4 * (2 * 3 * 8 + 3 * 2 + 2 * 8))
+
+
 def test_a_filter_of_a_depth_wise_convolution_sees_one_channel():
     layer = nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False, device="meta")
     counted = count(lambda: layer(meta(2, 6, 5, 5)))
