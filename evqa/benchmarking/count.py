@@ -81,11 +81,11 @@ def count_scoring(plan: RunPlan, *, card_name: str) -> CountReport:
 class StepCounter:
     """Counts steps of a run on tensors without values, as often as asked, with as many recomputed layers as are set.
 
-    built: without weights; it is tuned here as the plan says, and stays on the meta device.
+    built: without weights; it is tuned here as the plan says, and stays on the meta device. batch: None makes one.
     """
 
-    def __init__(self, plan: RunPlan, built: BuiltModel) -> None:
-        self.plan, self.built = plan, built
+    def __init__(self, plan: RunPlan, built: BuiltModel, batch: Batch | None = None) -> None:
+        self.plan, self.built, self._given = plan, built, batch
         self.module = build_module(plan, built)
         self.module.to(META)
         if plan.trainer.kernels == "liger":
@@ -95,7 +95,7 @@ class StepCounter:
 
     @cached_property
     def _batch(self) -> Batch:
-        return made_batch(self.built, self.plan.label, batch_size=self.plan.data.batches.batch_size)
+        return self._given or made_batch(self.built, self.plan.label, batch_size=self.plan.data.batches.batch_size)
 
     @property
     def chooses(self) -> bool:

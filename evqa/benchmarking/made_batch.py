@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from evqa.media.fbank import sound_fbank
 from evqa.media.spec import ClipSpec, FrameStream
@@ -66,33 +67,55 @@ class MotionFrames:
 
 
 def made_batch(built: BuiltModel, scale: LabelScale, *, batch_size: int) -> Batch:
-    """Collate so many samples of usual length, with their labels."""
+    """Collate so many samples of usual length, all alike, with their labels."""
     preparer = built.model.preparer
-    clip = made_clip(preparer.clip)
-    inputs = _prepared(built, clip)
-    sample = Sample(id="made", label=scale.from_unit(UNIT), unit=UNIT, inputs=inputs)
+    sample = _sample(built, scale, made_clip(preparer.clip))
     return Collate(preparer)([replace(sample, id=f"made{index}") for index in range(batch_size)])
 
 
-def made_clip(spec: ClipSpec) -> Clip:
-    """Make a clip of zeros, as `spec` asks for it."""
+def varied_batch(built: BuiltModel, scale: LabelScale, *, seeds: Sequence[int]) -> Batch:
+    """Collate samples of usual length whose pictures and sound are noise, another one for each seed."""
+    spec = built.model.preparer.clip
+    clips = (made_clip(spec, torch.Generator().manual_seed(seed)) for seed in seeds)
+    return batch_of(built, scale, clips)
+
+
+def batch_of(built: BuiltModel, scale: LabelScale, clips: Iterable[Clip]) -> Batch:
+    """Collate clips, with a title and a description of usual length each."""
+    return Collate(built.model.preparer)([_sample(built, scale, clip) for clip in clips])
+
+
+def _sample(built: BuiltModel, scale: LabelScale, clip: Clip) -> Sample:
+    return Sample(id="made", label=scale.from_unit(UNIT), unit=UNIT, inputs=_prepared(built, clip))
+
+
+def made_clip(spec: ClipSpec, generator: torch.Generator | None = None) -> Clip:
+    """Make a clip as `spec` asks for it: of zeros, or with a generator of noise."""
     streams: dict[str, Any] = {}
     if spec.frames is not None:
-        frames_FHWC = _frames(spec.frames)
+        frames_FHWC = _frames(spec.frames, generator)
         streams |= {"frames_FHWC": frames_FHWC, "seconds_F": torch.arange(len(frames_FHWC)).double()}
     if spec.motion is not None:
-        streams["motion"] = MotionFrames(_frames(spec.motion))
+        streams["motion"] = MotionFrames(_frames(spec.motion, generator))
     if spec.audio is not None:
         seconds = {"whole": WHOLE_SECONDS, "clips_8x2": 16.0}.get(spec.audio.policy, spec.audio.seconds)
         waveform_S = torch.zeros(round(seconds * SAMPLE_RATE_HZ))
+        if generator is not None:
+            loudness = 0.3 * torch.rand(1, generator=generator)
+            waveform_S = loudness * torch.randn(waveform_S.shape, generator=generator).clamp(-3, 3)
         is_fbank = spec.audio_as == "fbank"
         streams |= {"fbank_RM": sound_fbank(waveform_S)} if is_fbank else {"waveform_S": waveform_S}
     return Clip(**streams, seconds=WHOLE_SECONDS, num_frames=round(30 * WHOLE_SECONDS))
 
 
-def _frames(stream: FrameStream) -> Tensor:
-    size = stream.resize.target_hw(HEIGHT, WIDTH)
-    return torch.zeros(1, *size, 3, dtype=torch.uint8).repeat(stream.sampling.usual_count, 1, 1, 1)
+def _frames(stream: FrameStream, generator: torch.Generator | None) -> Tensor:
+    """Make frames [F, H, W, 3]: black ones, or coloured patches of a 16th of a side, others in each frame."""
+    size, count = stream.resize.target_hw(HEIGHT, WIDTH), stream.sampling.usual_count
+    if generator is None:
+        return torch.zeros(1, *size, 3, dtype=torch.uint8).repeat(count, 1, 1, 1)
+    brightest = int(torch.randint(32, 256, (1,), generator=generator))
+    patches_FCHW = torch.randint(0, brightest, (count, 3, 16, 16), generator=generator).float()
+    return functional.interpolate(patches_FCHW, size).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _prepared(built: BuiltModel, clip: Clip) -> Prepared:

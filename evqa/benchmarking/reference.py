@@ -26,7 +26,6 @@ from torch.nn import functional
 
 from evqa.errors import MissingDependencyError
 from evqa.media.audio import AudioWindow
-from evqa.media.clip import ClipSpec, read_clip
 from evqa.media.fbank import kaldi_fbank
 from evqa.types import SAMPLE_RATE_HZ
 
@@ -81,10 +80,9 @@ def read_reference(path: Path, clock: Clock) -> ReferenceSample:
         pictures = [Image.fromarray(frame) for frame in frames]
         pixels = torch.tensor(np.array([siglip_preprocess(picture) for picture in pictures]))
     with clock("audio"):
-        waveform_S = _eight_clips(_decode_sound(path))
+        waveform_S = eight_clips(_decode_sound(path))
     with clock("fbank"):
-        padded = functional.pad(waveform_S, (0, PADDED_SECONDS * SAMPLE_RATE_HZ - waveform_S.numel()))
-        fbank_RM = kaldi_fbank(padded).to(torch.bfloat16)
+        fbank_RM = padded_fbank(waveform_S)
     return ReferenceSample(numbers=numbers, pixels_FCHW=pixels, fbank_RM=fbank_RM)
 
 
@@ -114,6 +112,8 @@ def siglip_preprocess(picture: Any) -> NDArray[np.float32]:
 def _decode_sound(path: Path) -> Tensor:
     """Return all samples as float32; zeros of 30 s where there is no sound, as published."""
     if not has_ffmpeg():
+        from evqa.media.clip import ClipSpec, read_clip
+
         clip = read_clip(path, ClipSpec(audio=AudioWindow(policy="whole")))
         return clip.waveform_S if clip.waveform_S is not None else _silence()
     flags = ["-vn", "-acodec", "pcm_s16le", "-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-f", "s16le", "-"]
@@ -127,7 +127,13 @@ def _silence() -> Tensor:
     return torch.zeros(PADDED_SECONDS * SAMPLE_RATE_HZ)
 
 
-def _eight_clips(waveform_S: Tensor) -> Tensor:
+def padded_fbank(waveform_S: Tensor) -> Tensor:
+    """Compute the filter bank [R, M] of a sound and the silence that makes it 30 s long."""
+    padded = functional.pad(waveform_S, (0, PADDED_SECONDS * SAMPLE_RATE_HZ - waveform_S.numel()))
+    return kaldi_fbank(padded).to(torch.bfloat16)
+
+
+def eight_clips(waveform_S: Tensor) -> Tensor:
     """Join eight clips of two seconds as pytorchvideo 0.1.5's sampler cuts them."""
     duration = waveform_S.numel() / SAMPLE_RATE_HZ
     step = Fraction(max(duration - 2, 0)) / 8

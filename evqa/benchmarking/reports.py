@@ -80,31 +80,6 @@ class MotionCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """What a step (one batch) costs.
-
-    step_ms: from the end of one step to the end of the next, so it contains the wait for data. wait_share: of that
-    time, 0-1. tokens_per_second: real positions, no padding. peak_bytes: of the GPU, else of this process.
-    flops_per_sample: matrix products, backward and recomputation included, as PyTorch counts them. utilisation: of the
-    device's peak; None where that is not known. motion: of the first clip; None where the model has no motion branch.
-    """
-
-    what: str
-    device: str
-    batch_size: int
-    workers: int
-    num_steps: int
-    step_ms: Spread
-    wait_share: float
-    samples_per_second: float
-    tokens_per_second: float
-    peak_bytes: float
-    flops_per_sample: float
-    utilisation: float | None
-    motion: MotionCost | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class CountedPart:
     """Work of one pass through one part of a model, a batch.
 

@@ -11,7 +11,9 @@ from rich.table import Table
 from evqa.benchmarking.data import PUBLISHED, REFERENCE, STAGED, UNCACHED
 from evqa.benchmarking.identity import Identity
 from evqa.benchmarking.measure import Spread, number
-from evqa.benchmarking.reports import DataReport, MotionCost, ReadingCost, StepReport
+from evqa.benchmarking.reports import DataReport, ReadingCost
+from evqa.benchmarking.show_steps import plot_steps, print_steps
+from evqa.benchmarking.step_report import StepReport
 from evqa.errors import RunError
 
 STAGES = ("open", "decode", "resize", "audio", "fbank")
@@ -33,43 +35,11 @@ def plot_report(report: DataReport | StepReport, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     try:
-        figure = _plot_steps(plt, report) if isinstance(report, StepReport) else _plot_data(plt, report)
+        figure = plot_steps(plt, report) if isinstance(report, StepReport) else _plot_data(plt, report)
         figure.savefig(path, dpi=120)
         plt.close(figure)
     except (OSError, ValueError) as error:  # ValueError: an ending that names no kind of picture
         raise RunError(f"{path}: the plot cannot be written ({error}); name a .png or .svg file") from error
-
-
-def print_steps(console: Console, report: StepReport) -> None:
-    """Print what a step costs."""
-    table = Table(title=f"{report.what} on {report.device}: {report.num_steps} steps", show_header=False)
-    utilisation = "device's peak not known" if report.utilisation is None else f"{report.utilisation:.1%}"
-    rows = {
-        "batch size, loading workers": f"{report.batch_size}, {report.workers}",
-        "ms a step, median (min-max)": report.step_ms.text(),
-        "of it waiting for data": f"{report.wait_share:.1%}",
-        "samples a second": number(report.samples_per_second),
-        "tokens a second": number(report.tokens_per_second),
-        "peak memory": f"{report.peak_bytes / 1e9:.2f} GB",
-        "GFLOP a sample": number(report.flops_per_sample / 1e9),
-        "utilisation of the bf16 peak": utilisation,
-    }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)
-    if report.motion is not None:
-        console.print(_motion(report.motion))
-
-
-def _motion(cost: MotionCost) -> Table:
-    table = Table(title=f"Motion features of a clip: its first {cost.num_frames} of {cost.clip_frames} frames")
-    for column in ("way", "ms", "GFLOP"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    rows = {"fast pathway alone": cost.ours, "both pathways, as the original": cost.original}
-    for name, work in rows.items():
-        table.add_row(name, work.ms.text(), number(work.flops / 1e9))
-    table.add_row("original / ours", cost.ratio.text(), number(cost.flops_ratio))
-    return table
 
 
 def print_data(console: Console, report: DataReport) -> None:
@@ -148,16 +118,6 @@ def print_identity(console: Console, identity: Identity) -> None:
         f"{identity.pixels_exact.largest:.0f}. Filter bank (bfloat16): {identity.fbank.equal:.2%} identical, mean "
         f"difference {identity.fbank.mean:.2g}."
     )
-
-
-def _plot_steps(plt: Any, report: StepReport) -> Any:
-    figure, axes = plt.subplots(figsize=(7, 2), layout="constrained")
-    waiting = report.step_ms.median * report.wait_share
-    axes.barh([report.what], [report.step_ms.median - waiting], label="computing")
-    axes.barh([report.what], [waiting], left=[report.step_ms.median - waiting], label="waiting for data")
-    axes.set_xlabel(f"ms a step of {report.batch_size} samples on {report.device}")
-    axes.legend()
-    return figure
 
 
 def _plot_data(plt: Any, report: DataReport) -> Any:

@@ -1,144 +1,256 @@
-"""`benchmark train` and `benchmark score`: the speed of steps, and how long they wait for data.
+"""`benchmark train` and `benchmark score`: the speed of steps, what they are spent on, and how long they wait for data.
 
-# B batch, T tokens
+# B batch
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
-import resource
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import lightning
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
+from evqa.benchmarking.card_state import CardWatch, about_machine, device_name
 from evqa.benchmarking.cards import card_of
-from evqa.benchmarking.measure import Spread
 from evqa.benchmarking.motion import measure_motion
-from evqa.benchmarking.reports import MotionCost, StepReport
-from evqa.errors import MediaError
+from evqa.benchmarking.part_times import HEAD
+from evqa.benchmarking.reports import MotionCost
+from evqa.benchmarking.step_report import Arithmetic, StepReport, StepRow, StepTimes
+from evqa.benchmarking.step_timer import Steps, StepTimer
+from evqa.benchmarking.work import CountBatch, merge_for_scoring, scoring_work, training_work
+from evqa.errors import MediaError, RunError
 from evqa.models.vqa2.motion import MotionBranch
+from evqa.scoring.computation import Computation
 from evqa.training.batches import BatchLoader
 from evqa.training.datamodule import ScoreDataModule
+from evqa.training.model_with_head import ModelWithHead
 from evqa.training.module import ScoreModule
-from evqa.types import Batch, Output
+from evqa.training.plan import RunPlan
+from evqa.types import Batch
 
-MakeTrainer = Callable[[list[lightning.Callback]], lightning.Trainer]
+MakeTrainer = Callable[[RunPlan, list[lightning.Callback]], lightning.Trainer]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Measured:
+    """Steps of one batch size, and their first batch."""
+
+    times: StepTimes
+    example: Batch
+
+
 class Stopwatch(lightning.Callback):
-    """Times `num_steps` steps after a warm-up, in whose first step it counts operations."""
+    """Times a training's steps and ends it after the last one."""
 
-    warmup: int
-    num_steps: int
-    step_s: list[float] = field(default_factory=list)
-    wait_s: list[float] = field(default_factory=list)
-    num_samples: int = 0
-    num_tokens: int = 0
-    flops_per_sample: float = float("nan")
-    _num_seen: int = 0
-    _ended: float = 0.0
-    _waited: float = 0.0
-    _counter: FlopCounterMode | None = None
-    _counting: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self.timer: StepTimer
 
-    @property
-    def is_timing(self) -> bool:
-        """Whether the step that runs now is one of those that count."""
-        return self.warmup <= self._num_seen < self.warmup + self.num_steps
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Learn which device computes."""
+        assert isinstance(pl_module, ScoreModule)
+        self.timer = StepTimer(pl_module.model, trainer.strategy.root_device, self.steps)
 
-    def begin(self) -> None:
-        """Note that a step begins."""
-        if self._num_seen == 0:
-            self._counter = FlopCounterMode(display=False)
-            self._counting.enter_context(self._counter)
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        """Begin a step."""
+        self.timer.begin(batch)
 
-    def end(self, loader: Any, batch: Batch) -> None:
-        """Note that a step has ended."""
-        if self._counter is not None:
-            self._counting.close()
-            self.flops_per_sample = self._counter.get_total_flops() / max(1, len(batch))
-            self._counter = None
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        if self.is_timing:
-            self.step_s.append(now - self._ended)
-            # the loader counts from 0 in each epoch
-            self.wait_s.append(loader.waited_s - (self._waited if loader.waited_s >= self._waited else 0.0))
-            self.num_samples += len(batch)
-        self._ended, self._waited, self._num_seen = now, loader.waited_s, self._num_seen + 1
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+        """Begin its backward pass."""
+        self.timer.part_times.mark("backward", HEAD)
 
-    def count_tokens(self, _module: nn.Module, _inputs: Any, output: Output) -> None:
-        """Count real positions; a forward hook of the model."""
-        if self.is_timing:
-            num_padded, num_positions = output.num_padded()
-            self.num_tokens += num_positions - num_padded
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Begin a training step."""
-        self.begin()
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        """Begin what comes behind it."""
+        self.timer.part_times.mark("", "optimizer")
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, _module: Any, _outputs: Any, batch: Batch, *_: Any
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """End a training step, and training after the last one."""
-        self.end(trainer.train_dataloader, batch)
-        trainer.should_stop = len(self.step_s) == self.num_steps
+        """End a step."""
+        loader: Any = trainer.train_dataloader
+        self.timer.end(batch, waited_s=loader.waited_s)
+        trainer.should_stop = self.timer.is_done
 
-    def on_predict_batch_start(self, *_: Any) -> None:
-        """Begin a scoring step."""
-        self.begin()
 
-    def on_predict_batch_end(
-        self, trainer: lightning.Trainer, _module: Any, _outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """End a scoring step."""
-        self.end(trainer.predict_dataloaders, batch)
+def time_training(
+    trainer_of: Callable[[list[lightning.Callback]], lightning.Trainer],
+    module: ScoreModule,
+    datamodule: Any,
+    steps: Steps,
+) -> Measured:
+    """Train for some steps without validation, checkpoints or logs; the module's weights change.
+
+    datamodule: a `ScoreDataModule`, or what serves batches as one does.
+    """
+    watch = Stopwatch(steps)
+    trainer = trainer_of([watch])
+    trainer.limit_val_batches = 0
+    total = steps.total(trainer.strategy.root_device)
+    trainer.fit_loop.max_epochs = 1 + total // len(datamodule.train_dataloader())
+    try:
+        trainer.fit(module, datamodule=datamodule)
+    finally:
+        if hasattr(watch, "timer"):
+            watch.timer.close()
+    assert watch.timer.example is not None
+    return Measured(watch.timer.times(datamodule.batches.batch_size), watch.timer.example)
+
+
+def time_scoring(
+    module: ModelWithHead, loader: Iterable[Batch], computation: Computation, steps: Steps, *, batch_size: int
+) -> Measured:
+    """Score batches as `evqa eval` and `evqa predict` do."""
+    timer = StepTimer(module.model, computation.device, steps)
+    computation.place(module)
+    try:
+        with computation.active():
+            for batch in loader:
+                on_device = batch.to(computation.device)
+                timer.begin(on_device)
+                module.values(on_device)
+                timer.end(on_device, waited_s=getattr(loader, "waited_s", 0.0))
+                if timer.is_done:
+                    break
+    finally:
+        timer.close()
+    assert timer.example is not None
+    return Measured(timer.times(batch_size), timer.example)
 
 
 def measure_training(
-    make_trainer: MakeTrainer, module: ScoreModule, datamodule: ScoreDataModule, *, warmup: int, num_steps: int
+    plan: RunPlan,
+    module: ScoreModule,
+    datamodule: ScoreDataModule,
+    make_trainer: MakeTrainer,
+    *,
+    steps: Steps,
+    batch_sizes: Sequence[int],
 ) -> StepReport:
-    """Train for some steps without validation, checkpoints or logs; the module's weights change.
+    """Time training steps of each batch size in turn, until one does not fit the memory.
 
     The clips of these steps are read once before, so that a cache is warm; without a cache decoding is measured.
     """
-    watch = Stopwatch(warmup=max(1, warmup), num_steps=num_steps)
-    trainer = make_trainer([watch])
-    loader = datamodule.train_dataloader()
-    trainer.limit_val_batches = 0
-    trainer.fit_loop.max_epochs = 1 + (watch.warmup + num_steps) // len(loader)
-    warm_up_cache(loader, watch.warmup + num_steps)
-    with _counting_tokens(module, watch):
-        trainer.fit(module, datamodule=datamodule)
-    return _report("train", watch, trainer, datamodule)
+    accumulate = plan.trainer.accumulate  # whole windows, so that each optimizer step has its share
+    steps = replace(
+        steps, timed=accumulate * math.ceil(steps.timed / accumulate), parts=accumulate * math.ceil(4 / accumulate)
+    )
+
+    def measure(batch_size: int) -> Measured:
+        datamodule.batches = replace(datamodule.batches, batch_size=batch_size)
+        warm_up_cache(datamodule.train_dataloader(), steps.warmup + steps.timed)
+        module.zero_grad()
+        return time_training(lambda callbacks: make_trainer(plan, callbacks), module, datamodule, steps)
+
+    count = partial(training_work, num_recomputed=module.model.num_recomputed)
+    return _report("train", plan, measure, count, device=_device(plan), batch_sizes=batch_sizes)
 
 
 def measure_scoring(
-    make_trainer: MakeTrainer, module: ScoreModule, datamodule: ScoreDataModule, *, warmup: int, num_steps: int
+    plan: RunPlan, module: ModelWithHead, datamodule: ScoreDataModule, *, steps: Steps, batch_sizes: Sequence[int]
 ) -> StepReport:
-    """Score so many batches of the validation split as there are, at most `num_steps` after the warm-up."""
-    loader = datamodule.evaluation_loader("val")
-    warmup = max(1, min(warmup, len(loader) // 4))
-    watch = Stopwatch(warmup=warmup, num_steps=max(1, min(num_steps, len(loader) - warmup)))
-    trainer = make_trainer([watch])
-    trainer.limit_predict_batches = watch.warmup + watch.num_steps
-    datamodule.trainer = trainer
-    warm_up_cache(loader, watch.warmup + watch.num_steps)
-    with _counting_tokens(module, watch):
-        trainer.predict(module, loader, return_predictions=False)
-    return replace(_report("score", watch, trainer, datamodule), motion=_motion_cost(module, loader, trainer))
+    """Score so many batches of the validation split as there are, at most those of `steps`; each batch size in turn.
+
+    module: of `build_scoring`; its adapters are merged.
+    """
+    merge_for_scoring(plan, module)
+    device, settings = _device(plan), plan.trainer
+    computation = Computation(device=device, precision=settings.precision, deterministic=settings.deterministic)
+
+    def measure(batch_size: int) -> Measured:
+        datamodule.batches = replace(datamodule.batches, batch_size=batch_size)
+        loader = datamodule.evaluation_loader("val")
+        fitting = _fitting(steps, len(loader), device)
+        warm_up_cache(loader, fitting.total(device))
+        return time_scoring(module, loader, computation, fitting, batch_size=batch_size)
+
+    report = _report("score", plan, measure, scoring_work, device=device, batch_sizes=batch_sizes)
+    return replace(report, motion=_motion_cost(module, datamodule.evaluation_loader("val"), device))
 
 
-def _motion_cost(module: ScoreModule, loader: BatchLoader, trainer: lightning.Trainer) -> MotionCost | None:
+def _fitting(steps: Steps, num_batches: int, device: torch.device) -> Steps:
+    """Take fewer steps where there are fewer batches."""
+    warmup = max(1, min(steps.warmup, num_batches // 4))
+    timed = max(1, min(steps.timed, num_batches - warmup))
+    left = num_batches - warmup - timed - steps.traced(device)
+    return replace(steps, warmup=warmup, timed=timed, parts=max(0, min(steps.parts, left)))
+
+
+def _device(plan: RunPlan) -> torch.device:
+    return torch.device(plan.trainer.device)
+
+
+def _report(
+    what: str,
+    plan: RunPlan,
+    measure: Callable[[int], Measured],
+    count: CountBatch,
+    *,
+    device: torch.device,
+    batch_sizes: Sequence[int],
+) -> StepReport:
+    notes: list[str] = []
+    with CardWatch(device) as watch:
+        measured = list(until_out_of_memory(measure, batch_sizes, notes))
+    if not measured:
+        raise RunError(f"Nothing was measured: {notes[0]}")
+    card = card_of(device_name(device))
+    arithmetic = count_or_tell(count, plan, measured[0].example, notes)
+    peak = card.flops(is_half=plan.trainer.precision != "32") if card else None
+    if peak is None:
+        notes.append(f"the peak of {device_name(device)} is not known: no utilisation")
+    return StepReport(
+        what=what,
+        machine=about_machine(device),
+        card=watch.state,
+        workers=plan.data.batches.num_workers(),
+        rows=[StepRow.of(one.times, arithmetic, peak_flops=peak) for one in measured],
+        notes=notes,
+    )
+
+
+def until_out_of_memory(
+    measure: Callable[[int], Measured], batch_sizes: Sequence[int], notes: list[str]
+) -> Iterator[Measured]:
+    """Measure one batch size after the other; says which was the first that did not fit, and what was not tried."""
+    for place, batch_size in enumerate(batch_sizes):
+        try:
+            measured = measure(batch_size)
+        except torch.OutOfMemoryError:
+            measured = None
+        free_memory()
+        if measured is None:
+            later = [str(size) for size in batch_sizes[place + 1 :]]
+            rest = f"; {', '.join(later)} not tried" if later else ""
+            notes.append(f"batch size {batch_size}: out of memory{rest}")
+            return
+        yield measured
+
+
+def free_memory() -> None:
+    """Give back what nothing uses any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def count_or_tell(count: CountBatch, plan: RunPlan, batch: Batch, notes: list[str]) -> Arithmetic | None:
+    """Count a batch's arithmetic, or note why that cannot be done."""
+    try:
+        return count(plan, batch)
+    except RunError as error:
+        notes.append(f"arithmetic: {error}")
+        return None
+
+
+def _motion_cost(module: ModelWithHead, loader: BatchLoader, device: torch.device) -> MotionCost | None:
     """Measure the model's motion branch, where it has one, on the first clip that can be read."""
     branch = next((part for part in module.model.modules() if isinstance(part, MotionBranch)), None)
     if branch is None:
@@ -147,7 +259,7 @@ def _motion_cost(module: ScoreModule, loader: BatchLoader, trainer: lightning.Tr
         with contextlib.suppress(MediaError):
             clip = loader.samples.read(loader.samples.records[index].paths[0])
             if clip.motion is not None:
-                return measure_motion(branch.to(trainer.strategy.root_device), clip.motion)
+                return measure_motion(branch.to(device), clip.motion)
     return None
 
 
@@ -156,46 +268,3 @@ def warm_up_cache(loader: BatchLoader, num_batches: int) -> None:
     for _, index in itertools.chain.from_iterable(loader.order.batches(0)[:num_batches]):
         with contextlib.suppress(MediaError):
             loader.samples.read(loader.samples.records[index].paths[0])
-
-
-@contextlib.contextmanager
-def _counting_tokens(module: ScoreModule, watch: Stopwatch) -> Any:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    handle = module.model.register_forward_hook(watch.count_tokens)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _report(what: str, watch: Stopwatch, trainer: lightning.Trainer, datamodule: ScoreDataModule) -> StepReport:
-    seconds = sum(watch.step_s)
-    device = _device_name(trainer)
-    card = card_of(device)
-    samples_per_second = watch.num_samples / seconds
-    return StepReport(
-        what=what,
-        device=device,
-        batch_size=datamodule.batches.batch_size,
-        workers=datamodule.batches.num_workers(),
-        num_steps=len(watch.step_s),
-        step_ms=Spread.of([1000 * step for step in watch.step_s]),
-        wait_share=sum(watch.wait_s) / seconds,
-        samples_per_second=samples_per_second,
-        tokens_per_second=watch.num_tokens / seconds,
-        peak_bytes=_peak_bytes(),
-        flops_per_sample=watch.flops_per_sample,
-        utilisation=watch.flops_per_sample * samples_per_second / card.bf16_flops if card else None,
-    )
-
-
-def _device_name(trainer: lightning.Trainer) -> str:
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _peak_bytes() -> float:
-    if torch.cuda.is_available():
-        return float(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

@@ -22,12 +22,10 @@ from evqa.training.callbacks.checkpoint_io import WholeCheckpointIO
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
-def make_trainer(
-    settings: TrainerSettings, *, callbacks: list[Callback], loggers: list[Logger], scoring: bool = False
-) -> lightning.Trainer:
-    """Make the trainer; `scoring` uses one device and trains nothing."""
+def make_trainer(settings: TrainerSettings, *, callbacks: list[Callback], loggers: list[Logger]) -> lightning.Trainer:
+    """Make the trainer."""
     quiet_lightning()
-    many = settings.num_processes > 1 and not scoring
+    many = settings.num_processes > 1
     environment = cluster_environment(settings.devices, settings.num_nodes) if many else LightningEnvironment()
     whole_epochs = settings.validate_every >= 1
     # Would fill every new tensor with NaN, a tenth of the time, to make visible what no operation here does.
@@ -35,8 +33,8 @@ def make_trainer(
     trainer = lightning.Trainer(
         max_epochs=settings.epochs,
         accelerator=settings.accelerator,
-        devices=1 if scoring else settings.devices,
-        num_nodes=1 if scoring else settings.num_nodes,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
         strategy=_strategy(settings) if many else "auto",
         precision=PRECISIONS.get(str(settings.precision)),
         accumulate_grad_batches=settings.accumulate,

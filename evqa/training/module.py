@@ -195,10 +195,6 @@ class ScoreModule(ModelWithHead, lightning.LightningModule):
         for name, value in logged.items():
             self.log(name, torch.tensor(value, dtype=torch.float64), rank_zero_only=False)
 
-    def predict_step(self, batch: Batch, batch_index: int) -> list[float | str]:
-        """Score a batch for Lightning's own loop, whose speed `evqa.benchmark` measures."""
-        return self.values(batch)
-
     # ---- checkpoints and devices
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
