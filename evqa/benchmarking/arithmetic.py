@@ -96,7 +96,6 @@ COUNTS: dict[str, Count] = {
     "mv": _product("self"),
     "addmm": _product("mat1"),
     "addmm_": _product("mat1"),
-    "addmm_": _product("mat1"),
     "addmv": _product("mat"),
     "baddbmm": _product("batch1"),
     "dot": _dot,
