@@ -142,10 +142,11 @@ def _measure_steps(flags: argparse.Namespace) -> StepReport:
     from evqa.training.plan import read_plan
 
     plan = read_plan(compose(flags.overrides))
-    built = build_model(plan)
+    settings = plan.trainer
+    sharded = settings.shards and flags.mode == "train"
+    built = build_model(plan, device=settings.device if sharded else "cpu", later=sharded)
     datamodule = load_data(plan, built)
     module = build_module(plan, built)
-    settings = plan.trainer
     measure, scoring = (measure_scoring, True) if flags.mode == "score" else (measure_training, False)
     return measure(
         lambda callbacks: make_trainer(settings, callbacks=callbacks, loggers=[], scoring=scoring),
