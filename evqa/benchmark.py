@@ -231,7 +231,7 @@ def _measure_steps(flags: argparse.Namespace) -> StepReport:
 
     plan = read_plan(compose(flags.overrides))
     plan.trainer.check_devices(scoring=flags.mode == "score")
-    built = build_model(plan, device=plan.trainer.device)
+    built = build_model(plan, device=plan.trainer.device, later=plan.trainer.shards and flags.mode == "train")
     datamodule = load_data(plan, built)
     steps = Steps(warmup=flags.warmup, timed=flags.steps, trace=flags.trace)
     batch_sizes = flags.batches or [plan.data.batches.batch_size]

@@ -47,6 +47,7 @@ def make_trainer(settings: TrainerSettings, *, callbacks: list[Callback], logger
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         num_sanity_val_steps=0,
+        inference_mode=not settings.shards,  # what a validation gathers is memory that steps use again
         use_distributed_sampler=False,
         logger=loggers or False,
         callbacks=callbacks,

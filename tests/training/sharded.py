@@ -1,9 +1,11 @@
-"""A process of two that hold a model's shards: compares it with the whole model, which each of them builds beside it.
+"""Two processes that hold a model's shards: compare it with the whole model, which each of them builds beside it.
 
-Arguments: rank, a file for them to meet at, cases [[model, modal, head, precision, model's arguments, recipe], ...].
+Arguments: a file for them to meet at, and cases [[model, modal, head, precision, model's arguments, recipe], ...].
 """
 
 import json
+import os
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -116,4 +118,12 @@ def main(rank, meeting, cases):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))
+    child = os.fork()  # what is imported is imported once
+    try:
+        main(int(child == 0), sys.argv[1], json.loads(sys.argv[2]))
+    except BaseException:
+        if child:
+            os.kill(child, signal.SIGKILL)
+        raise
+    if child:
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -25,17 +25,7 @@ def test_shards_give_the_weights_gradients_and_scores_of_the_whole(twin, tmp_pat
         for name, modal, head, precision, arguments, recipe in CASES
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    program = [sys.executable, "-m", "tests.training.sharded"]
-    pair = [
-        subprocess.Popen(
-            [*program, str(rank), f"{tmp_path}/meeting", json.dumps(cases)],
-            env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        outs = [process.communicate(timeout=150)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-    assert [process.returncode for process in pair] == [0, 0], "\n".join(outs)
+    program = [sys.executable, "-m", "tests.training.sharded", f"{tmp_path}/meeting", json.dumps(cases)]
+    done = subprocess.run(program, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("fits") == 2 * len(CASES)
