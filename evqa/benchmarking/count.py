@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -64,11 +64,12 @@ def count_training(plan: RunPlan, *, card_name: str) -> CountReport:
 
 
 def count_scoring(plan: RunPlan, *, card_name: str) -> CountReport:
-    """Count the model's forward pass over one batch as it is scored, adapters merged where they are not over 4 bits.
+    """Count the model's forward pass as a finished run scores: adapters merged (not over 4 bits), torch's own kernels.
 
     Raises:
         RunError: the model asks for values while it runs.
     """
+    plan = replace(plan, trainer=replace(plan.trainer, kernels="torch"))
     counter = StepCounter(plan, build_model(plan, load=False))
     if plan.tuning.method != "qlora":
         merge_adapters(counter.module.model)
