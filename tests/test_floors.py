@@ -21,7 +21,7 @@ FLOORS = {
     4: ("models", "heads", "datasets", "ensembling", "reporting", "completion", "hydra_plugins"),
     5: ("training",),
     6: ("scoring",),
-    7: ("runs", "benchmarking", "explaining"),
+    7: ("runs", "benchmarking", "explaining", "web"),
     8: (
         "train",
         "prepare",
@@ -29,6 +29,7 @@ FLOORS = {
         "predict",
         "ask",
         "explain",
+        "serve",
         "ensemble",
         "report",
         "submit",
@@ -47,6 +48,8 @@ STAIRS = [
     ("prompts", "media"),
     ("runs", "benchmarking"),
     ("models", "heads"),
+    ("web", "explaining"),
+    ("web", "runs"),
 ]
 THIRD_PARTY = {
     "transformers": ("models", "heads", "training"),
@@ -55,6 +58,7 @@ THIRD_PARTY = {
     "av": ("media", "benchmarking"),
     "decord": ("media", "benchmarking"),
     "soundfile": ("media",),
+    "gradio": ("web",),
     "openai": ("scoring",),
     "torchvision": (),
     "torchaudio": (),

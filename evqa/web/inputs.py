@@ -1,0 +1,66 @@
+"""The fields of one item: file, texts, scorer and what it may read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from evqa.media.suffixes import IMAGE
+from evqa.web.scorers import MODALITIES, OfferedScorer
+
+# Of everything that computes: one at a time, in order, whoever asks.
+MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The components, in the order in which functions take them."""
+
+    file: gr.File
+    title: gr.Textbox
+    description: gr.Textbox
+    scorer: gr.Dropdown
+    modal: gr.Radio
+
+    @property
+    def all(self) -> list[Any]:
+        """File, title, description, scorer, modality."""
+        return [self.file, self.title, self.description, self.scorer, self.modal]
+
+    @classmethod
+    def lay_out(cls, offered: Mapping[str, OfferedScorer], *, what: str = "Video or image") -> Inputs:
+        """Place the fields; choosing a scorer offers its modalities."""
+        with gr.Row():
+            with gr.Column():
+                file = gr.File(label=what, file_count="single", height=140)
+                preview = gr.HTML()
+            with gr.Column():
+                title = gr.Textbox(label="Title", max_length=2000)
+                description = gr.Textbox(label="Description", lines=2, max_length=20000)
+                scorer = gr.Dropdown(list(offered), value=next(iter(offered)), label="Scorer", visible=len(offered) > 1)
+                modal = gr.Radio(**_modalities(next(iter(offered.values()))), label="It reads")
+        file.change(player, file, preview, api_visibility="private", queue=False)
+        scorer.change(
+            lambda name: gr.update(**_modalities(offered[name])), scorer, modal, api_visibility="private", queue=False
+        )
+        return cls(file=file, title=title, description=description, scorer=scorer, modal=modal)
+
+
+def _modalities(offered: OfferedScorer) -> dict[str, Any]:
+    choices = [(MODALITIES[modal], modal) for modal in offered.modalities]
+    return {"choices": choices, "value": offered.modalities[0]}
+
+
+def player(path: str | None) -> str:
+    """Show an uploaded file; a browser plays what it can."""
+    if not path:
+        return ""
+    source = escape(f"/gradio_api/file={quote(path)}")
+    if path.lower().endswith(IMAGE):
+        return f'<img class="evqa-preview" src="{source}" alt="the chosen image">'
+    return f'<video class="evqa-preview" src="{source}" controls preload="metadata"></video>'

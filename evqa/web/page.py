@@ -1,0 +1,40 @@
+"""The page: its tabs, its look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from evqa import __version__
+from evqa.web.score_tab import score_tab
+from evqa.web.scorers import OfferedScorer
+
+TITLE = "evqa: how engaging is a video, and how good does it look?"
+STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]  # of the visitor's own machine
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's look without letters from another host."""
+    return gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"])
+
+
+def build_page(offered: Mapping[str, OfferedScorer]) -> gr.Blocks:
+    """Lay out the page."""
+    page: gr.Blocks
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.Markdown(f"# evqa\nScore a video, see what the score depends on, compare, and ask. Version {__version__}.")
+        with gr.Tabs():
+            for name, (lay_out, is_wanted) in _tabs(offered).items():
+                if is_wanted:
+                    with gr.Tab(name):
+                        lay_out(offered)
+    return page
+
+
+def _tabs(offered: Mapping[str, OfferedScorer]) -> dict[str, tuple[Any, bool]]:
+    gives_scores = any(one.gives_scores for one in offered.values())
+    return {"Score": (score_tab, gives_scores)}

@@ -1,0 +1,88 @@
+"""The scorers that the page offers, and one item scored by one of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evqa.models.license import terms_of
+from evqa.scoring.load import load
+from evqa.scoring.score import Score
+from evqa.scoring.scorer import Scorer
+from evqa.types import Clip, Record
+
+MODALITIES = {"av": "picture and sound", "v": "picture alone", "a": "sound alone"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferedScorer:
+    """A scorer under the name that the page shows."""
+
+    name: str
+    scorer: Scorer
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether it can be asked for scores."""
+        return self.scorer.module.head.gives_scores
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked in words."""
+        return self.scorer.module.head.needs_logits
+
+    @property
+    def modalities(self) -> list[str]:
+        """What it may be asked to read: all that it reads, or a part."""
+        return ["av", "v", "a"] if self.scorer.modal == "av" else [self.scorer.modal]
+
+    @property
+    def about(self) -> str:
+        """Its model's base and the terms of the weights."""
+        model = self.scorer.module.model
+        return f"{type(model).__name__}, {model.base_name()}; license of the weights: " + terms_of(
+            model.base_name(), model.license
+        )
+
+    def score(self, record: Record, *, modal: str) -> ScoredItem:
+        """Read and score one item; what cannot be scored is the score's failure, what cannot be read a MediaError."""
+        began = time.monotonic()
+        clips = [self.scorer.pipeline.read(path) for path in record.paths]
+        read = [only(clip, modal) for clip in clips]
+        (score,) = self.scorer.score_read([(record, read)])
+        if modal != self.scorer.modal:  # a calibration holds for what it was fitted on
+            score = replace(score, calibrated=None)
+        return ScoredItem(score=score, clips=read, modal=modal, seconds=time.monotonic() - began)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredItem:
+    """A score, what the model was given for it, and how long that took."""
+
+    score: Score
+    clips: Sequence[Clip]
+    modal: str
+    seconds: float
+
+
+def only(clip: Clip, modal: str) -> Clip:
+    """Leave out what is not asked for."""
+    if modal == "v":
+        return replace(clip, waveform_S=None, fbank_RM=None)
+    if modal == "a":
+        return replace(clip, frames_FHWC=None, seconds_F=None, motion=None)
+    return clip
+
+
+def load_offered(places: Sequence[str], *, overrides: Sequence[str], device: str) -> Mapping[str, OfferedScorer]:
+    """Load all scorers; equal names get numbers. Raises as `evqa.load` does."""
+    offered: dict[str, OfferedScorer] = {}
+    for place in places:
+        stem = Path(place).name or place
+        name, number = stem, 2
+        while name in offered:
+            name, number = f"{stem} ({number})", number + 1
+        offered[name] = OfferedScorer(name=name, scorer=load(place, overrides=overrides, device=device))
+    return offered

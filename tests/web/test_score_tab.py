@@ -1,0 +1,32 @@
+"""Scoring one file in a real browser, and by the API."""
+
+import pytest
+
+import evqa
+
+WAIT = 60_000
+
+
+def choose(tab, path):
+    tab.locator("input[type=file]:visible, input[type=file]").first.set_input_files(path)
+    tab.locator(".evqa-preview").first.wait_for(timeout=WAIT)
+
+
+def test_a_score_says_what_it_is_and_what_the_model_saw(visit, served, clips, finished):
+    tab = visit(served)
+    choose(tab, clips[0])
+    tab.get_by_label("Title").first.fill("<img src=x onerror=alert(1)>")
+    tab.get_by_role("button", name="Score", exact=True).click()
+    card = tab.locator(".evqa-card")
+    card.wait_for(timeout=WAIT)
+    record = evqa.types.Record(id="x", paths=(clips[0],), texts={"title": "<img src=x onerror=alert(1)>"})
+    (alone,) = evqa.load(finished.path).score([record])
+    shown = float(card.locator("strong").first.inner_text())
+    assert shown == pytest.approx(alone.value, abs=1e-3)
+    text = card.inner_text()
+    assert "ECR (engagement) runs from 0 to 1." in text
+    assert "labels that the scorer was trained on" in text
+    assert "shorter than the 8 s asked for" in text
+    assert card.locator("figure").count() == 8
+    assert "filter bank of the 2.0 s of sound" in card.locator(".evqa-fbank").get_attribute("alt")
+    assert "license of the weights" in text
