@@ -11,26 +11,35 @@ from matplotlib.figure import Figure
 
 from evqa.explaining.explanation import Explanation, Hidden
 from evqa.files.names import shown
-from evqa.reporting.canvas import NEUTRAL, STYLE, save, wrapped
+from evqa.reporting.canvas import NEUTRAL, STYLE, as_svg, save, wrapped
 from evqa.reporting.colours import INK
 
 LOWER, HIGHER = "#b5483a", "#2f6f9f"  # a change's colours; also told apart by their side of zero
 
 
-def draw_explanation(explanation: Explanation, path: Path) -> str:
-    """Write the PNG and return the same as an SVG for a page."""
+def draw_explanation(explanation: Explanation, path: Path) -> None:
+    """Write the picture as a PNG."""
+    with mpl.rc_context(STYLE):
+        save(_figure(explanation), path)
+
+
+def explanation_svg(explanation: Explanation) -> str:
+    """Return the picture for a page."""
+    with mpl.rc_context(STYLE):
+        return as_svg(_figure(explanation), name="why")
+
+
+def _figure(explanation: Explanation) -> Figure:
     panels = [_openings] * bool(explanation.openings) + [_seconds] * bool(explanation.hidden_seconds)
     panels += [_modalities] * bool(explanation.hidden_modalities)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 0.8 + 2.2 * max(1, len(panels))))
-        figure.suptitle(
-            wrapped(f"{shown(Path(explanation.id).name)}: {_named(explanation)}", width=80), x=0.01, ha="left"
-        )
-        if not panels:
-            figure.text(0.01, 0.5, "nothing could be hidden")
-        for draw, panel in zip(panels, figure.subplots(max(1, len(panels)), 1, squeeze=False)[:, 0], strict=False):
-            draw(panel, explanation)
-        return save(figure, path)
+    figure = Figure(figsize=(7.6, 0.8 + 2.2 * max(1, len(panels))))
+    figure.suptitle(wrapped(f"{shown(Path(explanation.id).name)}: {_named(explanation)}", width=80), x=0.01, ha="left")
+    if not panels:
+        figure.text(0.01, 0.5, "nothing could be hidden")
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0] if panels else ()
+    for draw, panel in zip(panels, axes, strict=True):
+        draw(panel, explanation)
+    return figure
 
 
 def _named(explanation: Explanation) -> str:

@@ -89,16 +89,21 @@ COLUMN = Sheet(style=PRINT_STYLE, width=COLUMN_MM / 25.4, row=0.24, line=0.122, 
 
 
 def save(figure: Figure, path: Path) -> str:
-    """Write the PNG and return an SVG for a page: no prolog, no addresses, ids of its own, the page's ink."""
+    """Write the PNG and return the same as `as_svg` does; its ids begin with the file's name."""
     with whole_file(path) as file:
         figure.savefig(file, format="png", facecolor="white", metadata={"Software": None})
+    return as_svg(figure, name=path.stem)
+
+
+def as_svg(figure: Figure, *, name: str) -> str:
+    """Return an SVG for a page: no prolog, no addresses, ids of its own, the page's ink."""
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{path.stem}-", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     return svg.replace(INK, "currentColor").replace(GRID, "var(--line)").replace(PAGE, "var(--page)")
 
 

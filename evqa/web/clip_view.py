@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from evqa.media.fbank import SHIFT
+from torch import Tensor
+
 from evqa.types import SAMPLE_RATE_HZ, Clip
 from evqa.web.fragments import Markup, alone, heat_uri, jpeg_uri, tag, wave_svg
 
 MOST_FRAMES = 64  # that are shown
 
 
-def clip_view(clip: Clip) -> Markup:
-    """Show the frames with their times, the sound's waveform or its filter bank."""
-    return tag("div", _frames(clip), _sound(clip), class_="evqa-seen")
+def clip_view(clip: Clip, waveform_S: Tensor | None) -> Markup:
+    """Show the frames with their times, the sound's waveform and its filter bank."""
+    return tag("div", _frames(clip), _sound(clip, waveform_S), class_="evqa-seen")
 
 
 def _frames(clip: Clip) -> Markup:
@@ -32,13 +33,12 @@ def _frames(clip: Clip) -> Markup:
     return tag("section", heading, tag("div", *figures, class_="evqa-frames"))
 
 
-def _sound(clip: Clip) -> Markup:
-    if clip.waveform_S is not None:
-        label = f"waveform of the {len(clip.waveform_S) / SAMPLE_RATE_HZ:.1f} s of sound that the model was given"
-        return tag("section", tag("p", label.capitalize() + "."), wave_svg(clip.waveform_S, label=label))
+def _sound(clip: Clip, waveform_S: Tensor | None) -> Markup:
+    pictures = []
+    if waveform_S is not None and len(waveform_S):
+        label = f"Waveform of the {len(waveform_S) / SAMPLE_RATE_HZ:.1f} s of sound that the model was given."
+        pictures += [tag("p", label), wave_svg(waveform_S, label=label)]
     if clip.fbank_RM is not None and len(clip.fbank_RM):
-        seconds = len(clip.fbank_RM) * SHIFT / SAMPLE_RATE_HZ
-        label = f"filter bank of the {seconds:.1f} s of sound that the model was given, low tones at the bottom"
-        picture = alone("img", src=heat_uri(clip.fbank_RM.T), alt=label, class_="evqa-fbank")
-        return tag("section", tag("p", label.capitalize() + "."), picture)
-    return tag("p", "No sound was read.")
+        label = "It was given them as this filter bank, low tones at the bottom."
+        pictures += [tag("p", label), alone("img", src=heat_uri(clip.fbank_RM.T), alt=label, class_="evqa-fbank")]
+    return tag("section", *(pictures or [tag("p", "No sound was read.")]))

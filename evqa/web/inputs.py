@@ -25,29 +25,31 @@ class Inputs:
     title: gr.Textbox
     description: gr.Textbox
     scorer: gr.Dropdown
-    modal: gr.Radio
+    modal: gr.Radio | None
 
     @property
     def all(self) -> list[Any]:
-        """File, title, description, scorer, modality."""
-        return [self.file, self.title, self.description, self.scorer, self.modal]
+        """File, title, description, scorer, and the modality where it is asked for."""
+        fields = [self.file, self.title, self.description, self.scorer]
+        return fields if self.modal is None else [*fields, self.modal]
 
     @classmethod
-    def lay_out(cls, offered: Mapping[str, OfferedScorer], *, what: str = "Video or image") -> Inputs:
-        """Place the fields; choosing a scorer offers its modalities."""
+    def lay_out(cls, offered: Mapping[str, OfferedScorer], *, modalities: bool = True) -> Inputs:
+        """Place the fields; choosing a scorer offers its modalities, where they are asked for."""
         with gr.Row():
             with gr.Column():
-                file = gr.File(label=what, file_count="single", height=140)
+                file = gr.File(label="Video or image", file_count="single", height=140)
                 preview = gr.HTML()
             with gr.Column():
                 title = gr.Textbox(label="Title", max_length=2000)
                 description = gr.Textbox(label="Description", lines=2, max_length=20000)
                 scorer = gr.Dropdown(list(offered), value=next(iter(offered)), label="Scorer", visible=len(offered) > 1)
-                modal = gr.Radio(**_modalities(next(iter(offered.values()))), label="It reads")
+                first = next(iter(offered.values()))
+                modal = gr.Radio(**_modalities(first), label="It reads") if modalities else None
         file.change(player, file, preview, api_visibility="private", queue=False)
-        scorer.change(
-            lambda name: gr.update(**_modalities(offered[name])), scorer, modal, api_visibility="private", queue=False
-        )
+        if modal is not None:
+            offer: dict[str, Any] = {"inputs": scorer, "outputs": modal, "api_visibility": "private", "queue": False}
+            scorer.change(lambda name: gr.update(**_modalities(offered[name])), **offer)
         return cls(file=file, title=title, description=description, scorer=scorer, modal=modal)
 
 

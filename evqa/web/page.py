@@ -9,8 +9,10 @@ from typing import Any
 import gradio as gr
 
 from evqa import __version__
+from evqa.web.compare_tab import compare_tab
 from evqa.web.score_tab import score_tab
 from evqa.web.scorers import OfferedScorer
+from evqa.web.why_tab import why_tab
 
 TITLE = "evqa: how engaging is a video, and how good does it look?"
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -37,4 +39,4 @@ def build_page(offered: Mapping[str, OfferedScorer]) -> gr.Blocks:
 
 def _tabs(offered: Mapping[str, OfferedScorer]) -> dict[str, tuple[Any, bool]]:
     gives_scores = any(one.gives_scores for one in offered.values())
-    return {"Score": (score_tab, gives_scores)}
+    return {"Score": (score_tab, gives_scores), "Why": (why_tab, gives_scores), "Compare": (compare_tab, gives_scores)}

@@ -12,7 +12,7 @@ from evqa.web.scorers import MODALITIES, OfferedScorer, ScoredItem
 
 def score_card(item: ScoredItem, offered: OfferedScorer) -> Markup:
     """Show a score, or why there is none, and what the model was given."""
-    seen = tag("details", tag("summary", "What the model saw"), *map(clip_view, item.clips), open="open")
+    seen = tag("details", tag("summary", "What the model saw"), *map(clip_view, item.clips, item.sounds), open="open")
     if item.score.value is None:
         reason = item.score.failure.reason if item.score.failure else "it has no score"
         return tag("div", error_box(reason), seen)

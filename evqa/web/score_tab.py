@@ -12,7 +12,7 @@ from evqa.web.asked import REFUSALS, as_record, sentences_of
 from evqa.web.fragments import error_box
 from evqa.web.inputs import MODEL, Inputs
 from evqa.web.score_card import score_card, score_json
-from evqa.web.scorers import OfferedScorer
+from evqa.web.scorers import OfferedScorer, by_name
 
 
 def score_tab(offered: Mapping[str, OfferedScorer]) -> None:
@@ -35,14 +35,9 @@ def score_tab(offered: Mapping[str, OfferedScorer]) -> None:
         file: gr.FileData, title: str = "", description: str = "", scorer: str = "", modal: str = ""
     ) -> dict[str, Any]:
         """Score an uploaded video or image. scorer, modal: empty for the first one, and for all that it reads."""
-        name = scorer or next(iter(scoring))
-        if name not in scoring:
-            return {"error": f"scorer={name!r}: there is none of this name. There is: {', '.join(scoring)}."}
-        offered = scoring[name]
-        if modal and modal not in offered.modalities:
-            return {"error": f"modal={modal!r}: {name} reads {' or '.join(offered.modalities)}."}
         try:
             record = as_record(file.path, title=title, description=description)
+            offered = by_name(scoring, scorer)
             return score_json(offered.score(record, modal=modal or offered.scorer.modal), offered)
         except REFUSALS as error:
             return {"error": " ".join(sentences_of(error))}

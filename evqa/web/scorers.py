@@ -7,6 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
+from evqa.errors import ConfigError
+from evqa.media.altered import track_of
+from evqa.media.decoding import decode_isolated
 from evqa.models.license import terms_of
 from evqa.scoring.load import load
 from evqa.scoring.score import Score
@@ -47,22 +52,43 @@ class OfferedScorer:
         )
 
     def score(self, record: Record, *, modal: str) -> ScoredItem:
-        """Read and score one item; what cannot be scored is the score's failure, what cannot be read a MediaError."""
+        """Read and score one item; what cannot be scored is the score's failure, what cannot be read a MediaError.
+
+        Raises:
+            ConfigError: the scorer does not read such a modality.
+        """
+        if modal not in self.modalities:
+            raise ConfigError([f"modal={modal!r}: {self.name} reads {' or '.join(self.modalities)}."])
         began = time.monotonic()
         clips = [self.scorer.pipeline.read(path) for path in record.paths]
         read = [only(clip, modal) for clip in clips]
         (score,) = self.scorer.score_read([(record, read)])
         if modal != self.scorer.modal:  # a calibration holds for what it was fitted on
             score = replace(score, calibrated=None)
-        return ScoredItem(score=score, clips=read, modal=modal, seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        sounds = [self._sound(path, clip) for path, clip in zip(record.paths, read, strict=True)]
+        return ScoredItem(score=score, clips=read, sounds=sounds, modal=modal, seconds=seconds)
+
+    def _sound(self, path: Path, clip: Clip) -> Tensor | None:
+        """The samples that a model was given, also one that takes them as a filter bank."""
+        spec = self.scorer.pipeline.preparer.clip
+        track = track_of(spec)
+        if clip.waveform_S is not None or clip.fbank_RM is None or track is None or spec.audio is None:
+            return clip.waveform_S
+        whole = decode_isolated(path, track)
+        return None if isinstance(whole, str) or whole.waveform_S is None else spec.audio.cut(whole.waveform_S)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredItem:
-    """A score, what the model was given for it, and how long that took."""
+    """A score, what the model was given for it, and how long that took.
+
+    clips, sounds: a file's each; sounds are float32 samples at 16 kHz, None where there are none.
+    """
 
     score: Score
     clips: Sequence[Clip]
+    sounds: Sequence[Tensor | None]
     modal: str
     seconds: float
 
@@ -86,3 +112,14 @@ def load_offered(places: Sequence[str], *, overrides: Sequence[str], device: str
             name, number = f"{stem} ({number})", number + 1
         offered[name] = OfferedScorer(name=name, scorer=load(place, overrides=overrides, device=device))
     return offered
+
+
+def by_name(offered: Mapping[str, OfferedScorer], name: str) -> OfferedScorer:
+    """Find a scorer, the first one where no name is given.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name and name not in offered:
+        raise ConfigError([f"scorer={name!r}: there is none of this name. There is: {', '.join(offered)}."])
+    return offered[name] if name else next(iter(offered.values()))

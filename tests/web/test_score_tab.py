@@ -28,5 +28,6 @@ def test_a_score_says_what_it_is_and_what_the_model_saw(visit, served, clips, fi
     assert "labels that the scorer was trained on" in text
     assert "shorter than the 8 s asked for" in text
     assert card.locator("figure").count() == 8
-    assert "filter bank of the 2.0 s of sound" in card.locator(".evqa-fbank").get_attribute("alt")
+    assert "Waveform of the 2.0 s of sound" in card.locator(".evqa-wave").get_attribute("aria-label")
+    assert "filter bank" in card.locator(".evqa-fbank").get_attribute("alt")
     assert "license of the weights" in text
