@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--max-waiting", type=int, default=20, metavar="N", help="requests that may wait for their turn (default: 20)"
     )
+    flags.add_argument("--open", action="store_true", help="show the page in this machine's browser")
     flags.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     flags.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="model.checkpoint=... ...")
     return flags

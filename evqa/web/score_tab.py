@@ -22,14 +22,14 @@ def score_tab(offered: Mapping[str, OfferedScorer]) -> None:
     button = gr.Button("Score", variant="primary")
     card = gr.HTML(label="Score")
 
-    def score(path: str | None, title: str, description: str, name: str, modal: str) -> str:
+    def show_score(path: str | None, title: str, description: str, name: str, modal: str) -> str:
         try:
             item = scoring[name].score(as_record(path, title=title, description=description), modal=modal)
         except REFUSALS as error:
             return error_box(sentences_of(error))
         return score_card(item, scoring[name])
 
-    button.click(score, inputs.all, card, api_visibility="private", **MODEL)
+    button.click(show_score, inputs.all, card, api_visibility="private", **MODEL)
 
     def score_file(
         file: gr.FileData, title: str = "", description: str = "", scorer: str = "", modal: str = ""

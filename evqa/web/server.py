@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 import tempfile
 import threading
+import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ class ServeRequest:
     i_know_it_is_open: bool
     max_megabytes: float
     max_waiting: int
+    open: bool
     device: str
     override: list[str]
 
@@ -56,6 +59,8 @@ def serve(request: ServeRequest) -> None:
         say(
             f"The page: http://{named}:{port}/ (Ctrl-C ends it; uploads lie in {files} until then at most).", sys.stderr
         )
+        if request.open:
+            webbrowser.open(f"http://{named}:{port}/")  # what asks before the page is served waits for it
         _run(app, listener)
 
 
@@ -162,8 +167,10 @@ def _clean(visitors: Visitors) -> None:
 
 
 def _run(app: Any, listener: socket.socket) -> None:
+    """Serve until Ctrl-C or SIGTERM, both of which leave through the blocks that delete files."""
     import uvicorn
 
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)).run(
         sockets=[listener]
     )

@@ -28,14 +28,14 @@ def why_tab(offered: Mapping[str, OfferedScorer]) -> None:
     button = gr.Button("Show what the score depends on", variant="primary")
     found = gr.HTML(label="What the score depends on")
 
-    def why(path: str | None, title: str, description: str, name: str) -> str:
+    def show_why(path: str | None, title: str, description: str, name: str) -> str:
         try:
             record = as_record(path, title=title, description=description)
             return _shown(explain(scoring[name].scorer, record, seconds=MOST_SECONDS))
         except REFUSALS as error:
             return error_box(sentences_of(error))
 
-    button.click(why, inputs.all, found, api_visibility="private", **MODEL)
+    button.click(show_why, inputs.all, found, api_visibility="private", **MODEL)
 
     def explain_file(file: gr.FileData, title: str = "", description: str = "", scorer: str = "") -> dict[str, Any]:
         """Say what the score of an uploaded video depends on. scorer: empty for the first one."""

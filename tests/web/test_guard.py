@@ -1,0 +1,204 @@
+"""What programs may ask of a page that is really served, and what nobody may."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import evqa
+from evqa.errors import MediaError
+from evqa.media.clip import read_clip
+from evqa.media.sampling import FrameSampling
+from evqa.media.spec import ClipSpec, FrameStream
+from evqa.types import Record
+from evqa.web.visitors import GRACE_SECONDS, KEPT_SECONDS, Visitors
+
+UPLOAD = "/gradio_api/upload"
+
+
+@pytest.fixture
+def program(served):
+    with httpx.Client(base_url=served.address, timeout=60) as client:
+        yield client
+
+
+def upload(client, path, name=None):
+    return client.post(UPLOAD, files={"files": (name or path.name, path.read_bytes())})
+
+
+def as_file(path):
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def call(client, name, *data):
+    """Call a function of the page as docs/serving.md says; returns what it answers, or the response that refused."""
+    begun = client.post(f"/gradio_api/call/{name}", json={"data": list(data)})
+    if begun.status_code != 200:
+        return begun
+    with client.stream("GET", f"/gradio_api/call/{name}/{begun.json()['event_id']}") as stream:
+        lines = [line.removeprefix("data: ") for line in stream.iter_lines() if line.startswith("data: ")]
+    return json.loads(lines[-1])
+
+
+def test_a_program_gets_the_score_that_the_scorer_gives(program, clips, finished):
+    (path,) = upload(program, clips[0]).json()
+    answer = call(program, "score", as_file(path), "A dog", "", "", "v")
+    record = Record(id="x", paths=(clips[0],), texts={"title": "A dog"})
+    (alone,) = evqa.load(finished.path, modal="v").score([record])
+    assert answer["score"] == pytest.approx(alone.value, abs=1e-5)
+    assert (answer["label"], answer["modal"], answer["error"]) == ("ECR", "v", None)
+    explained = call(program, "explain", as_file(path), "A dog", "", "")
+    assert explained["openings"]
+    assert "what makes people stay" in explained["caution"]
+
+
+def test_what_cannot_be_scored_is_told_in_the_words_of_the_command_line(program, tmp_path, clips):
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text("#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n")
+    (path,) = upload(program, playlist).json()
+    answer = call(program, "score", as_file(path), "", "", "", "")
+    assert answer["error"] == f"list.mp4: {reason_of(playlist)}"
+    (good,) = upload(program, clips[0]).json()
+    answer = call(program, "score", as_file(good), "", "", "nobody", "")
+    assert answer["error"].startswith("scorer='nobody': there is none of this name.")
+    answer = call(program, "score", as_file(good), "", "", "", "smell")
+    assert "reads av or v or a" in answer["error"]
+
+
+def reason_of(path):
+    with pytest.raises(MediaError) as error:
+        read_clip(path, ClipSpec(frames=FrameStream(sampling=FrameSampling())))
+    return error.value.reason
+
+
+def test_health_needs_nobody(program):
+    health = program.get("/health").json()
+    assert health["status"] == "ok"
+    assert len(health["scorers"]) == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/etc/passwd", "../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "http://127.0.0.1:1/", "C:\\secret.txt", ""],
+)
+def test_no_file_but_an_upload_of_ones_own_is_given_out_or_read(program, place):
+    for route in ("/gradio_api/file=", "/file="):
+        assert program.get(f"{route}{place}").status_code in (403, 404)
+    answer = call(program, "score", as_file(place), "", "", "", "")
+    assert answer.status_code == 403
+    assert "has not uploaded" in answer.json()["error"]
+
+
+def test_a_file_name_that_climbs_stays_in_the_upload_folder(program, served, clips):
+    (path,) = upload(program, clips[0], name="../../../evil.mp4").json()
+    assert Path(path).resolve().is_relative_to(Path(served.files).resolve())
+    assert Path(path).name == "evil.mp4"
+    assert Path(served.files).stat().st_mode & 0o077 == 0
+
+
+def test_the_file_of_one_visitor_is_not_another_ones(served, clips):
+    with httpx.Client(base_url=served.address) as one, httpx.Client(base_url=served.address) as two:
+        for client in (one, two):
+            client.get("/").raise_for_status()
+        assert one.cookies["evqa_visitor"] != two.cookies["evqa_visitor"]
+        (path,) = upload(one, clips[1]).json()
+        assert one.get(f"/gradio_api/file={path}").content == clips[1].read_bytes()
+        assert two.get(f"/gradio_api/file={path}").status_code == 403
+        assert call(two, "score", as_file(path), "", "", "", "").status_code == 403
+
+
+def test_another_origin_and_another_name_are_refused(program):
+    assert program.get("/health", headers={"origin": "https://example.org"}).status_code == 403
+    assert program.get("/health", headers={"host": "rebound.example.org"}).status_code == 403
+    assert program.get("/health", headers={"origin": str(program.base_url).rstrip("/")}).status_code == 200
+    policy = program.get("/").headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_nothing_is_fetched_from_another_host(program):
+    assert program.get("/gradio_api/proxy=http://127.0.0.1:1/").status_code == 403
+    assert program.get("/gradio_api/file=http://127.0.0.1:1/x").status_code == 403
+    answer = call(program, "score", as_file("https://example.org/a.mp4"), "", "", "", "")
+    assert answer.status_code == 403
+
+
+def test_too_large_an_upload_is_refused_before_it_is_read(serve, finished):
+    with (
+        serve("--scorer", finished.path, "--max-megabytes", "0.01") as served,
+        httpx.Client(base_url=served.address) as client,
+    ):
+        refused = client.post(UPLOAD, files={"files": ("a.mp4", b"0" * 2_000_000)})
+        assert refused.status_code == 413
+        assert refused.json()["error"] == "A file may have 0.01 MB at most."
+        near = client.post(UPLOAD, files={"files": ("a.mp4", b"0" * 500_000)})
+        assert near.status_code == 413
+        assert not list(Path(served.files).rglob("*.mp4"))
+        taken = run("--scorer", finished.path, "--port", served.address.rpartition(":")[2])
+        assert taken.returncode == 2
+        assert "is taken, perhaps by another evqa serve" in taken.stderr
+    assert not Path(served.files).exists()
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "evqa.serve", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_page_for_others_needs_a_word_about_it(tmp_path):
+    refused = run("--scorer", "anything", "--host", "0.0.0.0")
+    assert refused.returncode == 2
+    assert "--host 0.0.0.0: others could use this page" in refused.stderr
+    (tmp_path / "users").write_text("alice\n")
+    refused = run("--scorer", "anything", "--host", "0.0.0.0", "--password-file", tmp_path / "users")
+    assert refused.returncode == 2
+    assert "write a line name:password" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_page_with_passwords_lets_nobody_else_in(serve, finished, tmp_path, clips):
+    (tmp_path / "users").write_text("alice:secret\n")
+    with (
+        serve("--scorer", finished.path, "--password-file", tmp_path / "users") as served,
+        httpx.Client(base_url=served.address) as client,
+    ):
+        assert upload(client, clips[0]).status_code == 401
+        assert call(client, "score", None, "", "", "", "").status_code == 401
+        wrong = client.post("/login", data={"username": "alice", "password": "wrong"})
+        assert wrong.status_code == 400
+        client.post("/login", data={"username": "alice", "password": "secret"}).raise_for_status()
+        assert upload(client, clips[0]).status_code == 200
+
+
+def test_files_are_deleted_when_their_last_owner_has_left(tmp_path):
+    clock = [0.0]
+    visitors = Visitors(now=lambda: clock[0])
+    shared, own = tmp_path / "hash1" / "a.mp4", tmp_path / "hash2" / "b.mp4"
+    for path in (shared, own):
+        path.parent.mkdir()
+        path.touch()
+    one, two = visitors.new_name(), visitors.new_name()
+    visitors.add_files(one, [str(shared), str(own)])
+    visitors.add_files(two, [str(shared)])
+    with visitors.open_tab(one), visitors.open_tab(two):
+        clock[0] += 2 * KEPT_SECONDS
+        visitors.clean()
+        assert own.exists()
+        assert visitors.owns(one, str(own))
+        with visitors.open_tab(one):
+            pass
+        clock[0] += 2 * GRACE_SECONDS
+        visitors.clean()
+        assert own.exists()  # one tab is still open
+    with visitors.open_tab(two):
+        clock[0] += 2 * GRACE_SECONDS
+        visitors.clean()
+        assert not own.parent.exists()
+        assert shared.exists()
+        assert not visitors.is_known(one)
+    clock[0] += 2 * GRACE_SECONDS
+    visitors.clean()
+    assert not shared.parent.exists()
