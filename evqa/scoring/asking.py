@@ -45,6 +45,12 @@ def question_turn(question: str) -> Turn:
     return Turn(role="user", text=question.replace(MEDIA, "\N{REPLACEMENT CHARACTER}").replace(PLACE, MEDIA))
 
 
+def check_question(question: str) -> None:
+    """Raise ConfigError where a question asks nothing."""
+    if not question.replace(PLACE, "").strip():
+        raise ConfigError([f"question={question!r}: there is nothing to ask."])
+
+
 def asking(pipeline: Pipeline, question: str | None) -> Pipeline:
     """Put another question into a pipeline, and leave the answer to the model; None keeps the scorer's own question.
 
@@ -54,6 +60,6 @@ def asking(pipeline: Pipeline, question: str | None) -> Pipeline:
     Raises:
         ConfigError: the question is empty.
     """
-    if question is not None and not question.replace(PLACE, "").strip():
-        raise ConfigError([f"question={question!r}: there is nothing to ask."])
+    if question is not None:
+        check_question(question)
     return replace(pipeline, wording=Unanswered(), prompt=Asking(**vars(pipeline.prompt), words=question))

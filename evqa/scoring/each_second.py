@@ -56,7 +56,7 @@ def annotate_files(request: SecondsRequest) -> None:
         say(f"Note: {note}", sys.stderr)
     entries = list(chain.from_iterable(sources))
     pictures = list(_picture_files(request.pictures, entries))
-    prompt, others = _prompt_and_others(request.override)
+    prompt, others = prompt_and_others(request.override)
     scorer = load(request.scorer, checkpoint=request.ckpt, overrides=others)
     annotation = Annotation(Annotator(scorer, prompt, decoding=request.decoding), as_json=request.json)
     failed = [
@@ -83,7 +83,7 @@ def _picture_files(folder: Path | None, entries: Sequence[SourceEntry]) -> Itera
         yield folder / f"{name}.png"
 
 
-def _prompt_and_others(overrides: Sequence[str]) -> tuple[Prompt, list[str]]:
+def prompt_and_others(overrides: Sequence[str]) -> tuple[Prompt, list[str]]:
     """Take what says what is asked of a second; the scorer, which may be a run, keeps its own prompt."""
     own = [line for line in overrides if line.lstrip("+~").startswith(("prompt=", "prompt."))]
     chosen = any(line.startswith("prompt=") for line in own)

@@ -22,7 +22,7 @@ from evqa.prompts.decoding import Decoding
 from evqa.prompts.prompt import Prompt
 from evqa.scoring.asking import asking
 from evqa.scoring.computation import Computation
-from evqa.scoring.dialogue import Dialogue
+from evqa.scoring.dialogue import Answering, Dialogue
 from evqa.scoring.items import Item, as_record, unreadable
 from evqa.scoring.recall import Recall
 from evqa.scoring.score import Answer, Embedding, Meaning, Score
@@ -156,7 +156,7 @@ class Scorer:
         """
         self.check_answers()
         pipeline = asking(self._recalling, None)
-        return Dialogue(as_record(item), answer=partial(self._continued, pipeline=pipeline, decoding=decoding))
+        return Dialogue(as_record(item), begin=partial(self._continued, pipeline=pipeline, decoding=decoding))
 
     def continued(self, samples: Sequence[Sample], *, decoding: Decoding) -> list[str]:
         """Return the model's answers to prepared samples, which are one batch."""
@@ -181,13 +181,17 @@ class Scorer:
                  "one that was trained with head=levels, head=text or head=conversation."]
             )  # fmt: skip
 
-    def _continued(self, record: Record, *, pipeline: Pipeline, decoding: Decoding) -> Iterator[str]:
-        """Stream the answer to a record's last turn; between two pieces torch is set as it was before."""
+    def _continued(self, record: Record, *, pipeline: Pipeline, decoding: Decoding) -> Answering:
+        """Read a record and begin the answer to its last turn."""
         loaded = self._load((record,), pipeline=pipeline)
         (sample,) = loaded.samples
         if sample.failure is not None:
             raise ConfigError([f"{record.id}: {sample.failure.reason}"])
         pieces = self._compute(loaded.batch, lambda batch: self.module.model.generate(batch.inputs, decoding))
+        return Answering(missing=sample.missing, pieces=self._streamed(pieces))
+
+    def _streamed(self, pieces: Iterator[list[str]]) -> Iterator[str]:
+        """Yield the pieces of a single answer; between two of them torch is set as it was before."""
         while True:
             with self._computation.active():
                 piece = next(pieces, None)

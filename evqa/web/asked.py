@@ -10,6 +10,7 @@ from evqa.files.refusals import as_users_error
 from evqa.types import Record
 
 NO_FILE = "Choose a file first."
+NO_TEXT = "The text holds characters that are none."
 REFUSALS = (EvqaError, OSError)  # what `sentences_of` has words for
 
 
@@ -23,7 +24,7 @@ def as_record(path: str | None, *, title: str = "", description: str = "") -> Re
         raise ConfigError([NO_FILE])
     texts = {name: text for name, text in (("title", title), ("description", description)) if text.strip()}
     if not all(map(is_text, texts.values())):
-        raise ConfigError(["The text holds characters that are none."])
+        raise ConfigError([NO_TEXT])
     return Record(id=Path(path).name, paths=(Path(path),), texts=texts)
 
 

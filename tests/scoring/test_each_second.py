@@ -14,7 +14,7 @@ from evqa.errors import ConfigError
 from evqa.prompts.decoding import Decoding
 from evqa.scoring.annotation import AnnotatedSecond, AnnotatedVideo, Annotator
 from evqa.scoring.assembly import assemble
-from evqa.scoring.each_second import _prompt_and_others, _table
+from evqa.scoring.each_second import _table, prompt_and_others
 from evqa.training.build import build_model, build_module, build_pipeline
 from evqa.training.plan import read_plan
 from evqa.types import MEDIA, Record, Turn
@@ -63,7 +63,7 @@ def scorer(home):
 
 @pytest.fixture(scope="module")
 def prompt():
-    return _prompt_and_others([])[0]
+    return prompt_and_others([])[0]
 
 
 def annotated(scorer, prompt, path):
@@ -191,7 +191,7 @@ def test_a_run_can_be_asked_in_other_words(train, videos, tmp_path):
     """A run keeps its prompt; what is asked of a second is chosen beside it. Its sound is left out."""
     run = train("head=levels", f"run.root={tmp_path}").path
     own = ["+prompt.dimensions.questions.mood='Gloomy?'", "~prompt.dimensions.questions.light", "data.workers=0"]
-    prompt, others = _prompt_and_others(own)
+    prompt, others = prompt_and_others(own)
     annotator = Annotator(evqa.load(run, overrides=others), prompt, decoding=SHORT)
     assert annotator.leaves_out_sound
     assert annotator.dimensions[-1] == "mood"
