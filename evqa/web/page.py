@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from evqa import __version__
+from evqa.web.batch_tab import batch_tab
 from evqa.web.compare_tab import compare_tab
 from evqa.web.score_tab import score_tab
 from evqa.web.scorers import OfferedScorer
@@ -39,4 +40,5 @@ def build_page(offered: Mapping[str, OfferedScorer]) -> gr.Blocks:
 
 def _tabs(offered: Mapping[str, OfferedScorer]) -> dict[str, tuple[Any, bool]]:
     gives_scores = any(one.gives_scores for one in offered.values())
-    return {"Score": (score_tab, gives_scores), "Why": (why_tab, gives_scores), "Compare": (compare_tab, gives_scores)}
+    tabs = {"Score": score_tab, "Why": why_tab, "Compare": compare_tab, "Many": batch_tab}
+    return {name: (lay_out, gives_scores) for name, lay_out in tabs.items()}
