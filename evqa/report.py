@@ -16,17 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evqa.cli import Flags, exit_code
-from evqa.errors import EvqaError, RunError
+from evqa.errors import RunError
 from evqa.files.log import say_begin
 from evqa.files.names import from_system
 from evqa.files.progress import BEGINS_ANEW, counted, stoppable
 from evqa.files.refusals import placed
 
 if TYPE_CHECKING:
-    from evqa.reporting.item_media import ItemMedia
     from evqa.reporting.runs import Run
-    from evqa.reporting.study import Study
-    from evqa.runs.item_records import ItemRecords
 
 FORMATS = ("pdf", "svg", "png")
 COLUMN = "in single-column width (88 mm), 300 dpi"
@@ -111,13 +108,13 @@ def run(flags: argparse.Namespace) -> None:
     from evqa.metrics.resampling import NUM_RESAMPLES
     from evqa.reporting.comparing import compare
     from evqa.reporting.folds import join_folds
-    from evqa.reporting.further import examine, further_sentences
+    from evqa.reporting.further import further_sentences
     from evqa.reporting.provenance import provenance
     from evqa.reporting.runs import Targets, find_runs, read_run, with_labels
     from evqa.reporting.show import show
     from evqa.reporting.study import pool
-    from evqa.reporting.text_ridge import text_scores
     from evqa.reporting.writing import write_report
+    from evqa.runs.examined import examine_with_items
 
     found = find_runs(flags.runs)
     with counted("reading runs", len(found.folders), stderr=True, then=BEGINS_ANEW) as counting:
@@ -132,11 +129,8 @@ def run(flags: argparse.Namespace) -> None:
     with counted("resampling the items of runs", NUM_RESAMPLES, stderr=True, then=BEGINS_ANEW) as counting:
         pooled = pool(joined.runs, split=flags.split, metric=flags.metric, told=counting.move)
     study = compare(pooled, baseline=baseline, family=family or None)
-    tables, unread = _tables(study)
-    media = _media(study, tables, folder=flags.out)
-    study = replace(study, notes=(*found.left_out, *joined.notes, *study.notes, *unread, *media.notes))
-    texts = text_scores(study.ids, tables.records, tables.others)
-    further = examine(study, margin=flags.margin, difference=flags.plan, media=media, texts=texts)
+    study = replace(study, notes=(*found.left_out, *joined.notes, *study.notes))
+    study, further = examine_with_items(study, folder=flags.out, margin=flags.margin, difference=flags.plan)
     title = from_system(flags.title or "") or f"Report on {len(runs)} runs"
     of = {"split": flags.split, "metric": flags.metric}
     origin = provenance([one for one in runs if one.scores is not None], command=flags.given, **of)
@@ -150,33 +144,6 @@ def run(flags: argparse.Namespace) -> None:
         online_or_offline(
             lambda mode: log_to_wandb(study, flags.out, drawn, title=title, mode=mode), flags.out, online=has_login()
         )
-
-
-def _tables(study: Study) -> tuple[ItemRecords, list[str]]:
-    """What the tables of the best setting's first run say of the items, or why nothing is known of them."""
-    from evqa.config.environment import hidden
-    from evqa.runs.item_records import ItemRecords, item_records
-
-    if not study.ids:
-        return ItemRecords(), []
-    run = study.best.runs[0]
-    try:
-        return item_records(run.path, study.ids, split=study.split), []
-    except (EvqaError, OSError) as error:
-        said = f"{run.name}'s data cannot be read: {hidden(error).splitlines()[0]}"
-        return ItemRecords(), [f"No titles, links and thumbnails of items, and no baseline of texts: {said}"]
-
-
-def _media(study: Study, tables: ItemRecords, *, folder: Path) -> ItemMedia:
-    """Titles, links and thumbnails of single items."""
-    from evqa.reporting.item_media import ItemMedia, item_media
-    from evqa.reporting.single_items import single_items
-
-    shown = single_items(study)
-    if not (tables.records or tables.rejects):
-        return ItemMedia()
-    records = {id_: tables.records[id_] for id_ in shown.ids if id_ in tables.records}
-    return item_media(records, tables.rejects, pictured=shown.pictured, folder=folder)
 
 
 def _report_repeats(flags: argparse.Namespace, runs: Sequence[Run], *, notes: Sequence[str]) -> None:

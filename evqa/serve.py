@@ -21,10 +21,11 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--scorer",
         action="append",
-        required=True,
+        default=[],
         metavar="PLACE",
         help="run folder, merged folder, published checkpoint, or a name in conf/scorer; may be given repeatedly",
     )
+    flags.add_argument("--runs", type=Path, metavar="FOLDER", help="show the runs below a folder, which stays as it is")
     flags.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine)")
     flags.add_argument("--port", type=int, default=7860, help="default: 7860; 0 takes a free one")
     who = flags.add_argument_group("a page that others can reach")
@@ -44,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Parse, load, serve."""
     flags = vars(parser().parse_args(arguments))
-    say_begin(f"Loading {', '.join(flags['scorer'])}.")
+    if flags["scorer"]:
+        say_begin(f"Loading {', '.join(flags['scorer'])}.")
     from evqa.web.server import ServeRequest, check_installed, serve
 
     check_installed()

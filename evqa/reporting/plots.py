@@ -202,10 +202,10 @@ def plot_curves(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure:
                 "size": sheet.mark,
             }
             for number, run in enumerate(setting.runs):
-                _curve(panel, run.history, key, label="" if number else setting.words, **look)
+                draw_curve(panel, run.history, key, label="" if number else setting.words, **look)
         for number, run in enumerate(study.unfinished):
             look = {"color": INK, "linestyle": ":", "size": sheet.mark}
-            _curve(panel, run.history, key, label="" if number else "no predictions", **look)
+            draw_curve(panel, run.history, key, label="" if number else "no predictions", **look)
         panel.set_ylabel(wrapped(name, width=20) if sheet.is_narrow else name)
     for panel in panels[-1:] if sheet.is_narrow else panels:
         panel.set_xlabel("optimizer step")
@@ -213,7 +213,8 @@ def plot_curves(study: Study, shown: Sequence[Setting], sheet: Sheet) -> Figure:
     return figure
 
 
-def _curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, *, size: float, **style: Any) -> None:
+def draw_curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, *, size: float, **style: Any) -> None:
+    """Draw what a run has logged under a key over its steps; nothing where it has not."""
     points = [(row["step"], row[key]) for row in history if _is_number(row.get(key)) and _is_number(row.get("step"))]
     if points:
         steps, values = zip(*points, strict=True)

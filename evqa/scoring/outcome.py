@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evqa.files.names import shown
-from evqa.scoring.inputs import InputItem
+from evqa.scoring.inputs import FoundInputs, InputItem
 from evqa.scoring.score import Meaning, Score
 from evqa.types import Failure
+
+if TYPE_CHECKING:
+    from evqa.scoring.scorer import Scorer
 
 
 class ScoreOutcome(NamedTuple):
@@ -59,6 +64,13 @@ def tried(item: InputItem, score: Score) -> ScoreOutcome:
     if score.id != item.id:
         raise AssertionError(f"the scorer answered {score.id!r} where {item.id!r} was asked")
     return outcome_of(score)._replace(is_extra=item.is_extra, paths=item.paths)
+
+
+def score_items(scorer: Scorer, found: FoundInputs, *, begin: int = 0) -> Generator[ScoreOutcome, None, None]:
+    """Yield what becomes of every item from a number on, in order; raises as `Scorer.score` does."""
+    with contextlib.closing(scorer.score(found.records(start=begin))) as scores:
+        for item in itertools.islice(found, begin, None):
+            yield not_tried(item) if item.record is None else tried(item, next(scores))
 
 
 def outcome_of(score: Score) -> ScoreOutcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from evqa.scoring import outputs
 from evqa.scoring.command import digest_of_scorer
 from evqa.scoring.inputs import FEW_ITEMS, FoundInputs, find_inputs
 from evqa.scoring.journal import ScoreJournal, check_identity
-from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, tried
+from evqa.scoring.outcome import ScoreOutcome, json_line, not_tried, plain_line, score_items
 from evqa.scoring.progress import Tally, print_failures, print_summary
 from evqa.scoring.request import Request
 from evqa.scoring.score import Meaning
@@ -147,10 +146,8 @@ class Scoring:
             _say(f"Note: {self.num_done} of {self.found.num_items} were done before; this goes on behind them.")
 
     def _go_on(self, scorer: Scorer, journal: ScoreJournal | None, move: Callable[[int], None]) -> None:
-        begin = self.num_done
-        with contextlib.closing(scorer.score(self.found.records(start=begin))) as scores:
-            for item in itertools.islice(self.found, begin, None):
-                outcome = not_tried(item) if item.record is None else tried(item, next(scores))
+        with contextlib.closing(score_items(scorer, self.found, begin=self.num_done)) as outcomes:
+            for outcome in outcomes:
                 if journal is not None:
                     journal.append(outcome)
                 self._count(outcome)

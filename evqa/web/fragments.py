@@ -6,12 +6,14 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 THUMBNAIL_HEIGHT = 120
+SORTING = (Path(__file__).parent / "sorting.js").read_text(encoding="utf-8")  # of a gr.HTML that holds tables
 
 
 class Markup(str):
@@ -23,13 +25,18 @@ class Markup(str):
 def tag(name: str, *content: str, **attributes: str) -> Markup:
     """Write an element; text that is no `Markup` is escaped. `class_` is written class, `aria_label` aria-label."""
     names = {key: key.rstrip("_").replace("_", "-") for key in attributes}
-    written = "".join(f' {names[key]}="{escape(value)}"' for key, value in attributes.items())
+    written = "".join(f' {names[key]}="{escape(as_unicode(value))}"' for key, value in attributes.items())
     return Markup(f"<{name}{written}>{''.join(map(markup, content))}</{name}>")
 
 
 def markup(text: str) -> str:
     """Escape what is no `Markup`."""
-    return text if isinstance(text, Markup) else escape(text)
+    return text if isinstance(text, Markup) else escape(as_unicode(text))
+
+
+def as_unicode(text: str) -> str:
+    r"""Write a byte of a name that is not UTF-8 as `\udce9`: no browser could be sent it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def alone(name: str, **attributes: str) -> Markup:
@@ -43,9 +50,10 @@ def error_box(sentences: str | Sequence[str]) -> Markup:
     return tag("div", *(tag("p", line) for line in lines), class_="evqa-error", role="alert")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str) -> Markup:
-    """Write a table whose first column names the row."""
-    head = tag("tr", *(tag("th", cell, scope="col") for cell in header))
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, sorts: bool = False) -> Markup:
+    """Write a table whose first column names the row. sorts: by a column when its header is pressed (`SORTING`)."""
+    names = [tag("button", cell, type="button") for cell in header] if sorts else header
+    head = tag("tr", *(tag("th", name, scope="col") for name in names))
     body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
     inner = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
     return tag("div", inner, class_="evqa-scroll", tabindex="0", role="region", aria_label=caption)

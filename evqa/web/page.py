@@ -10,7 +10,11 @@ import gradio as gr
 
 from evqa import __version__
 from evqa.web.ask_tab import ask_tab
+from evqa.web.batch_tab import batch_tab
 from evqa.web.compare_tab import compare_tab
+from evqa.web.run_folders import RunFolders
+from evqa.web.run_media import MediaShelf
+from evqa.web.runs_tab import runs_tab
 from evqa.web.score_tab import score_tab
 from evqa.web.scorers import OfferedScorer
 from evqa.web.why_tab import why_tab
@@ -25,8 +29,10 @@ def theme() -> gr.themes.Base:
     return gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"])
 
 
-def build_page(offered: Mapping[str, OfferedScorer]) -> gr.Blocks:
-    """Lay out the page."""
+def build_page(
+    offered: Mapping[str, OfferedScorer], *, runs: RunFolders | None = None, shelf: MediaShelf | None = None
+) -> gr.Blocks:
+    """Lay out the page. runs: shown where given, their media by the shelf."""
     page: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(f"# evqa\nScore a video, see what the score depends on, compare, and ask. Version {__version__}.")
@@ -35,6 +41,9 @@ def build_page(offered: Mapping[str, OfferedScorer]) -> gr.Blocks:
                 if is_wanted:
                     with gr.Tab(name):
                         lay_out(offered)
+            if runs is not None and shelf is not None:
+                with gr.Tab("Runs"):
+                    runs_tab(page, runs, shelf)
     return page
 
 
@@ -45,5 +54,6 @@ def _tabs(offered: Mapping[str, OfferedScorer]) -> dict[str, tuple[Any, bool]]:
         "Score": (score_tab, gives_scores),
         "Why": (why_tab, gives_scores),
         "Compare": (compare_tab, gives_scores),
+        "Many": (batch_tab, gives_scores),
         "Ask": (ask_tab, answers),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +16,8 @@ from evqa.models.license import terms_of
 from evqa.scoring.load import load
 from evqa.scoring.score import Score
 from evqa.scoring.scorer import Scorer
+from evqa.scoring.settings import further_texts, own_columns
+from evqa.scoring.sources import NamedColumns
 from evqa.types import Clip, Record
 
 MODALITIES = {"av": "picture and sound", "v": "picture alone", "a": "sound alone"}
@@ -23,10 +25,15 @@ MODALITIES = {"av": "picture and sound", "v": "picture alone", "a": "sound alone
 
 @dataclass(frozen=True, kw_only=True)
 class OfferedScorer:
-    """A scorer under the name that the page shows."""
+    """A scorer under the name that the page shows.
+
+    columns: of the table that it was trained on. further_texts: columns that its question names.
+    """
 
     name: str
     scorer: Scorer
+    columns: NamedColumns = field(default_factory=NamedColumns)
+    further_texts: tuple[str, ...] = ()
 
     @property
     def gives_scores(self) -> bool:
@@ -110,7 +117,12 @@ def load_offered(places: Sequence[str], *, overrides: Sequence[str], device: str
         name, number = stem, 2
         while name in offered:
             name, number = f"{stem} ({number})", number + 1
-        offered[name] = OfferedScorer(name=name, scorer=load(place, overrides=overrides, device=device))
+        offered[name] = OfferedScorer(
+            name=name,
+            scorer=load(place, overrides=overrides, device=device),
+            columns=own_columns(place, overrides),
+            further_texts=further_texts(place, overrides),
+        )
     return offered
 
 

@@ -31,6 +31,7 @@ class ServeRequest:
     """The flags of `evqa serve`."""
 
     scorer: list[str]
+    runs: Path | None
     host: str
     port: int
     password_file: Path | None
@@ -48,6 +49,7 @@ def serve(request: ServeRequest) -> None:
     Raises:
         ConfigError: the address cannot be used, or is open to others without a word about it.
     """
+    _check_offer(request)
     _check_open(request)
     users = None if request.password_file is None else read_users(request.password_file)
     with _listening(request.host, request.port) as listener, _own_files() as files:
@@ -72,14 +74,19 @@ def make_app(
     from fastapi import FastAPI
 
     from evqa.web.page import STYLE, build_page, theme
+    from evqa.web.run_folders import RunFolders
+    from evqa.web.run_media import MediaShelf, add_route
 
-    page = build_page(offered).queue(max_size=request.max_waiting, default_concurrency_limit=1)
+    runs = None if request.runs is None else RunFolders(request.runs)
+    shelf, visitors = MediaShelf(), Visitors()
+    page = build_page(offered, runs=runs, shelf=shelf).queue(max_size=request.max_waiting, default_concurrency_limit=1)
     inner = FastAPI(openapi_url=None)
 
     @inner.get("/health")
     def health() -> dict[str, Any]:
         return {"status": "ok", "version": __version__, "scorers": list(offered)}
 
+    add_route(inner, shelf, visitors)
     max_bytes = int(request.max_megabytes * 1e6)
     mounted = gr.mount_gradio_app(
         inner,
@@ -97,10 +104,16 @@ def make_app(
         theme=theme(),
         css=STYLE,
     )
-    visitors = Visitors()
     is_open = request.host not in LOOPBACK
     hosts = None if is_open else LOOPBACK
     return Guard(mounted, visitors=visitors, hosts=hosts, max_upload_bytes=max_bytes), visitors
+
+
+def _check_offer(request: ServeRequest) -> None:
+    if not request.scorer and request.runs is None:
+        raise ConfigError(["There is nothing to show: give --scorer PLACE, --runs FOLDER, or both."])
+    if request.runs is not None and not request.runs.is_dir():
+        raise ConfigError([f"--runs {request.runs}: there is no such folder."])
 
 
 def _check_open(request: ServeRequest) -> None:

@@ -1,0 +1,130 @@
+"""A folder of runs in a real browser: what runs say is shown, never trusted, and nothing is written among them."""
+
+import json
+import os
+import shutil
+
+import httpx
+import pytest
+from gradio_client import Client
+
+WAIT = 60_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, finished):
+    """A folder with a finished run, one that was stopped, and one whose settings are damaged."""
+    place = tmp_path_factory.mktemp("runs")
+    shutil.copytree(finished.path, place / "demo/whole", ignore=shutil.ignore_patterns("*.ckpt"))
+    for name in ("<img src=x onerror=alert(1)>", "damaged"):
+        (place / "demo" / name).mkdir()
+    shutil.copy(finished.path / "config.yaml", place / "demo/<img src=x onerror=alert(1)>")
+    (place / "demo/<img src=x onerror=alert(1)>/metrics.jsonl").write_text('{"step": 3, "train/loss": 0.5}\n')
+    (place / "demo/damaged/config.yaml").write_text("data: [")
+    (place / os.fsdecode(b"b\xe9")).mkdir()
+    (place / os.fsdecode(b"b\xe9/config.yaml")).write_text("data: [")
+    return place
+
+
+@pytest.fixture(scope="module")
+def served_runs(serve, folder):
+    with serve("--runs", folder) as page:
+        yield page
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def open_run(tab, name):
+    tab.get_by_label("Run", exact=True).click()
+    tab.get_by_role("option", name=name).click()
+    tab.get_by_role("heading", name=name).or_(tab.get_by_role("alert")).wait_for(timeout=WAIT)
+
+
+def test_runs_are_listed_with_intervals_and_reasons(visit, served_runs, folder, finished):
+    tab = visit(served_runs)
+    rows = tab.get_by_role("region", name="demo").locator("tbody tr")
+    rows.first.wait_for(timeout=WAIT)
+    whole, stopped, damaged = rows.all_inner_texts()
+    metric = json.loads((finished.path / "predictions/val.json").read_text())["metrics"]["challenge"]
+    assert f"{metric['value']:.4f} (16)" in whole
+    assert f"{metric['low']:.4f} to {metric['high']:.4f}" in whole
+    assert stopped.startswith("<img src=x onerror=alert(1)>\tstopped")
+    assert "no predictions/val.csv (stopped or still running at step 3)" in stopped
+    assert damaged.startswith("damaged\tdamaged")
+    assert "demo/damaged/config.yaml: cannot be read as YAML" in damaged
+    listed = Client(served_runs.address, verbose=False).predict(api_name="/runs")["runs"]
+    assert [row["status"] for row in listed] == ["damaged", "finished", "stopped", "damaged"]
+    assert listed[0]["run"] == r"b\xe9"
+    assert (listed[1]["low"], listed[1]["high"]) == (metric["low"], metric["high"])
+
+
+def test_a_run_shows_curves_and_players_and_a_report_and_stays_as_it_is(visit, served_runs, folder):
+    before = contents(folder)
+    tab = visit(served_runs)
+    open_run(tab, "demo/whole")
+    assert tab.get_by_role("img", name="learning curves: training loss and validation").locator("svg").count() == 1
+    video = tab.locator(".evqa-worst video").first
+    video.evaluate("video => new Promise(done => { video.oncanplay = done; video.load(); })")
+    assert video.evaluate("video => video.duration") == pytest.approx(2.0, abs=0.1)
+    errors = [
+        text.rpartition("error ")[2].split()[0] for text in tab.locator(".evqa-worst figcaption").all_inner_texts()
+    ]
+    sizes = [abs(float(error)) for error in errors]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 12
+    tab.get_by_role("button", name="Make the report").click()
+    report = tab.locator("iframe[sandbox='']")
+    report.wait_for(timeout=WAIT)
+    text = report.content_frame.locator("body").inner_text()
+    assert text.startswith("Report on 2 runs")
+    assert "demo/damaged: damaged; it is left out." in text
+    open_run(tab, "demo/<img src=x onerror=alert(1)>")
+    open_run(tab, r"b\xe9")
+    assert "config.yaml: cannot be read as YAML" in tab.get_by_role("alert").inner_text()
+    tab.get_by_role("button", name="Make the report").click()
+    tab.get_by_text(r"b\xe9: damaged; it is left out.").wait_for(timeout=WAIT)
+    assert contents(folder) == before
+
+
+def test_media_are_given_in_parts_to_visitors_of_the_page_alone(visit, served_runs):
+    tab = visit(served_runs)
+    open_run(tab, "demo/whole")
+    address = tab.locator(".evqa-worst video").first.evaluate("video => video.src")
+    assert httpx.get(address).json() == {"error": "Open the page first."}
+    with httpx.Client() as visitor:
+        visitor.get(served_runs.address)
+        whole = visitor.get(address)
+        part = visitor.get(address, headers={"Range": "bytes=10-19"})
+        assert (part.status_code, part.content) == (206, whole.content[10:20])
+        for other in ("../../../etc/passwd", "%2e%2e%2fetc%2fpasswd", "0.mp4"):
+            assert visitor.get(f"{served_runs.address}/runs/media/{other}").status_code == 404
+
+
+def test_only_media_files_go_on_the_shelf(tmp_path):
+    from evqa.web.run_media import MediaShelf
+
+    shelf = MediaShelf()
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "clip.mp4").symlink_to(tmp_path / "secret.txt")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name in ("secret.txt", "clip.mp4", "pipe.mp4", "none.mp4"):
+        assert shelf.address(tmp_path / name) is None
+    (tmp_path / "real.MP4").write_bytes(b"video")
+    key = shelf.address(tmp_path / "real.MP4").rpartition("/")[2]
+    assert shelf.place(key) == tmp_path / "real.MP4"
+    (tmp_path / "real.MP4").unlink()
+    (tmp_path / "real.MP4").symlink_to(tmp_path / "secret.txt")
+    assert shelf.place(key) is None
+
+
+def test_a_page_needs_something_to_show(tmp_path, capsys):
+    from evqa.serve import main
+
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "There is nothing to show: give --scorer PLACE, --runs FOLDER, or both." in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["--runs", str(tmp_path / "none")])
+    assert f"--runs {tmp_path / 'none'}: there is no such folder." in capsys.readouterr().err
