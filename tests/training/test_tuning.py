@@ -14,11 +14,11 @@ from evqa.errors import ConfigError, MissingDependencyError
 from evqa.media.audio import AudioWindow
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
+from evqa.models.four_bit import hold_in_four_bits
 from evqa.models.tiny import Tiny
 from evqa.training.adapted_linear import AdaptedLinear
 from evqa.training.tuning import (
     Tuning,
-    _quantise,
     apply_tuning,
     is_adapter,
     merge_adapters,
@@ -196,9 +196,9 @@ FLAG = "is_loaded_in_4bit"
 class Linear4bit(nn.Linear):
     """What bitsandbytes would be asked for, on a machine without it."""
 
-    def __init__(self, inputs, outputs, bias, *, compute_dtype, quant_type):
-        super().__init__(inputs, outputs, bias)
-        self.asked = (inputs, outputs, bias, compute_dtype, quant_type)
+    def __init__(self, inputs, outputs, bias, *, compute_dtype, device):
+        super().__init__(inputs, outputs, bias, device=device)
+        self.asked = (inputs, outputs, bias, compute_dtype)
 
 
 class Params4bit(nn.Parameter):
@@ -216,10 +216,10 @@ def test_layers_become_four_bit_ones_with_the_weights_and_bias_they_had(model, m
     block.deep.inner = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, bias=False))
     layers = block.deep.inner
     before, bias = [layer.weight.clone() for layer in layers], layers[0].bias
-    _quantise(block, ["deep.inner.0", "deep.inner.1"])
+    hold_in_four_bits(block, ["deep.inner.0", "deep.inner.1"])
     assert [layer.asked for layer in layers] == [
-        (4, 3, True, torch.bfloat16, "nf4"),
-        (3, 2, False, torch.bfloat16, "nf4"),
+        (4, 3, True, torch.bfloat16),
+        (3, 2, False, torch.bfloat16),
     ]
     for layer, weight in zip(layers, before, strict=True):
         assert torch.equal(layer.weight, weight)
@@ -231,7 +231,9 @@ def test_layers_become_four_bit_ones_with_the_weights_and_bias_they_had(model, m
 @pytest.mark.parametrize(("method", "told"), [("lora", None), ("qlora", True)])
 def test_peft_is_told_that_the_layers_below_its_adapters_have_four_bits(model, monkeypatch, method, told):
     seen = []
-    monkeypatch.setattr("evqa.training.tuning._quantise", lambda model, names: seen.append(("quantised", len(names))))
+    monkeypatch.setattr(
+        "evqa.training.tuning.hold_in_four_bits", lambda _, names, **__: seen.append(("quantised", len(names)))
+    )
     monkeypatch.setattr("peft.inject_adapter_in_model", lambda config, model: seen.append(vars(model).get(FLAG)))
     apply_tuning(model, Tuning(method=method, rank=2))
     assert seen == ([("quantised", 12), True] if told else [None])
