@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from evqa.errors import ConfigError, FileError
-from evqa.scoring import prediction, scorer
+from evqa.scoring import outcome, prediction, scorer
 from evqa.scoring.prediction import predict
 from evqa.scoring.request import Request
 
@@ -88,7 +88,7 @@ def test_many_real_clips_that_were_killed_thrice_give_the_file_of_an_undisturbed
 
 def stop_after(monkeypatch, number):
     """Stop the command after so many outcomes, in this process; returns how many were asked of the scorer."""
-    count, asked, tried = itertools.count(1), [], prediction.tried
+    count, asked, tried = itertools.count(1), [], outcome.tried
 
     def stopping(item, score):
         if next(count) > number:
@@ -96,7 +96,7 @@ def stop_after(monkeypatch, number):
         asked.append(item.id)
         return tried(item, score)
 
-    monkeypatch.setattr(prediction, "tried", stopping)
+    monkeypatch.setattr(outcome, "tried", stopping)
     return asked
 
 
@@ -211,7 +211,7 @@ def test_nothing_is_left_where_a_scorer_cannot_be_loaded(finished, clips, tmp_pa
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_loses_nothing(live, finished, clips, tmp_path):
     arguments = (*clips[:6], "--run", finished.path, "--out", tmp_path / "o.csv", "--override", "data.batch_size=2")
-    stop = ("evqa.scoring.prediction", "tried", int(signal.SIGINT), 4)
+    stop = ("evqa.scoring.outcome", "tried", int(signal.SIGINT), 4)
     assert live(*arguments, at=stop) == 130
     assert len((tmp_path / "o.csv.part").read_text().splitlines()) == 1 + 3
     assert live(*arguments) == 0

@@ -16,7 +16,7 @@ from PIL import Image
 from evqa.cli import exit_code
 from evqa.errors import AnnotationError, ConfigError, FileError, MissingDependencyError, RunError
 from evqa.predict import parser
-from evqa.scoring import outputs, prediction
+from evqa.scoring import outcome, outputs, prediction
 from evqa.scoring.prediction import predict
 from evqa.scoring.request import Request
 from evqa.scoring.score import Meaning
@@ -175,7 +175,7 @@ def test_scores_are_shown_and_kept_where_the_disk_is_full_at_the_end(finished, c
         with pytest.raises(FileError, match="no space left on device"):
             predict(Request(**given))
     assert "1 scored, 0 failed." in capsys.readouterr().err
-    monkeypatch.setattr(prediction, "tried", None)  # nothing is left to be scored
+    monkeypatch.setattr(outcome, "tried", None)  # nothing is left to be scored
     predict(Request(**given))
     assert len(rows_of(tmp_path / "o.csv")) == 1
 
