@@ -214,7 +214,7 @@ def test_files_of_every_kind_hold_the_same_scores_and_what_they_mean(finished, c
 class Fixed:
     """A scorer that gives each record the number in its title."""
 
-    batch_size = 4
+    window = 4
     meaning = Meaning(scale=prediction.LabelScale(), training_labels=[0.1 * n for n in range(11)])
 
     def score(self, records):
