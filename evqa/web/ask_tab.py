@@ -9,13 +9,13 @@ from typing import Any
 import gradio as gr
 from gradio.events import api
 
-from evqa.errors import ConfigError
 from evqa.web.asked import REFUSALS, sentences_of
 from evqa.web.chat import VisitorChat, record_of
 from evqa.web.fragments import error_box, tag
 from evqa.web.inputs import MODEL, player
 from evqa.web.scorers import OfferedScorer, by_name
 from evqa.web.seconds_part import seconds_part
+from evqa.web.uploads import upload_of
 from evqa.web.visitors import KEPT_SECONDS
 
 Shown = tuple[Any, ...]  # chat, messages, what is said about them, the field of the question
@@ -102,20 +102,12 @@ def _notes(chat: VisitorChat) -> str:
     return "".join(tag("p", f"Note: {note}") for note in chat.notes)
 
 
-def _uploaded(files: object) -> list[Path]:
-    """Read the list of files of a call, which comes as it was sent; the guard has seen every `path` in it."""
-    try:
-        return [Path(file["path"]) for file in files]  # type: ignore[attr-defined]
-    except (TypeError, KeyError):
-        raise ConfigError(['files: upload them, and give a list of objects as {"path": "..."}.']) from None
-
-
 def _for_programs(answering: Mapping[str, OfferedScorer]) -> None:
     def ask_files(files: list[gr.FileData], question: str, scorer: str = "") -> dict[str, Any]:
         """Ask about one uploaded video or image, or two of them together. scorer: empty for the first one."""
         try:
             chosen = by_name(answering, scorer)
-            record = record_of(_uploaded(files), question, chosen)
+            record = record_of([upload_of(file).path for file in files], question, chosen)
             (answer,) = chosen.scorer.ask([record], question=question)
         except REFUSALS as error:
             return {"error": " ".join(sentences_of(error))}

@@ -13,7 +13,7 @@ from evqa.web.asked import REFUSALS, as_record, sentences_of
 from evqa.web.fragments import Markup, error_box, table, tag
 from evqa.web.inputs import MODEL, player
 from evqa.web.score_card import score_card
-from evqa.web.scorers import OfferedScorer, ScoredItem
+from evqa.web.scorers import OfferedScorer, ShownScore
 
 NO_INTERVAL = (
     "A difference between two items is stated as it is: how large differences of equally good videos are is not known "
@@ -82,7 +82,7 @@ def _compared(left: Record, right: Record, chosen: Sequence[OfferedScorer]) -> M
     )  # fmt: skip
 
 
-def _numbers(a: ScoredItem, b: ScoredItem) -> tuple[str, str, str]:
+def _numbers(a: ShownScore, b: ShownScore) -> tuple[str, str, str]:
     first, second = a.score.value, b.score.value
     both = "" if first is None or second is None else f"{second - first:+.4g}"
     return _number(first), _number(second), both

@@ -7,10 +7,10 @@ from typing import Any
 from evqa.scoring.score import Meaning
 from evqa.web.clip_view import clip_view
 from evqa.web.fragments import Markup, error_box, tag
-from evqa.web.scorers import MODALITIES, OfferedScorer, ScoredItem
+from evqa.web.scorers import MODALITIES, OfferedScorer, ShownScore
 
 
-def score_card(item: ScoredItem, offered: OfferedScorer) -> Markup:
+def score_card(item: ShownScore, offered: OfferedScorer) -> Markup:
     """Show a score, or why there is none, and what the model was given."""
     seen = tag("details", tag("summary", "What the model saw"), *map(clip_view, item.clips, item.sounds), open="open")
     if item.score.value is None:
@@ -30,7 +30,7 @@ def score_card(item: ScoredItem, offered: OfferedScorer) -> Markup:
     )
 
 
-def _facts(item: ScoredItem, meaning: Meaning) -> list[str]:
+def _facts(item: ShownScore, meaning: Meaning) -> list[str]:
     scale, score = meaning.scale, item.score
     facts = [f"{scale.name} ({scale.measures}) runs from {scale.low:g} to {scale.high:g}."]
     if score.outside:
@@ -44,14 +44,14 @@ def _facts(item: ScoredItem, meaning: Meaning) -> list[str]:
     return facts
 
 
-def _bar(item: ScoredItem, meaning: Meaning) -> Markup:
+def _bar(item: ShownScore, meaning: Meaning) -> Markup:
     scale, value = meaning.scale, item.score.value or 0.0
     share = min(max(scale.to_unit(value), 0.0), 1.0)
     fill = tag("div", style=f"width: {100 * share:.1f}%")
     return tag("div", fill, class_="evqa-bar", role="img", aria_label=f"{value:.4g} of {scale.low:g} to {scale.high:g}")
 
 
-def score_json(item: ScoredItem, offered: OfferedScorer) -> dict[str, Any]:
+def score_json(item: ShownScore, offered: OfferedScorer) -> dict[str, Any]:
     """What the API answers: the same as plain values."""
     scale, score = offered.scorer.meaning.scale, item.score
     return {

@@ -13,6 +13,7 @@ from evqa.web.fragments import error_box
 from evqa.web.inputs import MODEL, Inputs
 from evqa.web.score_card import score_card, score_json
 from evqa.web.scorers import OfferedScorer, by_name
+from evqa.web.uploads import upload_of
 
 
 def score_tab(offered: Mapping[str, OfferedScorer]) -> None:
@@ -36,7 +37,7 @@ def score_tab(offered: Mapping[str, OfferedScorer]) -> None:
     ) -> dict[str, Any]:
         """Score an uploaded video or image. scorer, modal: empty for the first one, and for all that it reads."""
         try:
-            record = as_record(file.path, title=title, description=description)
+            record = as_record(str(upload_of(file).path), title=title, description=description)
             offered = by_name(scoring, scorer)
             return score_json(offered.score(record, modal=modal or offered.scorer.modal), offered)
         except REFUSALS as error:

@@ -58,7 +58,7 @@ class OfferedScorer:
             model.base_name(), model.license
         )
 
-    def score(self, record: Record, *, modal: str) -> ScoredItem:
+    def score(self, record: Record, *, modal: str) -> ShownScore:
         """Read and score one item; what cannot be scored is the score's failure, what cannot be read a MediaError.
 
         Raises:
@@ -74,7 +74,7 @@ class OfferedScorer:
             score = replace(score, calibrated=None)
         seconds = time.monotonic() - began
         sounds = [self._sound(path, clip) for path, clip in zip(record.paths, read, strict=True)]
-        return ScoredItem(score=score, clips=read, sounds=sounds, modal=modal, seconds=seconds)
+        return ShownScore(score=score, clips=read, sounds=sounds, modal=modal, seconds=seconds)
 
     def _sound(self, path: Path, clip: Clip) -> Tensor | None:
         """The samples that a model was given, also one that takes them as a filter bank."""
@@ -87,7 +87,7 @@ class OfferedScorer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredItem:
+class ShownScore:
     """A score, what the model was given for it, and how long that took.
 
     clips, sounds: a file's each; sounds are float32 samples at 16 kHz, None where there are none.

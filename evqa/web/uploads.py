@@ -44,8 +44,13 @@ def field_of_uploads(**look: Any) -> gr.File:
 
 
 def upload_of(content: gr.FileData | dict[str, Any]) -> Upload:
-    """Read what a call says of a file; in lists, Gradio leaves it as it came."""
-    file = gr.FileData.model_validate(content)
+    """Read what a call says of a file, which Gradio leaves as it came. Raises ConfigError where it says nothing."""
+    try:
+        file = gr.FileData.model_validate(content)
+    except ValueError:
+        raise ConfigError(
+            ['file: upload it, and give an object {"path": "..."} with the place that came back.']
+        ) from None
     path = Path(file.path)
     return Upload(path=path, name=file.orig_name or path.name)
 

@@ -15,6 +15,7 @@ from evqa.web.asked import REFUSALS, as_record, sentences_of
 from evqa.web.fragments import Markup, error_box, table, tag
 from evqa.web.inputs import MODEL, Inputs
 from evqa.web.scorers import OfferedScorer, by_name
+from evqa.web.uploads import upload_of
 
 
 def why_tab(offered: Mapping[str, OfferedScorer]) -> None:
@@ -40,7 +41,7 @@ def why_tab(offered: Mapping[str, OfferedScorer]) -> None:
     def explain_file(file: gr.FileData, title: str = "", description: str = "", scorer: str = "") -> dict[str, Any]:
         """Say what the score of an uploaded video depends on. scorer: empty for the first one."""
         try:
-            record = as_record(file.path, title=title, description=description)
+            record = as_record(str(upload_of(file).path), title=title, description=description)
             return explain(by_name(scoring, scorer).scorer, record, seconds=MOST_SECONDS).to_json()
         except REFUSALS as error:
             return {"error": " ".join(sentences_of(error))}
