@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo page test mutants check format lint types clean
+.PHONY: help setup demo page pictures test mutants check format lint types clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,10 @@ page: setup ## Train the tiny model, if that is not done, and open the page that
 	$(BIN)/python -m evqa.train run.experiment=page run.name=engagement
 	$(BIN)/python -m evqa.train run.experiment=page run.name=levels head=levels
 	$(BIN)/python -m evqa.serve --scorer runs/page/engagement --scorer runs/page/levels --runs runs --open
+
+pictures: setup ## Make the README's pictures of the page (needs Chromium)
+	$(BIN)/python -m evqa.train run.experiment=page run.name=engagement
+	$(BIN)/python -m tests.web.pictures runs/page/engagement
 
 test: setup ## Run the tests, one process a core; what fails beside a busy neighbour gets one more try alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder || \

@@ -12,6 +12,7 @@ from torch import Tensor
 from evqa.errors import ConfigError
 from evqa.media.altered import track_of
 from evqa.media.decoding import decode_isolated
+from evqa.models.base import RANDOM_WEIGHTS
 from evqa.models.license import terms_of
 from evqa.scoring.load import load
 from evqa.scoring.score import Score
@@ -54,9 +55,9 @@ class OfferedScorer:
     def about(self) -> str:
         """Its model's base and the terms of the weights."""
         model = self.scorer.module.model
-        return f"{type(model).__name__}, {model.base_name()}; license of the weights: " + terms_of(
-            model.base_name(), model.license
-        )
+        base = model.base_name()
+        license = "" if base == RANDOM_WEIGHTS else f"; license of the weights: {terms_of(base, model.license)}"
+        return f"{type(model).__name__}, trained from {base}{license}"
 
     def score(self, record: Record, *, modal: str) -> ShownScore:
         """Read and score one item; what cannot be scored is the score's failure, what cannot be read a MediaError.

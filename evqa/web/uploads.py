@@ -48,9 +48,7 @@ def upload_of(content: gr.FileData | dict[str, Any]) -> Upload:
     try:
         file = gr.FileData.model_validate(content)
     except ValueError:
-        raise ConfigError(
-            ['file: upload it, and give an object {"path": "..."} with the place that came back.']
-        ) from None
+        raise ConfigError(['file: upload it, and name it by an object {"path": "..."}.']) from None
     path = Path(file.path)
     return Upload(path=path, name=file.orig_name or path.name)
 

@@ -218,6 +218,6 @@ def test_programs_ask_too(page, clips, offered):
         ((files, " "), "question=' ': there is nothing to ask."),
         ((files, "Sharp?", "other"), "scorer='other': there is none of this name. There is: assistant."),
         (([], "Sharp?"), "Choose a file first."),
-        ((["/etc/hostname"], "Sharp?"), 'files: upload them, and give a list of objects as {"path": "..."}.'),
+        ((["/etc/hostname"], "Sharp?"), 'file: upload it, and name it by an object {"path": "..."}.'),
     ):
         assert program.predict(*arguments, api_name="/ask") == {"error": sentence}

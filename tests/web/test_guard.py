@@ -40,7 +40,8 @@ def call(client, name, *data):
         return begun
     with client.stream("GET", f"/gradio_api/call/{name}/{begun.json()['event_id']}") as stream:
         lines = [line.removeprefix("data: ") for line in stream.iter_lines() if line.startswith("data: ")]
-    return json.loads(lines[-1])
+    (answer,) = json.loads(lines[-1])
+    return answer
 
 
 def test_a_program_gets_the_score_that_the_scorer_gives(program, clips, finished):
