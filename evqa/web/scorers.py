@@ -57,7 +57,7 @@ class OfferedScorer:
         model = self.scorer.module.model
         base = model.base_name()
         license = "" if base == RANDOM_WEIGHTS else f"; license of the weights: {terms_of(base, model.license)}"
-        return f"{type(model).__name__}, trained from {base}{license}"
+        return f"{type(model).__name__}, based on {base}{license}"
 
     def score(self, record: Record, *, modal: str) -> ShownScore:
         """Read and score one item; what cannot be scored is the score's failure, what cannot be read a MediaError.

@@ -30,4 +30,4 @@ def test_a_score_says_what_it_is_and_what_the_model_saw(visit, served, clips, fi
     assert card.locator("figure").count() == 8
     assert "Waveform of the 2.0 s of sound" in card.locator(".evqa-wave").get_attribute("aria-label")
     assert "filter bank" in card.locator(".evqa-fbank").get_attribute("alt")
-    assert "Tiny, trained from random weights" in text
+    assert "Tiny, based on random weights" in text
