@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -37,6 +38,13 @@ except ImportError as error:
 
 log = logging.getLogger("evqa.sweep")
 GRACE_POLLS = 2  # polls of the queue between a job's end and its result's arrival on a slow file system
+
+
+def _state() -> Any:
+    """Return Hydra's state for a job, which registers anew what reads files: ours is no plug-in."""
+    state = Singleton.get_state()
+    state["instances"].pop(SourcesRegistry, None)
+    return state
 
 
 class Task:
@@ -101,7 +109,7 @@ class Jobs:
         executor = self.executor()
         chosen, numbers = [members[place] for place in places], [first + place for place in places]
         try:
-            jobs = executor.map_array(self.task, chosen, numbers, [Singleton.get_state()] * len(chosen))
+            jobs = executor.map_array(self.task, chosen, numbers, [_state()] * len(chosen))
         except submitit.core.utils.FailedJobError as error:
             said = " ".join(shown_lines(str(error)).split())
             raise RunError(

@@ -62,7 +62,7 @@ def planned(number):
 class PlannedScorer:
     """Answers by the number of the question; of question 7 it cannot read the video."""
 
-    batch_size = 4
+    batch_size = window = 4
 
     def __init__(self):
         self.asked = []
