@@ -53,10 +53,10 @@ def batch_tab(offered: Mapping[str, OfferedScorer]) -> None:
     def score_many(files: list[gr.FileData], scorer: str = "") -> dict[str, Any]:
         """Score uploaded files, or what uploaded tables name of them. scorer: empty for the first one."""
         try:
-            chosen = by_name(scoring, scorer)
+            chosen, uploads = by_name(scoring, scorer), [upload_of(file) for file in files]
         except REFUSALS as error:
             return {"error": " ".join(sentences_of(error))}
-        *_, batch = score_batch([upload_of(file) for file in files], chosen, stop=StopSign())
+        *_, batch = score_batch(uploads, chosen, stop=StopSign())
         return _as_json(batch)
 
     api(score_many, api_name="score_many", **MODEL)

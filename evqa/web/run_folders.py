@@ -67,9 +67,7 @@ class RunFolders:
     def rows(self) -> list[RunRow]:
         """List the runs, the best of each experiment first."""
         rows = [self._row(name, path) for name, path in self.find().items()]
-        return sorted(
-            rows, key=lambda row: (experiment(row.name), row.kept.rank if row.kept else (True, math.inf, 0.0))
-        )
+        return sorted(rows, key=lambda row: (experiment(row.name), row.kept.rank if row.kept else DAMAGED_RANK))
 
     def said(self, sentence: object) -> str:
         """Write a sentence with places below the folder, without values of the environment."""

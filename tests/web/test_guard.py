@@ -86,7 +86,7 @@ def test_health_needs_nobody(program):
     ["/etc/passwd", "../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "http://127.0.0.1:1/", "C:\\secret.txt", ""],
 )
 def test_no_file_but_an_upload_of_ones_own_is_given_out_or_read(program, place):
-    for route in ("/gradio_api/file=", "/file="):
+    for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/file%3D", "/gradio_api/file%2F"):
         assert program.get(f"{route}{place}").status_code in (403, 404)
     answer = call(program, "score", as_file(place), "", "", "", "")
     assert answer.status_code == 403
@@ -108,6 +108,7 @@ def test_the_file_of_one_visitor_is_not_another_ones(served, clips):
         (path,) = upload(one, clips[1]).json()
         assert one.get(f"/gradio_api/file={path}").content == clips[1].read_bytes()
         assert two.get(f"/gradio_api/file={path}").status_code == 403
+        assert two.get(f"/gradio_api/file/{path}").status_code == 404
         assert call(two, "score", as_file(path), "", "", "", "").status_code == 403
 
 
@@ -121,7 +122,8 @@ def test_another_origin_and_another_name_are_refused(program):
 
 
 def test_nothing_is_fetched_from_another_host(program):
-    assert program.get("/gradio_api/proxy=http://127.0.0.1:1/").status_code == 403
+    assert program.get("/gradio_api/proxy=http://127.0.0.1:1/").status_code == 404
+    assert program.post("/gradio_api/run-history/connect", json={}).status_code == 404
     assert program.get("/gradio_api/file=http://127.0.0.1:1/x").status_code == 403
     answer = call(program, "score", as_file("https://example.org/a.mp4"), "", "", "", "")
     assert answer.status_code == 403
