@@ -226,7 +226,7 @@ class Tiny(Model):
     def _media_tokens(self, inputs: Inputs) -> list[Tensor]:
         """Return for every file its frame tokens followed by its audio tokens, [N, D]."""
         frame_counts, row_counts = inputs.host["num_frames"], inputs.host["num_fbanks"]
-        nothing = self.trunk.position.weight[:0]
+        nothing = self._no_tokens(inputs)
         frames = (
             self.vision(inputs["frames_NHWC"]).split([count for count in frame_counts if count])
             if self.vision is not None and "frames_NHWC" in inputs
@@ -240,6 +240,19 @@ class Tiny(Model):
             audio_tokens = next(next_sounds)[: num_rows // ROWS_PER_TOKEN] if num_rows and sounds else nothing
             media.append(torch.cat([frame_tokens, audio_tokens]))
         return media
+
+    def _no_tokens(self, inputs: Inputs) -> Tensor:
+        """No tokens; in distributed training they carry a zero gradient, so that every process visits every part."""
+        none_0D = self.trunk.position.weight[:0]
+        if not (self.training and torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return none_0D
+        idle, device = [none_0D], none_0D.device
+        if self.vision is not None and "frames_NHWC" not in inputs:
+            shape = (1, self.vision.patch, self.vision.patch, 3)
+            idle.append(self.vision(torch.zeros(shape, dtype=torch.uint8, device=device))[:0])
+        if self.audio is not None and "fbank_NRM" not in inputs:
+            idle.append(self.audio(torch.zeros((1, ROWS_PER_TOKEN, 128), device=device))[0, :0])
+        return torch.cat(idle)
 
 
 class _Following:

@@ -103,3 +103,18 @@ def test_a_model_without_its_lm_head_says_so(head):
     output = model(model.preparer.collate([item(model, 1)]))
     with pytest.raises(ConfigError, match="built without its LM head"):
         output.logits(output.hidden_BTD[:, 0])
+
+
+@pytest.mark.parametrize("absent", ["picture", "sound"])
+def test_every_process_visits_every_part_whatever_its_batch_lacks(monkeypatch, absent):
+    model = build().train()
+    items = [item(model, 0, **{absent: False})]
+    alone = pooled(model, items)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    beside = pooled(model, items)
+    assert torch.equal(beside, alone)
+    beside.sum().backward()
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if name.startswith(("vision", "audio"))}
+    assert all(gradient is not None for gradient in gradients.values())
+    encoder = {"picture": "vision", "sound": "audio"}[absent]
+    assert not any(gradient.any() for name, gradient in gradients.items() if name.startswith(encoder))
