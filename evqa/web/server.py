@@ -62,7 +62,8 @@ def serve(request: ServeRequest) -> None:
             f"The page: http://{named}:{port}/ (Ctrl-C ends it; uploads lie in {files} until then at most).", sys.stderr
         )
         if request.open:
-            webbrowser.open(f"http://{named}:{port}/")  # what asks before the page is served waits for it
+            # What asks before the page is served waits for it; a browser in the terminal lasts as long as it is open.
+            threading.Thread(target=webbrowser.open, args=(f"http://{named}:{port}/",), daemon=True).start()
         _run(app, listener)
 
 
