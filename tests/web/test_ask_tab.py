@@ -159,6 +159,7 @@ def test_every_second_has_a_heat_map_levels_and_answers(visit, page, clips, offe
     assert card.get_by_role("img", name="levels of sharpness, light").bounding_box()["width"] > 300
     assert card.locator("svg image").count() == 2  # the levels, and the bar of their colours
     card.get_by_text("Levels and answers").click()
+    card.locator("tbody tr").last.wait_for(timeout=WAIT)
     annotator = Annotator(offered.scorer, seconds_prompt(), decoding=Decoding(max_new_tokens=20))
     rows = [row.locator("th, td").all_inner_texts() for row in card.locator("tbody tr").all()]
     right = [

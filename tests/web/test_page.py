@@ -36,9 +36,11 @@ def test_a_narrow_page_does_not_scroll_sideways_and_is_readable_in_the_dark(visi
 
 def test_a_file_is_scored_by_keyboard_alone(visit, served, clips):
     tab = visit(served)
+    tab.get_by_text("Click to Upload").first.wait_for(timeout=WAIT)
+    tab.wait_for_timeout(1000)  # until what is shown also listens
     reach(tab, "document.activeElement.getAttribute('role') === 'tab'")
     reach(tab, "document.activeElement.innerText.includes('Click to Upload')")
-    with tab.expect_file_chooser() as chooser:
+    with tab.expect_file_chooser(timeout=WAIT) as chooser:
         tab.keyboard.press("Enter")
     chooser.value.set_files(clips[0])
     tab.locator(".evqa-preview").first.wait_for(timeout=WAIT)
