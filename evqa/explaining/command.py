@@ -64,24 +64,16 @@ def explain_video(request: ExplanationRequest) -> None:
         say(f"Note: {note}", sys.stderr)
 
 
-def _rows(explanation: Explanation) -> Iterator[tuple[str, float, float]]:
-    """What was left of the video, or hidden in it; the score; its difference from the whole video's."""
-    for opening in explanation.openings:
-        yield f"first {opening.seconds:g} s", opening.score, opening.score - explanation.score
-    for hidden in (*explanation.hidden_seconds, *explanation.hidden_modalities):
-        yield f"without {hidden.what}", hidden.score, hidden.change
-
-
 def _cells(explanation: Explanation) -> Iterator[str]:
     """`what<TAB>score<TAB>change`, the whole video first."""
     yield f"whole\t{explanation.score:.6g}\t"
-    for what, score, change in _rows(explanation):
+    for what, score, change in explanation.rows():
         yield f"{what}\t{score:.6g}\t{change:+.6g}"
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:
     yield f"{shown(explanation.id)}: {shown(explanation.scale.name)} {explanation.score:.4g} ({explanation.modal})"
     yield f"  {'':<20} {'score':>9} {'change':>9}"
-    for what, score, change in _rows(explanation):
+    for what, score, change in explanation.rows():
         yield f"  {what:<20} {score:>9.4f} {change:>+9.4f}"
     yield from textwrap.wrap(CAUTION, width=78)

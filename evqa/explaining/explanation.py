@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,6 +53,13 @@ class Explanation:
     hidden_seconds: Sequence[Hidden]
     hidden_modalities: Sequence[Hidden]
     notes: Sequence[str]
+
+    def rows(self) -> Iterator[tuple[str, float, float]]:
+        """Yield what was left of the video, or hidden in it; the score; its difference from the whole video's."""
+        for opening in self.openings:
+            yield f"first {opening.seconds:g} s", opening.score, opening.score - self.score
+        for hidden in (*self.hidden_seconds, *self.hidden_modalities):
+            yield f"without {hidden.what}", hidden.score, hidden.change
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `caution` says how to read them."""

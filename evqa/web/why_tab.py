@@ -50,16 +50,9 @@ def why_tab(offered: Mapping[str, OfferedScorer]) -> None:
 
 
 def _shown(explanation: Explanation) -> Markup:
-    rows = [
-        *((f"first {one.seconds:g} s", one.score, one.score - explanation.score) for one in explanation.openings),
-        *(
-            (f"without {one.what}", one.score, one.change)
-            for one in (*explanation.hidden_seconds, *explanation.hidden_modalities)
-        ),
-    ]
     numbers = table(
         ("copy", "score", "change"),
-        [(what, f"{score:.4f}", f"{change:+.4f}") for what, score, change in rows],
+        [(what, f"{score:.4f}", f"{change:+.4f}") for what, score, change in explanation.rows()],
         caption=f"Scores of altered copies; the whole video: {explanation.score:.4f}",
     )
     return tag(
