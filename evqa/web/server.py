@@ -24,6 +24,7 @@ from evqa.web.scorers import OfferedScorer, load_offered
 from evqa.web.visitors import Visitors
 
 CLEANING_SECONDS = 5.0
+LAST_PORT = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ def serve(request: ServeRequest) -> None:
         ConfigError: the address cannot be used, or is open to others without a word about it.
     """
     _check_offer(request)
+    _check_numbers(request)
     _check_open(request)
     users = None if request.password_file is None else read_users(request.password_file)
     with _listening(request.host, request.port) as listener, _own_files() as files:
@@ -115,6 +117,18 @@ def _check_offer(request: ServeRequest) -> None:
         raise ConfigError(["There is nothing to show: give --scorer PLACE, --runs FOLDER, or both."])
     if request.runs is not None and not request.runs.is_dir():
         raise ConfigError([f"--runs {request.runs}: there is no such folder."])
+
+
+def _check_numbers(request: ServeRequest) -> None:
+    problems = []
+    if not 0 <= request.port <= LAST_PORT:
+        problems.append(f"--port {request.port}: give a number from 0 (any that is free) to {LAST_PORT}.")
+    if not request.max_megabytes > 0:
+        problems.append(f"--max-megabytes {request.max_megabytes:g}: give a number above 0.")
+    if request.max_waiting < 1:
+        problems.append(f"--max-waiting {request.max_waiting}: give a whole number from 1 on.")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_open(request: ServeRequest) -> None:

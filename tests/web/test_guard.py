@@ -162,6 +162,16 @@ def test_a_page_for_others_needs_a_word_about_it(tmp_path):
     assert "Traceback" not in refused.stderr
 
 
+def test_numbers_that_are_none_are_told_before_anything_is_loaded():
+    refused = run("--scorer", "anything", "--port", "99999", "--max-megabytes", "-1", "--max-waiting", "0")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-3:] == [
+        "--port 99999: give a number from 0 (any that is free) to 65535.",
+        "--max-megabytes -1: give a number above 0.",
+        "--max-waiting 0: give a whole number from 1 on.",
+    ]
+
+
 def test_a_page_with_passwords_lets_nobody_else_in(serve, finished, tmp_path, clips):
     (tmp_path / "users").write_text("alice:secret\n")
     with (
