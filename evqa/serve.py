@@ -31,8 +31,22 @@ def parser() -> argparse.ArgumentParser:
     who = flags.add_argument_group("a page that others can reach")
     who.add_argument("--password-file", type=Path, metavar="FILE", help="a line name:password for everybody")
     who.add_argument("--i-know-it-is-open", action="store_true", help="no password, whoever comes")
-    flags.add_argument("--max-megabytes", type=float, default=200.0, metavar="N", help="of an upload (default: 200)")
-    flags.add_argument(
+    limits = flags.add_argument_group("limits")
+    limits.add_argument("--max-megabytes", type=float, default=200.0, metavar="N", help="of an upload (default: 200)")
+    limits.add_argument(
+        "--max-length",
+        type=float,
+        metavar="SECONDS",
+        help="of picture or sound that is read of a file (default: the scorer's data.limits.max_seconds)",
+    )
+    limits.add_argument(
+        "--max-time",
+        type=float,
+        default=1800.0,
+        metavar="SECONDS",
+        help="that one request, or its upload, may take; a batch then keeps what is done (default: 1800)",
+    )
+    limits.add_argument(
         "--max-waiting", type=int, default=20, metavar="N", help="requests that may wait for their turn (default: 20)"
     )
     flags.add_argument("--open", action="store_true", help="show the page in this machine's browser")

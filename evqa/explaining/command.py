@@ -10,10 +10,11 @@ from pathlib import Path
 
 from evqa.errors import ConfigError
 from evqa.explaining.draw import draw_explanation
-from evqa.explaining.explain import explain
+from evqa.explaining.explain import Explaining
 from evqa.explaining.explanation import CAUTION, Explanation
 from evqa.files.names import from_system, is_text, shown
 from evqa.files.plain import write_json
+from evqa.files.progress import BEGINS_ANEW, counted
 from evqa.files.regular import why_unreadable
 from evqa.files.streams import say
 from evqa.files.whole import check_place
@@ -55,7 +56,12 @@ def explain_video(request: ExplanationRequest) -> None:
         check_place(path)
     scorer = load(request.scorer, checkpoint=request.ckpt, overrides=request.override, modal=request.modal)
     record = Record(id=str(request.video), paths=(request.video,), texts=texts)
-    explanation = explain(scorer, record, seconds=request.seconds)
+    explaining = Explaining(scorer, record, seconds=request.seconds)
+    copies = explaining.num_copies
+    with counted("scoring altered copies", copies, stderr=True, then=BEGINS_ANEW) as counting:
+        for _ in counting.watch(explaining.score()):
+            pass
+    explanation = explaining.explanation()
     draw_explanation(explanation, picture)
     write_json(content, explanation.to_json())
     lines = _lines(explanation) if sys.stdout.isatty() else _cells(explanation)

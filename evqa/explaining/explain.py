@@ -10,7 +10,7 @@ samples here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -63,36 +63,53 @@ def explain(scorer: Scorer, item: Item, *, seconds: int = MOST_SECONDS) -> Expla
         ConfigError: the scorer gives no scores, the record has several files, or the video has no score.
         MediaError: the file cannot be read.
     """
-    scorer.check_scores()
-    record = as_record(item)
-    video = _Video.read(record, scorer)
-    whole = Altered(kind="whole", what="the whole video", record=record, clip=video.clip)
-    copies = [whole, *video.openings(seconds), *video.hidden_seconds(seconds), *video.hidden_modalities()]
-    value, *others = _scores(scorer, copies)
-    if isinstance(value, str):
-        raise ConfigError([f"{record.id}: has no score to explain: {value}"])
-    scored = [(copy, score) for copy, score in zip(copies[1:], others, strict=True) if not isinstance(score, str)]
-    failed = [f"{copy.what}: {score}" for copy, score in zip(copies[1:], others, strict=True) if isinstance(score, str)]
-    return Explanation(
-        id=record.id,
-        scale=scorer.meaning.scale,
-        modal=scorer.modal,
-        score=value,
-        seconds=video.length,
-        openings=[Opening(seconds=copy.seconds, score=score) for copy, score in scored if copy.kind == "opening"],
-        hidden_seconds=[copy.hidden(score, whole=value) for copy, score in scored if copy.kind == "second"],
-        hidden_modalities=[copy.hidden(score, whole=value) for copy, score in scored if copy.kind == "modality"],
-        notes=[*video.clip.missing, *video.notes(seconds), *failed],
-    )
+    explaining = Explaining(scorer, item, seconds=seconds)
+    for _ in explaining.score():
+        pass
+    return explaining.explanation()
 
 
-def _scores(scorer: Scorer, copies: Sequence[Altered]) -> Iterator[float | str]:
-    """Yield the score of every copy, or the reason why it has none."""
-    for score in scorer.score_read((copy.record, [copy.clip]) for copy in copies):
-        if score.value is not None:
-            yield score.value
-        else:
-            yield score.failure.reason if score.failure else "no score"
+class Explaining:
+    """A video and its altered copies, scored one after another; arguments and what is raised: as in `explain`.
+
+    num_copies: the video itself among them.
+    """
+
+    def __init__(self, scorer: Scorer, item: Item, *, seconds: int = MOST_SECONDS) -> None:
+        scorer.check_scores()
+        self._scorer, self._record, self._most_seconds = scorer, as_record(item), seconds
+        self._video = video = _Video.read(self._record, scorer)
+        whole = Altered(kind="whole", what="the whole video", record=self._record, clip=video.clip)
+        self._copies = [whole, *video.openings(seconds), *video.hidden_seconds(seconds), *video.hidden_modalities()]
+        self._scores: list[float | str] = []  # or the reason why there is none
+        self.num_copies = len(self._copies)
+
+    def score(self) -> Iterator[None]:
+        """Score all copies; yields behind each."""
+        for score in self._scorer.score_read((copy.record, [copy.clip]) for copy in self._copies):
+            missing = score.failure.reason if score.failure else "no score"
+            self._scores.append(missing if score.value is None else score.value)
+            yield
+
+    def explanation(self) -> Explanation:
+        """Say what was found, when all copies have been scored."""
+        whole, video = self._scores[0], self._video
+        if isinstance(whole, str):
+            raise ConfigError([f"{self._record.id}: has no score to explain: {whole}"])
+        pairs = list(zip(self._copies, self._scores, strict=True))[1:]
+        scored = [(copy, score) for copy, score in pairs if not isinstance(score, str)]
+        failed = [f"{copy.what}: {score}" for copy, score in pairs if isinstance(score, str)]
+        return Explanation(
+            id=self._record.id,
+            scale=self._scorer.meaning.scale,
+            modal=self._scorer.modal,
+            score=whole,
+            seconds=video.length,
+            openings=[Opening(seconds=copy.seconds, score=score) for copy, score in scored if copy.kind == "opening"],
+            hidden_seconds=[copy.hidden(score, whole=whole) for copy, score in scored if copy.kind == "second"],
+            hidden_modalities=[copy.hidden(score, whole=whole) for copy, score in scored if copy.kind == "modality"],
+            notes=[*video.clip.missing, *video.notes(self._most_seconds), *failed],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from evqa.config.environment import hidden
 from evqa.files.names import listed
+from evqa.files.progress import seconds_left
 from evqa.scoring import outputs
 from evqa.scoring.outcome import ScoreOutcome, score_items
 from evqa.scoring.score import Meaning
@@ -60,13 +61,16 @@ class FileBatch:
     def seconds_left(self) -> float | None:
         """How long the rest will take at the pace so far; None where nothing was tried yet."""
         num_done = sum(outcome.was_tried for outcome in self.outcomes)
-        return self.seconds / num_done * (self.num_items - len(self.outcomes)) if num_done else None
+        return seconds_left(num_done, num_done + self.num_items - len(self.outcomes), seconds=self.seconds)
 
 
 def score_batch(uploads: Sequence[Upload], offered: OfferedScorer, *, stop: StopSign) -> Iterator[FileBatch]:
-    """Score uploaded files, or what uploaded tables name of them; yields the same batch again as it grows."""
+    """Score uploaded files, or what uploaded tables name of them; yields the same batch again as it grows.
+
+    It ends early where the visitor asks for it, or has used up the time of a request.
+    """
     batch, laid_out = FileBatch(meaning=offered.scorer.meaning), None
-    began = time.monotonic()
+    began, deadline = time.monotonic(), offered.deadline()
     try:
         with uploaded_batch(uploads) as laid_out:
             found = laid_out.find(offered)
@@ -78,7 +82,7 @@ def score_batch(uploads: Sequence[Upload], offered: OfferedScorer, *, stop: Stop
                 for outcome in outcomes:
                     batch.outcomes.append(outcome._replace(reason=laid_out.said(hidden(outcome.reason)), paths=()))
                     batch.seconds = time.monotonic() - began
-                    if stop.is_asked:
+                    if stop.is_asked or deadline.is_over:
                         break
                     if time.monotonic() - shown_at >= SHOWN_SECONDS:
                         shown_at = time.monotonic()
@@ -86,6 +90,8 @@ def score_batch(uploads: Sequence[Upload], offered: OfferedScorer, *, stop: Stop
     except REFUSALS as error:
         sentences = sentences_of(error)
         batch.problems = sentences if laid_out is None else [laid_out.said(one) for one in sentences]
+    if deadline.is_over and len(batch.outcomes) < batch.num_items:
+        batch.notes.append(deadline.sentence)
     batch.is_over = True
     yield batch
 

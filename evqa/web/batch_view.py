@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 
+from evqa.files.progress import Standing
 from evqa.scoring.outcome import ScoreOutcome, notes_on
 from evqa.scoring.score import Meaning
 from evqa.web.batch import FileBatch, failures_csv, scores_csv
-from evqa.web.fragments import Markup, error_box, table, tag
+from evqa.web.fragments import Markup, error_box, progress_bar, table, tag
 
 MOST_ROWS = 1000  # that the page shows; the files have all
 LAST_ROWS = 20  # that it shows while the batch goes on
@@ -22,15 +23,9 @@ def progress(batch: FileBatch) -> Markup:
         if num_done < num_items:
             said = f"Stopped after {num_done} of {num_items}: {said}"
         return tag("p", said, role="status") if num_items else tag("p")
-    left = batch.seconds_left
-    rest = "" if left is None else f", {_duration(left)} left"
-    bar = tag("progress", value=str(num_done), max=str(num_items), aria_label="how far the batch is")
-    return tag("p", bar, f" {num_done} of {num_items}: {counts}{rest}", class_="evqa-progress")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"about {minutes} min {rest} s" if minutes else f"about {rest} s"
+    share, left_s = num_done / num_items, batch.seconds_left
+    standing = Standing(place=f"{num_done} of {num_items}", share=share, facts=(counts,), left_s=left_s)
+    return progress_bar(standing, about="how far the batch is")
 
 
 def score_table(batch: FileBatch) -> Markup:

@@ -66,7 +66,11 @@ def _records(sides: Sequence[str | None]) -> tuple[Record, Record]:
 def _compared(left: Record, right: Record, chosen: Sequence[OfferedScorer]) -> Markup:
     if not chosen:
         raise ConfigError(["Choose a scorer first."])
-    pairs = [tuple(one.score(record, modal=one.scorer.modal) for record in (left, right)) for one in chosen]
+    deadline = chosen[0].deadline()
+    pairs = list[tuple[ShownScore, ShownScore]]()
+    for one in chosen:
+        pairs.append((one.score(left, modal=one.scorer.modal), one.score(right, modal=one.scorer.modal)))
+        deadline.check()
     cards = [
         tag("div", tag("h4", f"{side}, {one.name}" if len(chosen) > 1 else side), score_card(item, one))
         for one, pair in zip(chosen, pairs, strict=True)

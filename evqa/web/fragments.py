@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evqa.files.progress import Standing
+
 THUMBNAIL_HEIGHT = 120
 SORTING = (Path(__file__).parent / "sorting.js").read_text(encoding="utf-8")  # of a gr.HTML that holds tables
 
@@ -48,6 +50,12 @@ def error_box(sentences: str | Sequence[str]) -> Markup:
     """What went wrong, in the words of the command line; read out at once by a screen reader."""
     lines = [sentences] if isinstance(sentences, str) else sentences
     return tag("div", *(tag("p", line) for line in lines), class_="evqa-error", role="alert")
+
+
+def progress_bar(standing: Standing, *, about: str) -> Markup:
+    """Show how far something is. about: what is counted, for a screen reader."""
+    bar = tag("progress", value=f"{standing.share:.4f}", aria_label=about)
+    return tag("p", bar, f" {standing}", class_="evqa-progress", role="status")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, sorts: bool = False) -> Markup:

@@ -5,6 +5,7 @@ Written against ASGI alone, so that it holds for every route that Gradio has, al
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -52,11 +53,20 @@ class RefusedError(Exception):
 class Guard:
     """An ASGI application around another.
 
-    hosts: names under which the page may be asked for; None: any. max_upload_bytes: of one upload.
+    hosts: names under which the page may be asked for; None: any. max_upload_bytes, max_upload_seconds: of one upload.
     """
 
-    def __init__(self, app: App, *, visitors: Visitors, hosts: tuple[str, ...] | None, max_upload_bytes: int) -> None:
-        self._app, self._visitors, self._hosts, self._max_upload_bytes = app, visitors, hosts, max_upload_bytes
+    def __init__(
+        self,
+        app: App,
+        *,
+        visitors: Visitors,
+        hosts: tuple[str, ...] | None,
+        max_upload_bytes: int,
+        max_upload_seconds: float,
+    ) -> None:
+        self._app, self._visitors, self._hosts = app, visitors, hosts
+        self._max_upload_bytes, self._max_upload_seconds = max_upload_bytes, max_upload_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or say why not."""
@@ -130,7 +140,11 @@ class Guard:
                     self._visitors.add_files(name, _paths_of(bytes(answer)))
             await send(message)
 
-        await self._app(scope, receive, noting)
+        try:
+            async with asyncio.timeout(self._max_upload_seconds):
+                await self._app(scope, receive, noting)
+        except TimeoutError:
+            raise RefusedError(408, f"An upload may take {self._max_upload_seconds:g} s at most.") from None
 
     async def _checked_call(self, receive: Receive, name: str) -> Receive:
         """Read a call, refuse one that names files which the visitor has not uploaded, and hand it on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from evqa.scoring.scorer import Scorer
 from evqa.scoring.settings import further_texts, own_columns
 from evqa.scoring.sources import NamedColumns
 from evqa.types import Clip, Record
+from evqa.web.deadline import Deadline
 
 MODALITIES = {"av": "picture and sound", "v": "picture alone", "a": "sound alone"}
 
@@ -28,13 +30,19 @@ MODALITIES = {"av": "picture and sound", "v": "picture alone", "a": "sound alone
 class OfferedScorer:
     """A scorer under the name that the page shows.
 
-    columns: of the table that it was trained on. further_texts: columns that its question names.
+    columns: of the table that it was trained on. further_texts: columns that its question names. max_seconds: that one
+    request may take.
     """
 
     name: str
     scorer: Scorer
     columns: NamedColumns = field(default_factory=NamedColumns)
     further_texts: tuple[str, ...] = ()
+    max_seconds: float = math.inf
+
+    def deadline(self) -> Deadline:
+        """When a request that begins now has taken its time."""
+        return Deadline(self.max_seconds)
 
     @property
     def gives_scores(self) -> bool:
@@ -110,7 +118,9 @@ def only(clip: Clip, modal: str) -> Clip:
     return clip
 
 
-def load_offered(places: Sequence[str], *, overrides: Sequence[str], device: str) -> Mapping[str, OfferedScorer]:
+def load_offered(
+    places: Sequence[str], *, overrides: Sequence[str], device: str, max_seconds: float = math.inf
+) -> Mapping[str, OfferedScorer]:
     """Load all scorers; equal names get numbers. Raises as `evqa.load` does."""
     offered: dict[str, OfferedScorer] = {}
     for place in places:
@@ -123,6 +133,7 @@ def load_offered(places: Sequence[str], *, overrides: Sequence[str], device: str
             scorer=load(place, overrides=overrides, device=device),
             columns=own_columns(place, overrides),
             further_texts=further_texts(place, overrides),
+            max_seconds=max_seconds,
         )
     return offered
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from evqa.errors import ConfigError, MissingDependencyError
 from evqa.files.streams import say
 from evqa.web.guard import LOOPBACK, Guard
 from evqa.web.scorers import OfferedScorer, load_offered
-from evqa.web.visitors import Visitors
+from evqa.web.visitors import Visitors, delete_given_up
 
 CLEANING_SECONDS = 5.0
 LAST_PORT = 65535
@@ -38,6 +39,8 @@ class ServeRequest:
     password_file: Path | None
     i_know_it_is_open: bool
     max_megabytes: float
+    max_length: float | None
+    max_time: float
     max_waiting: int
     open: bool
     device: str
@@ -55,9 +58,11 @@ def serve(request: ServeRequest) -> None:
     _check_open(request)
     users = None if request.password_file is None else read_users(request.password_file)
     with _listening(request.host, request.port) as listener, _own_files() as files:
-        offered = load_offered(request.scorer, overrides=request.override, device=request.device)
+        offered = load_offered(
+            request.scorer, overrides=_overrides(request), device=request.device, max_seconds=request.max_time
+        )
         app, visitors = make_app(offered, request, users=users)
-        threading.Thread(target=_clean, args=(visitors,), daemon=True).start()
+        threading.Thread(target=_clean, args=(visitors, Path(files)), daemon=True).start()
         host, port = listener.getsockname()[:2]
         named = f"[{host}]" if ":" in host else host
         say(
@@ -109,7 +114,15 @@ def make_app(
     )
     is_open = request.host not in LOOPBACK
     hosts = None if is_open else LOOPBACK
-    return Guard(mounted, visitors=visitors, hosts=hosts, max_upload_bytes=max_bytes), visitors
+    guard = Guard(
+        mounted, visitors=visitors, hosts=hosts, max_upload_bytes=max_bytes, max_upload_seconds=request.max_time
+    )
+    return guard, visitors
+
+
+def _overrides(request: ServeRequest) -> list[str]:
+    length = request.max_length
+    return [*([] if length is None else [f"data.limits.max_seconds={length}"]), *request.override]
 
 
 def _check_offer(request: ServeRequest) -> None:
@@ -123,8 +136,10 @@ def _check_numbers(request: ServeRequest) -> None:
     problems = []
     if not 0 <= request.port <= LAST_PORT:
         problems.append(f"--port {request.port}: give a number from 0 (any that is free) to {LAST_PORT}.")
-    if not request.max_megabytes > 0:
-        problems.append(f"--max-megabytes {request.max_megabytes:g}: give a number above 0.")
+    for name in ("max_megabytes", "max_length", "max_time"):
+        number = getattr(request, name)
+        if number is not None and not 0 < number < math.inf:
+            problems.append(f"--{name.replace('_', '-')} {number:g}: give a number above 0.")
     if request.max_waiting < 1:
         problems.append(f"--max-waiting {request.max_waiting}: give a whole number from 1 on.")
     if problems:
@@ -188,10 +203,11 @@ def _own_files() -> Iterator[str]:
         yield folder
 
 
-def _clean(visitors: Visitors) -> None:
+def _clean(visitors: Visitors, files: Path) -> None:
     pause = threading.Event()
     while not pause.wait(CLEANING_SECONDS):
         visitors.clean()
+        delete_given_up(files)
 
 
 def _run(app: Any, listener: socket.socket) -> None:

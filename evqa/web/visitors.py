@@ -12,6 +12,7 @@ from pathlib import Path
 
 KEPT_SECONDS = 1800.0  # after a visitor was last heard of
 GRACE_SECONDS = 60.0  # after the last tab was closed: a page that is loaded anew closes one
+SILENCE_SECONDS = 60.0  # of an upload, after which it is given up
 
 
 @dataclass
@@ -85,3 +86,11 @@ class Visitors:
                 path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()  # named after the content; others may lie in it
+
+
+def delete_given_up(folder: Path) -> None:
+    """Delete what uploads that were broken off have left: whole ones lie in folders, those under way grow."""
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and time.time() - path.stat().st_mtime > SILENCE_SECONDS:
+                path.unlink()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 from gradio.events import api
 
 from evqa.explaining.draw import explanation_svg
-from evqa.explaining.explain import MOST_SECONDS, explain
+from evqa.explaining.explain import Explaining
 from evqa.explaining.explanation import CAUTION, Explanation
+from evqa.files.progress import Standing, seconds_left
+from evqa.types import Record
 from evqa.web.asked import REFUSALS, as_record, sentences_of
-from evqa.web.fragments import Markup, error_box, table, tag
+from evqa.web.fragments import Markup, error_box, progress_bar, table, tag
 from evqa.web.inputs import MODEL, Inputs
 from evqa.web.scorers import OfferedScorer, by_name
 from evqa.web.uploads import upload_of
@@ -29,12 +32,13 @@ def why_tab(offered: Mapping[str, OfferedScorer]) -> None:
     button = gr.Button("Show what the score depends on", variant="primary")
     found = gr.HTML(label="What the score depends on")
 
-    def show_why(path: str | None, title: str, description: str, name: str) -> str:
+    def show_why(path: str | None, title: str, description: str, name: str) -> Iterator[str]:
         try:
             record = as_record(path, title=title, description=description)
-            return _shown(explain(scoring[name].scorer, record, seconds=MOST_SECONDS))
+            for state in explained(scoring[name], record):
+                yield _shown(state) if isinstance(state, Explanation) else progress_bar(state, about="copies scored")
         except REFUSALS as error:
-            return error_box(sentences_of(error))
+            yield error_box(sentences_of(error))
 
     button.click(show_why, inputs.all, found, api_visibility="private", **MODEL)
 
@@ -42,11 +46,30 @@ def why_tab(offered: Mapping[str, OfferedScorer]) -> None:
         """Say what the score of an uploaded video depends on. scorer: empty for the first one."""
         try:
             record = as_record(str(upload_of(file).path), title=title, description=description)
-            return explain(by_name(scoring, scorer).scorer, record, seconds=MOST_SECONDS).to_json()
+            *_, explanation = explained(by_name(scoring, scorer), record)
+            assert isinstance(explanation, Explanation)
+            return explanation.to_json()
         except REFUSALS as error:
             return {"error": " ".join(sentences_of(error))}
 
     api(explain_file, api_name="explain", **MODEL)
+
+
+def explained(offered: OfferedScorer, record: Record) -> Iterator[Standing | Explanation]:
+    """Yield how far the scoring of the copies is, at last what was found.
+
+    Raises:
+        ConfigError: as `explain`, and when the time of a request is over.
+        MediaError: the file cannot be read.
+    """
+    began, deadline = time.monotonic(), offered.deadline()
+    explaining = Explaining(offered.scorer, record)
+    of = explaining.num_copies
+    for done, _ in enumerate(explaining.score(), 1):
+        left_s = seconds_left(done, of, seconds=time.monotonic() - began)
+        yield Standing(place=f"{done} of {of} copies scored", share=done / of, left_s=left_s)
+        deadline.check()
+    yield explaining.explanation()
 
 
 def _shown(explanation: Explanation) -> Markup:

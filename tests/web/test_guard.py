@@ -1,20 +1,27 @@
 """What programs may ask of a page that is really served, and what nobody may."""
 
 import json
+import os
+import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 import evqa
-from evqa.errors import MediaError
+from evqa.errors import ConfigError, MediaError
 from evqa.media.clip import read_clip
 from evqa.media.sampling import FrameSampling
 from evqa.media.spec import ClipSpec, FrameStream
 from evqa.types import Record
-from evqa.web.visitors import GRACE_SECONDS, KEPT_SECONDS, Visitors
+from evqa.web.scorers import OfferedScorer
+from evqa.web.visitors import GRACE_SECONDS, KEPT_SECONDS, Visitors, delete_given_up
+from evqa.web.why_tab import explained
+from tests.media.conftest import write_video
 
 UPLOAD = "/gradio_api/upload"
 
@@ -56,12 +63,49 @@ def test_a_program_gets_the_score_that_the_scorer_gives(program, clips, finished
     assert "what makes people stay" in explained["caution"]
 
 
-def test_what_cannot_be_scored_is_told_in_the_words_of_the_command_line(program, tmp_path, clips):
-    playlist = tmp_path / "list.mp4"
-    playlist.write_text("#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n")
-    (path,) = upload(program, playlist).json()
-    answer = call(program, "score", as_file(path), "", "", "", "")
-    assert answer["error"] == f"list.mp4: {reason_of(playlist)}"
+LINKS = {
+    "list.mp4": "#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n",
+    "list.m3u8": "#EXTM3U\n#EXTINF:10,\n{place}\n",
+    "list.ffconcat": "ffconcat version 1.0\nfile {place}\n",
+    "list.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{place}</BaseURL></MPD>',
+    "link.url": "[InternetShortcut]\nURL={place}\n",
+    "link.strm": "{place}\n",
+    "picture.svg": '<svg xmlns="http://www.w3.org/2000/svg"><image href="{place}"/></svg>',
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_an_upload_that_leads_elsewhere_is_told_so_and_not_followed(program, tmp_path, elsewhere, name):
+    path = tmp_path / name
+    path.write_text(LINKS[name].format(place=f"{elsewhere.address}/a.mp4"))
+    (uploaded,) = upload(program, path).json()
+    answer = call(program, "score", as_file(uploaded) | {"url": f"{elsewhere.address}/b.mp4"}, "", "", "", "")
+    assert answer["error"] == f"{name}: {reason_of(path)}"
+    assert elsewhere.asked == []
+
+
+@pytest.fixture
+def elsewhere():
+    """Another server: address, and the requests that it has had."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        yield Elsewhere(listener)
+
+
+class Elsewhere:
+    def __init__(self, listener):
+        self._listener, self.address = listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    @property
+    def asked(self):
+        """Those who have knocked so far."""
+        try:
+            return [self._listener.accept()[1]]
+        except TimeoutError:
+            return []
+
+
+def test_what_cannot_be_scored_is_told_in_the_words_of_the_command_line(program, clips):
     (good,) = upload(program, clips[0]).json()
     answer = call(program, "score", as_file(good), "", "", "nobody", "")
     assert answer["error"].startswith("scorer='nobody': there is none of this name.")
@@ -146,6 +190,57 @@ def test_too_large_an_upload_is_refused_before_it_is_read(serve, finished):
     assert not Path(served.files).exists()
 
 
+def test_an_upload_a_file_and_a_batch_may_take_so_long(serve, finished, clips, tmp_path):
+    """Three limits of one page."""
+    limits = ("--max-time", "1.5", "--max-length", "2.5")
+    long = write_video(tmp_path / "long.mp4", seconds=[number / 4 for number in range(13)])
+    table = tmp_path / "list.csv"
+    table.write_text("id,path\n" + "".join(f"{number},{clips[0].name}\n" for number in range(3000)))
+    with serve("--scorer", finished.path, *limits) as served, httpx.Client(base_url=served.address) as client:
+        with pytest.raises(httpx.HTTPStatusError, match="408") as refused:
+            client.post(UPLOAD, content=slow_body(), headers=SLOW_HEADERS, timeout=30).raise_for_status()
+        assert refused.value.response.json()["error"] == "An upload may take 1.5 s at most."
+        uploads = [as_file(*upload(client, path).json()) for path in (long, clips[0], table)]
+        client.timeout = 60
+        answer = call(client, "score", uploads[0], "", "", "", "")
+        assert re.search(r"has \d s of picture to read, more than the 2.5 s allowed", answer["error"])
+        answer = call(client, "score_many", uploads[1:], "")
+        assert 0 < len(answer["items"]) < 3000
+        assert answer["notes"][-1].startswith("Stopped: a request may take 1.5 s on this page (--max-time)")
+
+
+BODY = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\n'
+SLOW_HEADERS = {"content-type": "multipart/form-data; boundary=x", "content-length": str(len(BODY) + 30)}
+
+
+def slow_body():
+    yield BODY
+    for _ in range(30):
+        time.sleep(0.1)
+        yield b"0"
+
+
+def test_an_explanation_ends_when_its_time_is_over(finished, clips):
+    hurried = OfferedScorer(name="x", scorer=evqa.load(finished.path), max_seconds=0.0)
+    states = explained(hurried, Record(id="x", paths=(clips[0],)))
+    assert str(next(states)).startswith("1 of 6 copies scored")
+    with pytest.raises(ConfigError, match="a request may take 0 s"):
+        next(states)
+
+
+def test_what_broken_off_uploads_have_left_is_deleted(tmp_path):
+    left, under_way, whole = tmp_path / "tmp1", tmp_path / "tmp2", tmp_path / "hash" / "a.mp4"
+    whole.parent.mkdir()
+    for path in (left, under_way, whole):
+        path.touch()
+    for path in (left, whole):
+        os.utime(path, (0, 0))
+    delete_given_up(tmp_path)
+    assert not left.exists()
+    assert under_way.exists()
+    assert whole.exists()
+
+
 def run(*arguments):
     command = [sys.executable, "-m", "evqa.serve", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -163,11 +258,14 @@ def test_a_page_for_others_needs_a_word_about_it(tmp_path):
 
 
 def test_numbers_that_are_none_are_told_before_anything_is_loaded():
-    refused = run("--scorer", "anything", "--port", "99999", "--max-megabytes", "-1", "--max-waiting", "0")
+    wrong = {"port": "99999", "max-megabytes": "-1", "max-length": "nan", "max-time": "inf", "max-waiting": "0"}
+    refused = run("--scorer", "anything", *(f"--{name}={value}" for name, value in wrong.items()))
     assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-3:] == [
+    assert refused.stderr.splitlines()[-5:] == [
         "--port 99999: give a number from 0 (any that is free) to 65535.",
         "--max-megabytes -1: give a number above 0.",
+        "--max-length nan: give a number above 0.",
+        "--max-time inf: give a number above 0.",
         "--max-waiting 0: give a whole number from 1 on.",
     ]
 

@@ -1,6 +1,8 @@
 """What a score depends on, and two items side by side, in a real browser."""
 
 import pytest
+from gradio_client import Client, handle_file
+from gradio_client.utils import QueueError
 
 import evqa
 from evqa.explaining.explain import explain
@@ -59,3 +61,37 @@ def test_one_video_under_two_titles_is_compared_and_the_same_twice_is_refused(vi
     assert float(cells[3]) == pytest.approx(second - first, abs=2e-4)
     assert found.locator(".evqa-card").count() == 2
     assert "a small one may mean nothing" in found.inner_text()
+
+
+def test_several_scorers_on_one_video_and_who_waits_is_told_so(visit, serve, clips, finished, tmp_path):
+    table = tmp_path / "long.csv"
+    table.write_text("id,path\n" + "".join(f"{number},{clips[0].name}\n" for number in range(20_000)))
+    with serve("--scorer", finished.path, "--scorer", finished.path, "--max-waiting", "1") as two:
+        tab, other, third = (visit(two, may_refuse=True) for _ in range(3))
+        panel = panel_of(tab, "Compare")
+        panel.locator("input[type=file]").first.set_input_files(clips[3])
+        panel.locator(".evqa-preview").wait_for(timeout=WAIT)
+        panel.get_by_label("Title B").fill("A cat")
+        panel.get_by_role("button", name="Compare", exact=True).click()
+        found = panel.locator(".evqa-compared")
+        found.wait_for(timeout=WAIT)
+        rows = [row.split("\t") for row in found.locator("tbody").first.inner_text().splitlines()]
+        assert [row[0] for row in rows] == [finished.path.name, f"{finished.path.name} (2)"]
+        assert rows[0][1:] == rows[1][1:]
+        assert found.locator(".evqa-card").count() == 4
+
+        panel = panel_of(tab, "Many")
+        panel.locator("input[type=file]").set_input_files([clips[0], table])
+        panel.get_by_label("long.csv").wait_for(timeout=WAIT)
+        panel.get_by_role("button", name="Score all").click()
+        panel.locator(".evqa-progress").wait_for(timeout=WAIT)
+        other.locator("input[type=file]").first.set_input_files(clips[1])
+        other.locator(".evqa-preview").first.wait_for(timeout=WAIT)
+        other.get_by_role("button", name="Score", exact=True).click()
+        other.get_by_text("queue: 1/1").wait_for(timeout=WAIT)
+        with pytest.raises(QueueError, match="Queue is full"):
+            Client(two.address, verbose=False).predict(handle_file(clips[0]), api_name="/score")
+        third.get_by_role("button", name="Score", exact=True).click()
+        third.get_by_text("currently busy").first.wait_for(timeout=WAIT)
+        panel.get_by_role("button", name="Stop").click()
+        other.locator(".evqa-card").wait_for(timeout=WAIT)
