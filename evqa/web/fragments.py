@@ -15,6 +15,7 @@ from torch import Tensor
 from evqa.files.progress import Standing
 
 THUMBNAIL_HEIGHT = 120
+WORDS_LENGTH = 40  # from which on a cell is given room on narrow screens
 SORTING = (Path(__file__).parent / "sorting.js").read_text(encoding="utf-8")  # of a gr.HTML that holds tables
 
 
@@ -62,9 +63,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str,
     """Write a table whose first column names the row. sorts: by a column when its header is pressed (`SORTING`)."""
     names = [tag("button", cell, type="button") for cell in header] if sorts else header
     head = tag("tr", *(tag("th", name, scope="col") for name in names))
-    body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
+    body = [tag("tr", tag("th", row[0], scope="row"), *map(_cell, row[1:])) for row in rows]
     inner = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
     return tag("div", inner, class_="evqa-scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def _cell(text: str) -> Markup:
+    return tag("td", text, class_="evqa-words") if len(text) > WORDS_LENGTH else tag("td", text)
 
 
 def jpeg_uri(frame_HWC: Tensor, *, height: int = THUMBNAIL_HEIGHT) -> str:

@@ -25,7 +25,7 @@ def score_card(item: ShownScore, offered: OfferedScorer) -> Markup:
         _bar(item, meaning),
         tag("ul", *facts, *missing),
         seen,
-        tag("p", f"{MODALITIES[item.modal].capitalize()}; {item.seconds:.1f} s; {offered.about}.", class_="evqa-about"),
+        tag("p", f"{MODALITIES[item.modal].capitalize()}; {item.seconds:.2f} s; {offered.about}.", class_="evqa-about"),
         class_="evqa-card",
     )
 
