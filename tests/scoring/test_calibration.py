@@ -20,6 +20,8 @@ from evqa.scoring.request import Request
 from evqa.scoring.score import Meaning
 from evqa.training.folder import RunFolder
 from evqa.types import LabelScale
+from evqa.web.score_card import score_card, score_json
+from evqa.web.scorers import OfferedScorer
 from tests.scoring.test_load import validation
 
 
@@ -87,6 +89,19 @@ def test_every_way_to_score_gives_the_same_calibrated_numbers(run, exported, vid
     predict(Request(inputs=[path], scorer=run, out=tmp_path / "o.csv"))
     assert "it holds the scores alone; calibrated ones and intervals stand in .jsonl" in capsys.readouterr().err
     assert (tmp_path / "o.csv").read_text().splitlines()[0] == "Id,ECR"
+
+
+def test_the_page_shows_the_interval_and_none_for_a_part_of_the_modalities(run):
+    (record, *_), stored = validation_of(run), read_calibration(run / "calibration.json")
+    offered = OfferedScorer(name="run", scorer=evqa.load(run))
+    whole, part = (offered.score(record, modal=modal) for modal in ("av", "v"))
+    value, low, high = stored.of(whole.score.value)
+    assert score_json(whole, offered)["calibrated"] == {"value": value, "low": low, "high": high}
+    card = score_card(whole, offered)
+    assert f"In the size of the labels {value:.4g}, between {low:.4g} and {high:.4g}." in card
+    assert stored.statement in card
+    assert score_json(part, offered)["calibrated"] is None
+    assert "In the size of the labels" not in score_card(part, offered)
 
 
 def test_the_table_has_the_columns_and_says_what_they_are(run, capsys):

@@ -1,6 +1,7 @@
 """Scoring one file in a real browser, and by the API."""
 
 import pytest
+from PIL import Image
 
 import evqa
 
@@ -31,3 +32,18 @@ def test_a_score_says_what_it_is_and_what_the_model_saw(visit, served, clips, fi
     assert "Waveform of the 2.0 s of sound" in card.locator(".evqa-wave").get_attribute("aria-label")
     assert "filter bank" in card.locator(".evqa-fbank").get_attribute("alt")
     assert "Tiny, based on random weights" in text
+
+
+def test_an_image_is_scored_and_a_part_of_what_a_scorer_reads(visit, served, finished, tmp_path):
+    Image.effect_noise((96, 64), 80).convert("RGB").save(tmp_path / "a photo.png")
+    tab = visit(served)
+    choose(tab, tmp_path / "a photo.png")
+    assert tab.locator("img.evqa-preview").evaluate("image => image.decode().then(() => image.naturalWidth)") == 96
+    tab.get_by_label("picture alone").check()
+    tab.get_by_role("button", name="Score", exact=True).click()
+    card = tab.locator(".evqa-card")
+    card.wait_for(timeout=WAIT)
+    (alone,) = evqa.load(finished.path, modal="v").score([tmp_path / "a photo.png"])
+    assert float(card.locator("strong").first.inner_text()) == pytest.approx(alone.value, abs=1e-3)
+    assert "Picture alone" in card.inner_text()
+    assert card.locator("figcaption").all_inner_texts() == ["0.00 s"] * 8  # as a video of one frame
