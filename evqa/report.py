@@ -38,6 +38,25 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folder, or a folder of runs")
     flags.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the report")
+    flags.add_argument("--split", default="val", help="which predictions (default: val)")
+    flags.add_argument(
+        "--labels", type=Path, metavar="CSV", help="table of labels, in place of those beside the predictions"
+    )
+    flags.add_argument("--metric", default="challenge", help="challenge (default), srocc, plcc or krocc")
+    _add_comparisons(flags)
+    flags.add_argument(
+        "--format",
+        metavar="pdf,svg,png",
+        help=f"also write every picture for a paper: {COLUMN}; a png takes the place of the screen's",
+    )
+    flags.add_argument("--title", help="title of the report")
+    flags.add_argument(
+        "--wandb", action="store_true", help="also log the tables and pictures to W&B (offline unless logged in)"
+    )
+    return flags
+
+
+def _add_comparisons(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--baseline",
         action="append",
@@ -54,11 +73,6 @@ def parser() -> argparse.ArgumentParser:
         help="compare only settings that have this value, with the baseline or among each other; may be repeated, "
         "of one axis for several values (default: all settings). Further runs then change no p",
     )
-    flags.add_argument("--split", default="val", help="which predictions (default: val)")
-    flags.add_argument(
-        "--labels", type=Path, metavar="CSV", help="table of labels, in place of those beside the predictions"
-    )
-    flags.add_argument("--metric", default="challenge", help="challenge (default), srocc, plcc or krocc")
     flags.add_argument(
         "--margin",
         type=_difference,
@@ -77,16 +91,6 @@ def parser() -> argparse.ArgumentParser:
         help="the runs repeat a setting over random splits or folds (data.split_seed, data.fold): judge each on its "
         "own items and give medians (without it the scores of all folds are pooled)",
     )
-    flags.add_argument(
-        "--format",
-        metavar="pdf,svg,png",
-        help=f"also write every picture for a paper: {COLUMN}; a png takes the place of the screen's",
-    )
-    flags.add_argument("--title", help="title of the report")
-    flags.add_argument(
-        "--wandb", action="store_true", help="also log the tables and pictures to W&B (offline unless logged in)"
-    )
-    return flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -96,14 +96,7 @@ def judge(
         combination = fit(method, scores_NM, labels_N, names=names, groups=groups, seed=seed)
         fitted = evaluate(combination.apply(scores_NM), labels_N, groups=groups, fitted=False)
         honest = f"out of fold, nested {num_folds}-fold cross-validation"
-    methods = {method: _judged(method, scores_N, scores_NM, best, division)}
-    for other in METHODS:
-        if other != method:
-            try:
-                known_N = honest_scores(other, scores_NM, labels_N, division)
-            except AnnotationError:
-                continue  # too few items for folds; the method that was asked for has raised above
-            methods[other] = _judged(other, known_N, scores_NM, best, division)
+    methods = _methods(scores_NM, best, division, known={method: scores_N})
     judgement = _judgement(
         scores_N,
         others,
@@ -113,7 +106,7 @@ def judge(
         names=names,
         fitted=fitted,
         honest=honest,
-        methods={one: methods[one] for one in METHODS if one in methods},
+        methods=methods,
     )
     return combination, judgement
 
@@ -132,6 +125,20 @@ def made_anew(method: Method, scores_NM: Matrix, labels_N: Vector, division: Div
         return honest_scores(method, scores_NM[places_K], labels_N[places_K], division.of(places_K, labels_N, seed))
 
     return scores_of
+
+
+def _methods(
+    scores_NM: Matrix, best: BestMember, division: Division, *, known: Mapping[Method, Vector]
+) -> dict[Method, tuple[Evaluation, Difference]]:
+    """Judge every method that the items suffice for. known: honest scores that are there already."""
+    judged = dict[Method, tuple[Evaluation, Difference]]()
+    for method in METHODS:
+        try:
+            scores_N = known[method] if method in known else honest_scores(method, scores_NM, best.labels_N, division)
+        except AnnotationError:
+            continue
+        judged[method] = _judged(method, scores_N, scores_NM, best, division)
+    return judged
 
 
 def _judged(

@@ -32,7 +32,7 @@ from evqa.runs.previous import merge_previous
 from evqa.runs.processes import ended_together, is_first
 from evqa.runs.recomputation import choose_recomputed
 from evqa.runs.results import print_result
-from evqa.runs.resuming import say_what_cannot_be_restored, start_of
+from evqa.runs.resuming import Start, say_what_cannot_be_restored, start_of
 from evqa.runs.run_log import RunLog, ended
 from evqa.runs.sessions import session
 from evqa.runs.tracking import open_run_log, tell_agent
@@ -112,23 +112,8 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     console.print(f"Run: {folder.path}")
     if keys := list(environment_keys(plan.recorded)):
         console.print(f"From the environment, and so not recorded with their values: {', '.join(keys)}.", markup=False)
-    built = build_model(plan, device=plan.trainer.device, later=plan.trainer.shards)
-    if (base := built.model.base_name()) != RANDOM_WEIGHTS:
-        console.print(f"Weights: {hidden(base)}; license: {terms_of(base, built.model.license)}", markup=False)
-    datamodule = load_data(plan, built)
-    module = build_module(plan, built)
-    speed_up(plan, built.model)
-    module.metadata["origin"] = datamodule.origin
-    show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
-    if not module.head.takes_loss:
-        console.print(show.words_line(module.head, plan.loss), markup=False)
-    if module.model.recompute == "auto":
-        console.print(f"model.recompute=auto: {choose_recomputed(plan, module.model)}.", markup=False)
-    start = start_of(plan, folder, module, _warn)
-    if start.checkpoint is not None:
-        console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
-        for note in check_checkpoint(start.checkpoint, start.metadata, datamodule.origin):
-            _warn(note)
+    module, datamodule = _module_and_data(plan)
+    start = _start(plan, folder, module, datamodule)
     metrics = MetricsFile(folder.path)
     checkpoints: Checkpoints = plan.make_checkpoints(str(folder.checkpoints))
     checkpoints.stops = stops
@@ -152,6 +137,33 @@ def _run(plan: RunPlan, folder: RunFolder, stops: Stops) -> float | None:
     with costs, progress.stopped(checkpoints), ended_together(trainer), ended(log), stops.deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
         return evaluate_run(plan, folder, module, datamodule, log, stops=stops)
+
+
+def _module_and_data(plan: RunPlan) -> tuple[ScoreModule, ScoreDataModule]:
+    """Build what learns and what it learns from, and say what they are."""
+    built = build_model(plan, device=plan.trainer.device, later=plan.trainer.shards)
+    if (base := built.model.base_name()) != RANDOM_WEIGHTS:
+        console.print(f"Weights: {hidden(base)}; license: {terms_of(base, built.model.license)}", markup=False)
+    datamodule = load_data(plan, built)
+    module = build_module(plan, built)
+    speed_up(plan, built.model)
+    module.metadata["origin"] = datamodule.origin
+    show.print_parts(console, trained_parts(module.model, module.head), module.optimizer)
+    if not module.head.takes_loss:
+        console.print(show.words_line(module.head, plan.loss), markup=False)
+    if module.model.recompute == "auto":
+        console.print(f"model.recompute=auto: {choose_recomputed(plan, module.model)}.", markup=False)
+    return module, datamodule
+
+
+def _start(plan: RunPlan, folder: RunFolder, module: ScoreModule, datamodule: ScoreDataModule) -> Start:
+    """Where the run begins or goes on, and what is to be said of that."""
+    start = start_of(plan, folder, module, _warn)
+    if start.checkpoint is not None:
+        console.print(f"Continuing from {start.checkpoint.name}: epoch {start.epoch}, step {start.step}.")
+        for note in check_checkpoint(start.checkpoint, start.metadata, datamodule.origin):
+            _warn(note)
+    return start
 
 
 def load_data(plan: RunPlan, built: BuiltModel) -> ScoreDataModule:
