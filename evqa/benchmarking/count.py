@@ -23,6 +23,7 @@ from evqa.benchmarking.reports import CountedMemory, CountReport
 from evqa.benchmarking.roofline import BANDWIDTH_SHARE, FLOPS_SHARE, counted_parts
 from evqa.benchmarking.sharded_memory import held_by_one
 from evqa.errors import RunError
+from evqa.models.compiling import compiled_units
 from evqa.models.kernels import use_kernels
 from evqa.training.build import BuiltModel, build_model, build_module
 from evqa.training.module import ScoreModule
@@ -130,12 +131,8 @@ class StepCounter:
                 autocast=settings.precision in AUTOCASTING,
                 accumulate=settings.accumulate,
                 clips=settings.clip_norm is not None,
-                compiled=self._compiled(),
+                compiled=compiled_units(self.built.model) if settings.compile else (),
             )
-
-    def _compiled(self) -> list[nn.Module]:
-        """List the layers that `trainer.compile` compiles."""
-        return [one for layers in self.built.model.blocks().values() for one in layers if self.plan.trainer.compile]
 
     def memory(self, step: CountedStep) -> CountedMemory:
         """Divide what a step held at its peak."""
@@ -202,7 +199,7 @@ def count_step(
     """Run forward, backward and optimizer step of a module on the meta device, as a training that goes on does.
 
     The gradients of the batches before are there: they are added to, or where every batch is a step of its own, freed
-    between forward and backward. compiled: layers whose kernels are joined as a compiler would.
+    between forward and backward. compiled: modules whose kernels are joined as a compiler would.
     """
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     parts, memory, waits = Parts(), LiveMemory([*module.parameters(), *module.buffers()]), Counter[str]()

@@ -34,7 +34,7 @@ class TrainerSettings:
     accumulate: batches an optimizer step. clip_norm: largest gradient norm, null for none. validate_every: epochs
     between validations, or below 1 a share of an epoch. deterministic: refuse operations without a fixed result.
     kernels: `liger` runs norms, gated MLPs and rotary positions of the language model as one kernel each, on a GPU.
-    compile: compile every layer by itself (`torch.compile`), which takes a minute or more before the first step. Both
+    compile: compile layers and connectors one by one (`torch.compile`): a minute or more before the first step. Both
     hold for training alone, and for scoring within it; neither changes what a run's weights mean elsewhere.
     """
 

@@ -80,7 +80,7 @@ class Bottleneck(nn.Module):
         return functional.silu(inner + self.downsample(image_NCHW))
 
 
-class RegStage(nn.Module):
+class RegStage(nn.ModuleDict):
     """Bottlenecks named b1, b2, ... `gradient_checkpointing` recomputes them in the backward pass."""
 
     def __init__(self, channels_in: int, channels: int, *, depth: int) -> None:
