@@ -143,8 +143,7 @@ class Layer(nn.Module):
         """Run the layer."""
         attended = self.self_attn(hidden_BTD, bias_HTT, key_mask_B11T)
         hidden_BTD = self.self_attn_layer_norm(hidden_BTD * self.alpha + attended)
-        inner = self.fc1(hidden_BTD)
-        expanded = self.fc2(functional.gelu(inner.float()).to(inner.dtype))
+        expanded = self.fc2(functional.gelu(self.fc1(hidden_BTD)))  # computed in float32, as the original asks
         output_BTD: Tensor = self.final_layer_norm(hidden_BTD * self.alpha + expanded)
         return output_BTD
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from evqa.errors import ConfigError, MissingDependencyError
 from evqa.media.audio import AudioWindow
@@ -131,6 +132,13 @@ def test_half_precision_trains_and_scores(logits):
     if logits:
         assert output.logits(output.hidden_BTD[:, -1]).shape == (2, model.dims.language.vocab_size)
         assert len(answers(model, batch, 3)) == 2
+
+
+def test_gelu_of_halves_is_the_rounded_one_of_float32():
+    """As the original's BEATs computes it, for every number of bfloat16 that is not below float32's own smallest."""
+    halves = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.bfloat16)
+    halves = halves[halves.isfinite() & ((halves.abs() > 1e-37) | (halves == 0))]
+    assert torch.equal(functional.gelu(halves), functional.gelu(halves.float()).bfloat16())
 
 
 def test_trained_parts_may_be_kept_in_float32_beside_a_frozen_half():
