@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from functools import partialmethod
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from evqa.errors import ConfigError
-from evqa.models.base import BuildOptions
+from evqa.models import compiling
+from evqa.models.base import BuildOptions, Model
+from evqa.models.compiling import compile_blocks
 from evqa.models.kernels import Kernels, use_kernels
 from evqa.models.tiny import Tiny
 from evqa.training.build import build_model, build_module
@@ -50,7 +54,7 @@ def toy(name, arguments):
     return configure(name, MODELS[name][1][-1], "regression", "r8", arguments=arguments)
 
 
-def step(name, arguments, kernels, *, num_samples=4, calls=None):
+def step(name, arguments, kernels, *, num_samples=4, calls=None, compiled=False):
     """Scores and gradients of a LoRA step with fused kernels, or without. calls: is left with those of the scores."""
     torch.manual_seed(0)
     built = build_model(plan := read_plan(toy(name, arguments)))
@@ -58,6 +62,8 @@ def step(name, arguments, kernels, *, num_samples=4, calls=None):
     randomise(module)
     if kernels is not None:
         use_kernels(built.model, kernels)
+    if compiled:
+        compile_blocks(built.model)
     inputs = built.model.preparer.collate(samples(built, plan.modal, learn=True)[-num_samples:])
     label_B = torch.tensor([0.2, 0.4, 0.6, 0.8])[-num_samples:]
     module.head.loss(built.model(inputs), label_B, module.criterion).backward()
@@ -78,6 +84,22 @@ def test_every_norm_gated_mlp_and_rotation_of_the_language_model_runs_its_kernel
     assert torch.equal(score_B, expected_B)
     assert gradients.keys() == expected.keys()
     assert all(torch.equal(gradient, expected[key]) for key, gradient in gradients.items())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_kernels_are_compiled_with_the_layers_that_run_them(twin, monkeypatch):
+    arguments, blocks, compile_ = twin("videollama2") | {"recompute": 0}, Model.blocks, nn.Module.compile
+    expected_B, expected = step("videollama2", arguments, None)
+    calls = []
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(compile_, backend="aot_eager"))
+    monkeypatch.setattr(Model, "blocks", lambda model: {"language": blocks(model)["language"]})
+    monkeypatch.setattr(compiling, "_connectors", lambda _: ())
+    score_B, gradients = step("videollama2", arguments, plain_kernels(calls), calls=calls, compiled=True)
+    assert Counter(calls) == {"gated": 2, "rotary": 2, "rms_norm": 5}
+    torch.testing.assert_close(score_B, expected_B, atol=1e-6, rtol=1e-5)
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[key], atol=1e-5, rtol=1e-4, msg=key)
 
 
 def test_a_model_without_such_layers_is_refused():

@@ -1,6 +1,7 @@
 """4-bit layers; bitsandbytes is an extra, and its CPU build suffices here."""
 
 import copy
+from functools import partialmethod
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from torch import nn
 
 from evqa.media.sampling import FrameSampling
 from evqa.models.base import BuildOptions
+from evqa.models.compiling import compile_blocks
 from evqa.models.four_bit import hold_in_four_bits, num_values, pack
 from evqa.models.tiny import Tiny
-from evqa.training.build import build_model
+from evqa.training.build import build_model, build_module
 from evqa.training.plan import read_plan
 from evqa.training.tuning import Tuning, apply_tuning, is_adapter
-from tests.models.toys import configure
+from tests.models.toys import configure, randomise, samples
 
 Params4bit = pytest.importorskip("bitsandbytes", reason="needs the extra qlora").nn.Params4bit
 
@@ -83,3 +85,23 @@ def test_four_bits_compute_nearly_the_same_and_only_adapters_and_connectors_lear
     found.square().sum().backward()
     for name, parameter in small.trunk.named_parameters():
         assert (parameter.grad is not None) == is_adapter(name), name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_packed_layers_learn_compiled_as_they_do_otherwise(twin, monkeypatch):
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        built = build_model(plan := read_plan(configure("tiny", "v", "regression", "qlora", arguments=twin("tiny"))))
+        module = build_module(plan, built).train()
+        randomise(module)
+        if compiled:
+            compile_blocks(built.model)
+        output = module.model.to("cpu")(built.model.preparer.collate(samples(built, "v", learn=True)))
+        loss = module.head.loss(output, torch.tensor([0.2, 0.4, 0.6, 0.8]), module.criterion)
+        loss.backward()
+        assert any(weight.dtype == torch.uint8 for weight in module.parameters())
+        found.append([loss.detach(), *(weight.grad for weight in module.parameters() if weight.grad is not None)])
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)

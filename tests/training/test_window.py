@@ -1,13 +1,16 @@
 """One optimizer step follows the loss over all its items (or tokens), however they came in batches and processes."""
 
+from functools import partialmethod
 from types import SimpleNamespace
 
 import lightning
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from evqa.config.compose import compose
+from evqa.models.compiling import compile_blocks
 from evqa.runs.trainer import quiet_lightning
 from evqa.training.build import build_model, build_module
 from evqa.training.plan import read_plan
@@ -122,14 +125,19 @@ def test_a_step_is_that_of_one_batch_of_all_its_items(head, loss, case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", ["regression", "text"])
-def test_a_step_of_two_processes_is_that_of_one_batch_of_all_their_items(tmp_path, head):
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler's own look
+@pytest.mark.parametrize(("head", "compiled"), [("regression", False), ("text", False), ("regression", True)])
+def test_a_step_of_two_processes_is_that_of_one_batch_of_all_their_items(tmp_path, monkeypatch, head, compiled):
     """One of them holds more items in fewer batches, the other a batch of failures alone."""
     module, items = make(head)
+    if compiled:
+        monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
+        compile_blocks(module.model)
     by_rank = [[[0, 1, 2, 3], [4]], [[], [5, 6]]]
     gradients = Gradients(tmp_path / "seen.pt")
     batches = [[batch_of(module, items, numbers) for numbers in rank] for rank in by_rank]
     fit(module, batches, 2, gradients, devices=2, strategy="ddp_fork")
     steps, losses = torch.load(tmp_path / "seen.pt")
     (step,) = steps
+    module, _ = make(head)  # as one process has it, and not compiled
     check_step(module, items, range(7), step, losses[-1])
