@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -66,3 +67,13 @@ def player(path: str | None) -> str:
     if path.lower().endswith(IMAGE):
         return f'<img class="evqa-preview" src="{source}" alt="the chosen image">'
     return f'<video class="evqa-preview" src="{source}" controls preload="metadata"></video>'
+
+
+def players(paths: Sequence[str] | None) -> str:
+    """Show several uploaded files beside each other."""
+    return f'<div class="evqa-previews">{"".join(map(player, paths or ()))}</div>'
+
+
+def as_paths(paths: Sequence[str] | None) -> list[Path]:
+    """Return what `gr.File` gives as paths."""
+    return list(map(Path, paths or ()))

@@ -61,11 +61,13 @@ class OfferedScorer:
 
     @property
     def about(self) -> str:
-        """Its model's base and the terms of the weights."""
+        """Its model's base, a folder by its name alone, and the terms of the weights."""
         model = self.scorer.module.model
         base = model.base_name()
         license = "" if base == RANDOM_WEIGHTS else f"; license of the weights: {terms_of(base, model.license)}"
-        return f"{type(model).__name__}, based on {base}{license}"
+        folder = Path(base).expanduser()
+        shown = folder.resolve().name if folder.is_dir() else base  # visitors need not know where the server's lie
+        return f"{type(model).__name__}, based on {shown}{license}"
 
     def score(self, record: Record, *, modal: str) -> ShownScore:
         """Read and score one item; what cannot be scored is the score's failure, what cannot be read a MediaError.

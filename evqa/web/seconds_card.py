@@ -36,7 +36,7 @@ def _not_asked(video: AnnotatedVideo) -> Iterator[str]:
 
 
 def _picture(video: AnnotatedVideo, name: str) -> Markup:
-    svg = Markup(levels_svg(video.levels, title=shown(video.id), name=name))
+    svg = Markup(levels_svg(video.levels, title="", name=name))
     label = f"levels of {', '.join(video.dimensions)} along the seconds of {shown(video.id)}"
     return tag("div", svg, class_="evqa-plot", role="img", aria_label=label)
 

@@ -18,7 +18,7 @@ from evqa.scoring.each_second import prompt_and_others
 from evqa.scoring.scorer import LONG_ANSWER
 from evqa.web.asked import NO_FILE, REFUSALS, sentences_of
 from evqa.web.fragments import error_box
-from evqa.web.inputs import MODEL
+from evqa.web.inputs import MODEL, as_paths
 from evqa.web.scorers import OfferedScorer
 from evqa.web.seconds_card import progress, seconds_card
 from evqa.web.visitors import KEPT_SECONDS
@@ -67,22 +67,18 @@ class SecondsDesk:
 def seconds_part(offered: Mapping[str, OfferedScorer], files: gr.File, scorer: gr.Dropdown) -> None:
     """Lay out the buttons and the result, which is cleared when another file or scorer is chosen."""
     gr.Markdown(ABOUT)
-    with gr.Row():
+    with gr.Row(equal_height=True):
         button = gr.Button("Every second")
         stop_button = gr.Button("Stop the seconds")
     result = gr.HTML()
     desk = gr.State(SecondsDesk(), time_to_live=KEPT_SECONDS)
-
-    def begin(desk: SecondsDesk) -> SecondsDesk:
-        desk.begin()
-        return desk
 
     def ask_seconds(desk: SecondsDesk, paths: Sequence[str] | None, name: str) -> Iterator[tuple[SecondsDesk, Any]]:
         if (job := desk.take()) is None:
             yield desk, gr.skip()
             return
         try:
-            for shown in annotated(job, list(map(Path, paths or ())), offered[name]):
+            for shown in annotated(job, as_paths(paths), offered[name]):
                 yield desk, shown
         except REFUSALS as error:
             yield desk, error_box(sentences_of(error))
@@ -90,17 +86,24 @@ def seconds_part(offered: Mapping[str, OfferedScorer], files: gr.File, scorer: g
             if desk.job is job:
                 desk.job = None
 
-    def stop(desk: SecondsDesk) -> None:
-        desk.stop()
-
-    def clear(desk: SecondsDesk) -> str:
-        desk.stop(drop=True)
-        return ""
-
-    begun = button.click(begin, desk, desk, api_visibility="private", queue=False)
+    begun = button.click(_begin, desk, desk, api_visibility="private", queue=False)
     begun.then(ask_seconds, [desk, files, scorer], [desk, result], api_visibility="private", **MODEL)
-    stop_button.click(stop, desk, api_visibility="private", queue=False)
-    gr.on([files.change, scorer.change], clear, desk, result, api_visibility="private", queue=False)
+    stop_button.click(_stop, desk, api_visibility="private", queue=False)
+    gr.on([files.change, scorer.change], _clear, desk, result, api_visibility="private", queue=False)
+
+
+def _begin(desk: SecondsDesk) -> SecondsDesk:
+    desk.begin()
+    return desk
+
+
+def _stop(desk: SecondsDesk) -> None:
+    desk.stop()
+
+
+def _clear(desk: SecondsDesk) -> str:
+    desk.stop(drop=True)
+    return ""
 
 
 def annotated(job: SecondsJob, paths: Sequence[Path], offered: OfferedScorer) -> Iterator[str]:

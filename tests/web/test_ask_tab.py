@@ -1,7 +1,9 @@
 """Asking about files in a real browser, and by the API."""
 
+import json
 import re
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 
@@ -13,6 +15,8 @@ from evqa.training.callbacks.checkpoint_files import read_checkpoint, write_chec
 from evqa.web.chat import BUSY, FORGOTTEN, NEVER_BEGUN, STOPPED, VisitorChat
 from evqa.web.scorers import OfferedScorer
 from evqa.web.seconds_part import SecondsDesk, annotated, seconds_prompt
+from tests.web.test_guard import as_file, upload
+from tests.web.visiting import contrast, open_by_name, reach
 
 WAIT = 60_000
 LETTERS = [*range(ord("a"), ord("z") + 1), *range(258, 265)]  # and the words for levels
@@ -137,11 +141,12 @@ def test_what_cannot_be_asked_is_a_sentence_and_the_page_goes_on(visit, page, cl
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     choose(tab, tmp_path / "bad.mp4")
     ask(tab, "Sharp?")
-    alert.filter(has_text="bad.mp4").wait_for(timeout=WAIT)
+    (broken,) = offered.scorer.ask([tmp_path / "bad.mp4"], question="Sharp?")
+    alert.get_by_text(f"bad.mp4: {broken.failure.reason}", exact=True).wait_for(timeout=WAIT)
     assert tab.get_by_test_id("user").count() == 0
     assert tab.get_by_label("Question").input_value() == "Sharp?"
     tab.get_by_role("button", name="Every second").click()
-    alert.filter(has_text="bad.mp4").nth(1).wait_for(timeout=WAIT)
+    alert.get_by_text(f"bad.mp4: {broken.failure.reason}", exact=True).nth(1).wait_for(timeout=WAIT)
     choose(tab, *clips[:3])
     ask(tab, "Sharp?")
     alert.filter(has_text="3 files: assistant can be asked about 2 files at once. Take some away.").wait_for()
@@ -171,6 +176,65 @@ def test_every_second_has_a_heat_map_levels_and_answers(visit, page, clips, offe
     assert len(rows) == 16
     assert all(row[3].strip().startswith(answer) for row, (_, _, _, answer) in zip(rows, right, strict=True))
     assert "The sound is not read" in card.inner_text()
+
+
+def test_a_narrow_page_with_all_that_was_asked_is_readable_light_and_dark(visit, page, clips):
+    tab = visit(page, viewport={"width": 420, "height": 900})
+    open_by_name(tab, "Ask")
+    panel = tab.get_by_role("tabpanel").filter(visible=True)
+    choose(tab, *clips[:2])
+    ask(tab, QUESTIONS[0])
+    answers(tab, 1)
+    panel.get_by_role("button", name="Every second").click()
+    panel.locator(".evqa-seconds").nth(1).wait_for(timeout=WAIT)
+    ask(tab, " ")
+    panel.get_by_role("alert").wait_for(timeout=WAIT)
+    panel.locator("summary").first.click()
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        tab.locator("body.dark" if scheme == "dark" else "body:not(.dark)").wait_for(timeout=WAIT)
+        tab.wait_for_timeout(500)  # until colours have changed
+        for place in (
+            "[data-testid=user] span", "[data-testid=bot] span", "[role=alert] p", "textarea", ".evqa-about",
+            ".evqa-seconds h3", ".evqa-seconds li", ".evqa-plot svg", ".evqa-seconds summary", ".evqa-seconds td",
+        ):  # fmt: skip
+            assert contrast(panel.locator(place).first) >= 4.5, (scheme, place)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 420
+    for name in ("Ask", "Stop", "New conversation", "Every second", "Stop the seconds"):
+        button = panel.get_by_role("button", name=name, exact=True)
+        button.click(trial=True)
+        assert 0 < button.bounding_box()["x"] < button.bounding_box()["x"] + button.bounding_box()["width"] < 420
+    heat_map = panel.locator(".evqa-plot").first
+    letters = heat_map.locator("g[id*=text_]").all()
+    assert min(max(one.bounding_box()["width"], one.bounding_box()["height"]) for one in letters) > 6
+    heat_map.evaluate("box => box.scrollLeft = box.scrollWidth")
+    assert 0 < letters[-1].bounding_box()["x"] < 400
+
+
+def test_files_are_asked_about_by_keyboard_alone(visit, page, clips):
+    tab = visit(page)
+    tab.on("filechooser", lambda chooser: chooser.set_files(clips[:2]))  # see test_page
+    tab.get_by_text("Click to Upload").first.wait_for(timeout=WAIT)
+    tab.wait_for_timeout(1000)
+    press = "document.activeElement.matches('button') && document.activeElement.innerText.includes('{}')"
+    for name in ("Ask", "Click to Upload"):
+        reach(tab, press.format(name))
+        tab.keyboard.press("Enter")
+    tab.locator(".evqa-preview").nth(1).wait_for(timeout=WAIT)
+    reach(tab, "document.activeElement.closest('label')?.innerText.includes('Question')")
+    tab.keyboard.type("Sharp?")
+    reach(tab, press.format("Ask"))
+    program, file = Client(page.address, verbose=False), handle_file(clips[0])
+    before = [program.submit([file], "Sharp?", api_name="/ask") for _ in range(3)]  # so that there is time to stop
+    tab.keyboard.press("Enter")
+    tab.get_by_test_id("bot").wait_for(timeout=WAIT)
+    reach(tab, press.format("Stop"))
+    tab.keyboard.press("Enter")
+    tab.get_by_test_id("bot").get_by_text("Stopped").wait_for(timeout=WAIT)
+    assert all(job.result()["answer"] for job in before)
+    reach(tab, press.format("Every second"))
+    tab.keyboard.press("Enter")
+    tab.locator(".evqa-seconds").nth(1).wait_for(timeout=WAIT)
 
 
 def test_seconds_that_are_stopped_show_what_there_is_and_dropped_ones_nothing(clips, offered):
@@ -208,13 +272,22 @@ def test_a_chat_answers_one_question_at_a_time(clips, offered):
     assert (chat.notes, len(chat.said)) == ((FORGOTTEN,), 1)
 
 
-def test_programs_ask_too(page, clips, offered):
+def test_a_scorer_that_takes_one_file_is_not_asked_about_two(clips, offered, monkeypatch):
+    monkeypatch.setattr(offered.scorer.module.model, "max_files", 1)
+    with pytest.raises(ConfigError, match=r"2 files: assistant can be asked about one file at once\. Take"):
+        VisitorChat().take("Which?", offered, clips[:2])
+
+
+def test_programs_ask_too_and_see_the_answer_grow(page, clips, offered):
     program = Client(page.address, verbose=False)
     files = [handle_file(clip) for clip in clips[:2]]
-    found = program.predict(files, "Which is better?", api_name="/ask")
     pair = evqa.types.Record(id="pair", paths=tuple(clips[:2]))
-    assert found["answer"].strip() == expected(offered, pair, ["Which is better?"])[0]
-    assert (found["scorer"], found["error"]) == ("assistant", None)
+    (right,) = offered.scorer.ask([pair], question="Which is better?")
+    whole = {"scorer": "assistant", "answer": right.text, "missing": list(right.missing), "error": None}
+    assert program.predict(files, "Which is better?", api_name="/ask") == whole
+    told = list(program.submit(files, "Which is better?", api_name="/ask"))
+    assert told[-1] == whole
+    assert_grows([one["answer"] for one in told], right.text)
     for arguments, sentence in (
         ((files, " "), "question=' ': there is nothing to ask."),
         ((files, "Sharp?", "other"), "scorer='other': there is none of this name. There is: assistant."),
@@ -222,3 +295,22 @@ def test_programs_ask_too(page, clips, offered):
         ((["/etc/hostname"], "Sharp?"), 'file: upload it, and name it by an object {"path": "..."}.'),
     ):
         assert program.predict(*arguments, api_name="/ask") == {"error": sentence}
+
+
+def test_events_of_the_api_hold_the_answer_so_far(page, clips, offered):
+    with httpx.Client(base_url=page.address, timeout=60) as client:
+        (path,) = upload(client, clips[0]).json()
+        call = client.post("/gradio_api/call/ask", json={"data": [[as_file(path)], "Sharp?", ""]}).json()
+        with client.stream("GET", f"/gradio_api/call/ask/{call['event_id']}") as stream:
+            lines = [line.partition(": ") for line in stream.iter_lines() if line]
+    events = [value for name, _, value in lines if name == "event"]
+    told = [json.loads(value)[0]["answer"] for name, _, value in lines if name == "data"]
+    assert events == ["generating"] * (len(events) - 1) + ["complete"]
+    assert_grows(told, expected(offered, clips[0], ["Sharp?"])[0])
+
+
+def assert_grows(told, whole):
+    assert len({len(one) for one in told}) > 2
+    assert told == sorted(told, key=len)
+    assert all(whole.startswith(one) for one in told)
+    assert told[-1].strip() == whole

@@ -8,6 +8,7 @@ import pytest
 import evqa
 from evqa.types import Record
 from tests.web.test_guard import as_file, call, upload
+from tests.web.visiting import open_by_name, reach
 
 WAIT = 60_000
 
@@ -21,12 +22,7 @@ def test_a_narrow_page_does_not_scroll_sideways_and_is_readable_in_the_dark(visi
     tab = visit(served, viewport={"width": 420, "height": 900}, color_scheme=scheme)
     assert "Score" in tabs(tab)
     for name in tabs(tab):
-        one = tab.get_by_role("tab", name=name)
-        if not one.is_visible():
-            tab.get_by_role("button", name="More tabs").or_(tab.locator(".overflow-menu > button")).first.click()
-            tab.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
-        else:
-            one.click()
+        open_by_name(tab, name)
         tab.wait_for_timeout(200)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 420, name
     ground, ink = (tab.evaluate(f"getComputedStyle(document.body).{key}") for key in ("backgroundColor", "color"))
@@ -51,15 +47,6 @@ def test_a_file_is_scored_by_keyboard_alone(visit, served, clips):
     reach(tab, "document.activeElement.innerText === 'Score' && document.activeElement.className.includes('primary')")
     tab.keyboard.press("Enter")
     tab.locator(".evqa-card").wait_for(timeout=WAIT)
-
-
-def reach(tab, condition):
-    """Press the tab key until the focus is there."""
-    for _ in range(40):
-        tab.keyboard.press("Tab")
-        if tab.evaluate(f"Boolean({condition})"):
-            return
-    raise AssertionError(condition)
 
 
 def test_ten_visitors_at_once_get_their_own_scores(served, clips, finished):
