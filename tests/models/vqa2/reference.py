@@ -162,3 +162,14 @@ def build_random(**more: Any) -> Vqa2:
     options = BuildOptions(frames=FrameSampling(policy="each_second"), audio=None, logits=True)
     chosen = {"dtype": "float32"} | more
     return Vqa2(options, size="tiny", **chosen).eval()
+
+
+def write_random(folder: Path) -> Path:
+    """Lay random weights out likewise, so large that an answer hangs on all that was said and shown."""
+    model = build_random(init_seed=3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "language_model.layers" in name and parameter.ndim == 2:
+                parameter.mul_(10)
+    model.export(folder, head_state={})
+    return folder
