@@ -21,14 +21,6 @@ def seconds_card(video: AnnotatedVideo, *, notes: Sequence[str], name: str) -> M
     return tag("div", tag("h3", shown(video.id)), *parts, class_="evqa-seconds")
 
 
-def progress(done: int, of: int, *, left_seconds: float | None) -> Markup:
-    """Show how far the questions have come."""
-    left = "" if left_seconds is None else f", about {left_seconds:.0f} s left"
-    words = f"{done} of {of} seconds asked about{left}"
-    bar = tag("progress", value=str(done), max=str(of), aria_label="seconds asked about")
-    return tag("p", bar, f" {words}", role="status")
-
-
 def _not_asked(video: AnnotatedVideo) -> Iterator[str]:
     for reason in dict.fromkeys(video.not_asked.values()):
         numbers = [str(number) for number, other in video.not_asked.items() if other == reason]

@@ -12,15 +12,16 @@ from typing import Any
 import gradio as gr
 
 from evqa.errors import ConfigError
+from evqa.files.progress import Standing, seconds_left
 from evqa.prompts.prompt import Prompt
 from evqa.scoring.annotation import AnnotatedVideo, Annotator
 from evqa.scoring.each_second import prompt_and_others
 from evqa.scoring.scorer import LONG_ANSWER
 from evqa.web.asked import NO_FILE, REFUSALS, sentences_of
-from evqa.web.fragments import error_box
+from evqa.web.fragments import error_box, progress_bar
 from evqa.web.inputs import MODEL, as_paths
 from evqa.web.scorers import OfferedScorer
-from evqa.web.seconds_card import progress, seconds_card
+from evqa.web.seconds_card import seconds_card
 from evqa.web.visitors import KEPT_SECONDS
 
 ABOUT = (
@@ -139,8 +140,10 @@ def _read(job: SecondsJob, annotator: Annotator, path: Path, video: AnnotatedVid
     began = time.monotonic()
     for second in annotator.annotate(path) if not job.is_stopped else ():
         video.seconds.append(second)
-        done = len(video.seconds)
-        yield progress(done, second.of, left_seconds=(time.monotonic() - began) / done * (second.of - done))
+        done, of = len(video.seconds), second.of
+        left_s = seconds_left(done, of, seconds=time.monotonic() - began)
+        standing = Standing(place=f"{done} of {of} seconds asked about", share=done / of, left_s=left_s)
+        yield progress_bar(standing, about="seconds asked about")
         if job.is_stopped:
             return
 
