@@ -116,9 +116,10 @@ class VisitorChat:
 
 
 def _messages(said: Said, *, is_asked: bool) -> Iterator[dict[str, Any]]:
-    texts = [text for text in (said.answer, "" if is_asked else said.note) if text] or ["…"]
+    texts = [text for text in (said.answer, "" if is_asked else said.note) if text]
     yield {"role": "user", "content": [_text(said.question)]}
-    yield {"role": "assistant", "content": list(map(_text, texts))}
+    if texts:  # until then the page shows that something is awaited
+        yield {"role": "assistant", "content": list(map(_text, texts))}
 
 
 def _text(text: str) -> dict[str, str]:

@@ -227,7 +227,7 @@ def test_files_are_asked_about_by_keyboard_alone(visit, page, clips):
     program, file = Client(page.address, verbose=False), handle_file(clips[0])
     before = [program.submit([file], "Sharp?", api_name="/ask") for _ in range(3)]  # so that there is time to stop
     tab.keyboard.press("Enter")
-    tab.get_by_test_id("bot").wait_for(timeout=WAIT)
+    tab.get_by_test_id("user").wait_for(timeout=WAIT)
     reach(tab, press.format("Stop"))
     tab.keyboard.press("Enter")
     tab.get_by_test_id("bot").get_by_text("Stopped").wait_for(timeout=WAIT)
