@@ -76,7 +76,7 @@ def test_a_stopped_batch_shows_and_keeps_what_is_done(visit, served, clips, tmp_
     tab = visit(served)
     choose(tab, clips[0], tmp_path / "long.csv")
     tab.get_by_role("button", name="Score all").click()
-    tab.locator(".evqa-progress", has_text=re.compile(r"[1-9]\d* of 5000: .* left")).wait_for(timeout=WAIT)
+    tab.locator(".evqa-progress", has_text=re.compile(r"[1-9]\d* of 5000, .* left")).wait_for(timeout=WAIT)
     assert tab.get_by_role("region", name="so far").is_visible()
     tab.get_by_role("button", name="Stop").click()
     ending = tab.get_by_text(re.compile(r"Stopped after \d+ of 5000: \d+ scored, 0 failed"))
