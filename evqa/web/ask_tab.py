@@ -115,7 +115,7 @@ def _for_programs(answering: Mapping[str, OfferedScorer]) -> None:
             chat.take(question, chosen, paths)
             for _ in chat.answer():
                 yield _as_json(chat, chosen)
-            yield _as_json(chat, chosen)
+            yield _as_json(chat, chosen) | {"error": chat.said[-1].note or None}
         except REFUSALS as error:
             yield {"error": " ".join(sentences_of(error))}
 

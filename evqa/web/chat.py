@@ -16,6 +16,7 @@ from evqa.scoring.asking import check_question
 from evqa.scoring.dialogue import Dialogue
 from evqa.types import Record
 from evqa.web.asked import NO_FILE, NO_TEXT
+from evqa.web.deadline import Deadline
 from evqa.web.fragments import markup
 from evqa.web.scorers import OfferedScorer
 
@@ -45,7 +46,8 @@ class VisitorChat:
     Stopping and beginning anew come from other threads while an answer is written. `asked` is the question whose answer
     is wanted: as soon as it is another one or None, the answer ends.
 
-    about: scorer and files. notes: what the files lacked, or what was cut, for the last question.
+    about: scorer and files. notes: what the files lacked, or what was cut, for the last question. max_seconds: that an
+    answer may take.
     """
 
     about: tuple[str, tuple[Path, ...]] | None = None
@@ -53,6 +55,7 @@ class VisitorChat:
     asked: Said | None = None
     notes: tuple[str, ...] = ()
     dialogue: Dialogue | None = None
+    max_seconds: float = math.inf
 
     def begin(self, scorer: str, paths: Sequence[Path]) -> None:
         """Forget everything; an answer that is being written ends."""
@@ -74,6 +77,7 @@ class VisitorChat:
         if self.dialogue is None:
             self.dialogue = offered.scorer.chat(record)
         self.notes = (FORGOTTEN,) if is_forgotten else ()
+        self.max_seconds = offered.max_seconds
         self.asked = Said(question)
         self.said.append(self.asked)
 
@@ -90,7 +94,7 @@ class VisitorChat:
         said, dialogue = self.asked, self.dialogue
         if said is None or dialogue is None:
             return
-        shown_at = -math.inf
+        shown_at, deadline = -math.inf, Deadline(self.max_seconds)
         said.has_begun, said.note = True, STOPPED
         try:
             with closing(dialogue.ask(said.question)) as pieces:
@@ -98,6 +102,9 @@ class VisitorChat:
                     if self.asked is not said:
                         return
                     said.answer += piece
+                    if deadline.is_over:
+                        said.note = f"{deadline.sentence} This answer is not part of the conversation."
+                        return
                     if time.monotonic() - shown_at >= SHOWN_SECONDS:
                         yield
                         shown_at = time.monotonic()

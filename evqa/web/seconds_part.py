@@ -115,14 +115,16 @@ def annotated(job: SecondsJob, paths: Sequence[Path], offered: OfferedScorer) ->
     """
     if not paths:
         raise ConfigError([NO_FILE])
-    annotator = Annotator(offered.scorer, seconds_prompt(), decoding=LONG_ANSWER)
+    annotator, deadline = Annotator(offered.scorer, seconds_prompt(), decoding=LONG_ANSWER), offered.deadline()
     cards = ""
     for number, path in enumerate(paths):
         video = AnnotatedVideo(id=path.name, dimensions=annotator.dimensions)
         try:
             for bar in _read(job, annotator, path, video):
                 yield cards + bar
-            cards += seconds_card(video, notes=_notes(annotator, video), name=f"levels{number}")
+                job.is_stopped = job.is_stopped or deadline.is_over
+            notes = [*_notes(annotator, video), *([deadline.sentence] if deadline.is_over else [])]
+            cards += seconds_card(video, notes=notes, name=f"levels{number}")
         except REFUSALS as error:
             cards += error_box(sentences_of(error))
         yield "" if job.is_dropped else cards

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from evqa.scoring.annotation import Annotator
 from evqa.training.callbacks.checkpoint_files import read_checkpoint, write_checkpoint
 from evqa.web.chat import BUSY, FORGOTTEN, NEVER_BEGUN, STOPPED, VisitorChat
 from evqa.web.scorers import OfferedScorer
-from evqa.web.seconds_part import SecondsDesk, annotated, seconds_prompt
+from evqa.web.seconds_part import SecondsDesk, SecondsJob, annotated, seconds_prompt
 from tests.web.test_guard import as_file, upload
 from tests.web.visiting import contrast, open_by_name, reach
 
@@ -252,6 +253,21 @@ def test_seconds_that_are_stopped_show_what_there_is_and_dropped_ones_nothing(cl
     job = desk.take()
     desk.stop(drop=True)
     assert list(annotated(job, [clips[0]], offered)) == [""]
+
+
+def test_what_has_taken_its_time_ends_with_what_there_is(clips, offered):
+    hurried = replace(offered, max_seconds=0.0)
+    chat = VisitorChat()
+    chat.take("Sharp?", hurried, [clips[0]])
+    list(chat.answer())
+    (_, answer) = chat.messages()
+    written, note = (part["text"] for part in answer["content"])
+    assert len(written) == 1
+    assert note.startswith("Stopped: a request may take 0 s on this page (--max-time)")
+    assert note.endswith("This answer is not part of the conversation.")
+    *_, cards = annotated(SecondsJob(), clips[:2], hurried)
+    assert "Stopped: seconds that were asked about: 1." in cards
+    assert cards.count("a request may take 0 s") == 2
 
 
 def test_a_chat_answers_one_question_at_a_time(clips, offered):
