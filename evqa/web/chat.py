@@ -109,7 +109,7 @@ class VisitorChat:
                         yield
                         shown_at = time.monotonic()
             said.note = "" if said.answer.strip() else NO_WORDS
-            self.notes = (*self.notes, *dialogue.missing)
+            self.notes = tuple(dict.fromkeys((*self.notes, *dialogue.missing)))  # two files may lack the same
         except Exception:
             self.said = [other for other in self.said if other is not said]
             raise
