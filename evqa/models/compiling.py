@@ -66,4 +66,4 @@ def _allow_variants() -> None:
     """Let layers of different kinds that run one function all be compiled: transformers' run one wrapper."""
     from torch._dynamo import config
 
-    config.recompile_limit = max(config.recompile_limit, VARIANTS)
+    config.cache_size_limit = max(config.cache_size_limit, VARIANTS)  # `recompile_limit` from torch 2.7 on

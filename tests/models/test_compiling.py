@@ -129,7 +129,6 @@ class Kinds(nn.Module):
 
 
 def test_every_kind_of_layer_is_compiled_of_more_than_torch_expects(monkeypatch):
-    monkeypatch.setattr(dynamo, "recompile_limit", 8)
     layers, graphs, compile_ = [], [], nn.Module.compile
 
     def note(layer, **options):
@@ -137,8 +136,9 @@ def test_every_kind_of_layer_is_compiled_of_more_than_torch_expects(monkeypatch)
         compile_(layer, backend=lambda graph, _: graphs.append(graph) or graph.forward, **options)
 
     monkeypatch.setattr(nn.Module, "compile", note)
-    compile_blocks(Kinds())
-    assert [int(layer(torch.zeros(3))[0]) for layer in layers] == list(range(12))
+    with dynamo.patch(cache_size_limit=8):
+        compile_blocks(Kinds())
+        assert [int(layer(torch.zeros(3))[0]) for layer in layers] == list(range(12))
     assert len(graphs) == 12
 
 
@@ -153,8 +153,8 @@ def test_machine_code_in_bfloat16_differs_by_its_rounding_alone(twin, monkeypatc
     blocks = Model.blocks
     monkeypatch.setattr(Model, "blocks", lambda model: {"language": blocks(model)["language"][:1]})
     monkeypatch.setattr(compiling, "_connectors", lambda _: ())
-    monkeypatch.setattr(inductor, "emulate_precision_casts", True)
-    losses, gradients, _ = learn(arguments, compiled=True, autocast=True)
+    with inductor.patch(emulate_precision_casts=True):
+        losses, gradients, _ = learn(arguments, compiled=True, autocast=True)
     torch.testing.assert_close(losses, expected_losses, atol=0, rtol=1e-4)
     assert distance(gradients, expected) < 5e-4
 
