@@ -105,8 +105,8 @@ def read_run(path: Path, *, split: str, known: Targets | None = None) -> Run:
     """
     table, items, record, history, problem = None, dict[str, Item](), dict[str, Any](), list[dict[str, Any]](), None
     try:
-        history = read_objects(path / "metrics.jsonl") if (path / "metrics.jsonl").exists() else []
-        table, items, record = _predictions(path, split=split, history=history, known={} if known is None else known)
+        history = _history(path)
+        table, items, record = _predictions(path, split=split, known={} if known is None else known)
     except (AnnotationError, FileError) as error:
         problem = str(error)
     return Run(
@@ -123,16 +123,33 @@ def read_run(path: Path, *, split: str, known: Targets | None = None) -> Run:
     )
 
 
-def _predictions(
-    run: Path, *, split: str, history: Sequence[Mapping[str, Any]], known: Targets
-) -> tuple[ScoreTable, dict[str, Item], dict[str, Any]]:
+def _history(run: Path) -> list[dict[str, Any]]:
+    return read_objects(run / "metrics.jsonl") if (run / "metrics.jsonl").exists() else []
+
+
+def predicted_splits(run: Path) -> list[str]:
+    """Return the splits that a run has predictions for, finished or not."""
+    files = (run / "predictions").glob("*.csv")
+    return sorted(path.stem for path in files if not path.name.endswith(".targets.csv"))
+
+
+def check_predictions(run: Path, *, split: str) -> None:
+    """Look for the tables of a split, and for their ends, without reading their rows.
+
+    Raises AnnotationError or FileError where one is missing or cut short.
+    """
+    if is_unfinished(run) or not (run / "predictions" / f"{split}.csv").is_file():
+        raise AnnotationError(_missing(run, split=split))
+    for kind in ("csv", "targets.csv"):
+        if (one := run / "predictions" / f"{split}.{kind}").exists():
+            check_complete(one)
+
+
+def _predictions(run: Path, *, split: str, known: Targets) -> tuple[ScoreTable, dict[str, Item], dict[str, Any]]:
     """Scores, targets and record of a split. Raises AnnotationError or FileError where one is missing or not whole."""
     file, targets, about = (run / "predictions" / f"{split}.{kind}" for kind in ("csv", "targets.csv", "json"))
-    if is_unfinished(run) or not file.is_file():
-        raise AnnotationError(_missing(run, split=split, history=history))
+    check_predictions(run, split=split)
     record = read_object(about) if about.exists() else {}
-    for one in filter(Path.exists, (file, targets)):
-        check_complete(one)
     table = read_scores(file)
     items = _shared_items(targets, label=table.label, known=known)
     num_labels, counted = sum(not math.isnan(item.label) for item in items.values()), record.get("n")
@@ -155,12 +172,11 @@ def _overrides(path: Path) -> tuple[str, ...]:
     return tuple(map(str, read_yaml(path, kind=list))) if path.exists() else ()
 
 
-def _missing(run: Path, *, split: str, history: Sequence[Mapping[str, Any]]) -> str:
+def _missing(run: Path, *, split: str) -> str:
     """Say why a run is not ranked: what an unfinished one has scored are not the scores of its end."""
-    steps = [row["step"] for row in history if isinstance(row.get("step"), int)]
+    steps = [row["step"] for row in _history(run) if isinstance(row.get("step"), int)]
     reached = f"stopped or still running at step {max(steps)}" if steps else "nothing logged yet"
-    files = (run / "predictions").glob("*.csv")
-    scored = sorted(path.stem for path in files if not path.name.endswith(".targets.csv"))
+    scored = predicted_splits(run)
     if split in scored:
         return f"the run is not finished ({reached}); its predictions/{split}.csv is left out"
     has = f"; it has {', '.join(scored)}" if scored else ""

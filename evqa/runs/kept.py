@@ -27,7 +27,7 @@ HISTORY = "metrics.jsonl"
 class KeptRun:
     """A run folder. Of a damaged file nothing is known.
 
-    setting: as typed. score: on the validation split, of `num_scored` items; of a loss (`is_loss`) less is better.
+    setting: as typed. score: on one split, of `num_scored` items; of a loss (`is_loss`) less is better.
     step: the last one logged. num_bytes: of all files; a file that has two names counts once. changed: seconds since
     1970.
     """
@@ -66,9 +66,9 @@ def kept_runs(places: Sequence[Path]) -> list[tuple[str, list[KeptRun]]]:
     return [(name, sorted(members, key=lambda run: run.rank)) for name, members in experiments]
 
 
-def kept_run(folder: Path) -> KeptRun:
-    """Read one run folder."""
-    value, is_loss, num_scored = _score(folder)
+def kept_run(folder: Path, *, split: str = "val") -> KeptRun:
+    """Read one run folder. split: of the score."""
+    value, is_loss, num_scored = _score(folder, split)
     mark, history = finished_mark(folder), folder / HISTORY
     return KeptRun(
         path=folder,
@@ -136,8 +136,19 @@ def metric_value(record: Mapping[str, Any], name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _score(folder: Path) -> tuple[float | None, bool, int | None]:
-    record = read_metrics(folder, "val")
+def without_labels(record: Mapping[str, Any]) -> str | None:
+    """Return what is said of a split in place of its metrics where nothing of it has a label, else None."""
+    num_scored = record.get("num_unlabelled")
+    if record.get("n") != 0 or not num_scored:
+        return None
+    return (
+        f"{num_scored} scored, {record.get('num_failed')} failed; without labels there is nothing to compare the "
+        "scores with"
+    )
+
+
+def _score(folder: Path, split: str) -> tuple[float | None, bool, int | None]:
+    record = read_metrics(folder, split)
     is_loss = "loss" in record.get("metrics", {})
     num_scored = record.get("n")
     value = metric_value(record, "loss" if is_loss else "challenge")

@@ -17,7 +17,7 @@ from evqa.errors import EvqaError
 from evqa.files.names import listed, shown
 from evqa.files.stored import read_object
 from evqa.files.terminal import terminal
-from evqa.runs.kept import KeptRun, count_bytes, differing, metric_value, read_metrics
+from evqa.runs.kept import KeptRun, count_bytes, differing, metric_value, read_metrics, without_labels
 
 Experiments = Sequence[tuple[str, Sequence[KeptRun]]]
 COLUMNS = ("run", "setting", "status", "score", "n", "bytes", "changed")
@@ -69,6 +69,9 @@ def print_run(run: KeptRun) -> None:
     console.print(f"All settings: {run.path / 'config.yaml'}")
     for path in sorted((run.path / "predictions").glob("*.json")):
         record = read_metrics(run.path, path.stem)
+        if said := without_labels(record):
+            console.print(f"{path.stem}: {said}")
+            continue
         values = {
             name: value for name in record.get("metrics", {}) if (value := metric_value(record, name)) is not None
         }

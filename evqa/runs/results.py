@@ -12,6 +12,7 @@ from rich.table import Table
 from evqa.config.metric_names import PRINTED, PRINTED_OF_WORDS, with_groups
 from evqa.files.stored import read_objects
 from evqa.reporting.chosen import chosen
+from evqa.runs.kept import without_labels
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder
 
@@ -71,10 +72,9 @@ def _main(metrics: Mapping[str, Any]) -> str:
 
 def metrics_of(record: dict[str, Any], *, name: str) -> Table | str:
     """Lay out metrics with their 95 % intervals, one without a value says why; a line where nothing has a label."""
-    failed = f"{record['num_failed']} failed"
-    if not record["n"] and (num_unlabelled := record.get("num_unlabelled", 0)):
-        return f"{name}: {num_unlabelled} scored, {failed}; without labels there is nothing to compare the scores with."
-    title = f"{name}: n={with_groups(record['n'], record.get('num_groups'))}, {failed}"
+    if said := without_labels(record):
+        return f"{name}: {said}."
+    title = f"{name}: n={with_groups(record['n'], record.get('num_groups'))}, {record['num_failed']} failed"
     table = Table("metric", "value", "95 % interval", title=title, title_justify="left")
     for metric_name, label in (PRINTED | PRINTED_OF_WORDS).items():
         metric = record["metrics"].get(metric_name)

@@ -21,19 +21,24 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Markup:
     names = {key: name for key, name in LOGGED.items() if key in logged}
     if not names:
         return tag("p", "No learning curves: the run has logged none.")
+    drawn = (_curve(history, key, name) for key, name in names.items())
+    label = f"learning curves: {' and '.join(names.values())} over optimizer steps"
+    return tag("div", *drawn, class_="evqa-plot evqa-curves", role="img", aria_label=label)
+
+
+def _curve(history: Sequence[Mapping[str, Any]], key: str, name: str) -> Markup:
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     from evqa.reporting.canvas import SCREEN, as_svg
     from evqa.reporting.plots import draw_curve
 
     with mpl.rc_context(SCREEN.style):
-        figure = Figure(figsize=(4.5 * len(names), 3.2))
-        for panel, (key, name) in zip(figure.subplots(1, len(names), squeeze=False)[0], names.items(), strict=True):
-            draw_curve(panel, history, key, size=1.0, marker="o")
-            panel.set_ylabel(name)
-            panel.set_xlabel("optimizer step")
-            panel.xaxis.get_major_locator().set_params(integer=True)
-        svg = Markup(as_svg(figure, name="curves"))
-    label = f"learning curves: {' and '.join(names.values())} over optimizer steps"
-    return tag("div", svg, class_="evqa-plot", role="img", aria_label=label)
+        figure = Figure(figsize=(4.5, 3.2))
+        panel = figure.subplots()
+        draw_curve(panel, history, key, size=1.0, marker="o")
+        panel.set_ylabel(name)
+        panel.set_xlabel("optimizer step")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return Markup(as_svg(figure, name=key))

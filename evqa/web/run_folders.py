@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evqa.config.environment import hidden
 from evqa.config.paths import run_folders
-from evqa.errors import EvqaError, RunError
+from evqa.config.reading import read_yaml
+from evqa.errors import AnnotationError, EvqaError, FileError, RunError
 from evqa.files.names import shown, shown_lines
-from evqa.reporting.runs import Item, Run, read_run
+from evqa.reporting.runs import Item, Run, check_predictions, predicted_splits, read_run
 from evqa.runs.item_records import item_records
-from evqa.runs.kept import KeptRun, kept_run, read_metrics
+from evqa.runs.kept import KeptRun, kept_run, read_metrics, without_labels
 from evqa.types import Record
 from evqa.web.asked import REFUSALS, sentences_of
 
-SPLIT = "val"
+VALIDATION = "val"
 NUM_WORST = 12
 DAMAGE = (*REFUSALS, OverflowError, RecursionError)  # a number of a thousand digits, a thousand brackets
 DAMAGED_RANK = (True, math.inf, 0.0)  # behind all others
+Named = Sequence[tuple[str, Path]]
 
 
 class RunRow(NamedTuple):
-    """A run of the list. kept: what is known of it. ends: of the score's interval. problem: what is wrong with it."""
+    """A run of the list. kept: what is known of it. ends: of the score's interval. problem: why it has no score."""
 
     name: str
     kept: KeptRun | None = None
@@ -55,7 +57,7 @@ class RunFolders:
 
     def find(self) -> dict[str, Path]:
         """Return the folders of the runs by name; raises OSError."""
-        return {self._name(path): path for path in run_folders(self.root)}
+        return {self.name_of(path): path for path in run_folders(self.root)}
 
     def at(self, name: str) -> Path:
         """Return the folder of a run. Raises RunError where there is none of this name."""
@@ -64,26 +66,48 @@ class RunFolders:
             raise RunError(f"{name}: there is no such run. Choose one of the list.")
         return found[name]
 
-    def rows(self) -> list[RunRow]:
-        """List the runs, the best of each experiment first."""
-        rows = [self._row(name, path) for name, path in self.find().items()]
+    def splits(self) -> list[str]:
+        """Return the splits that runs have predictions for, validation first; a name of odd letters is none of evqa."""
+        found = {split for path in self.find().values() for split in predicted_splits(path) if split == shown(split)}
+        return sorted(found or {VALIDATION}, key=lambda split: (split != VALIDATION, split))
+
+    def check_split(self, split: str) -> None:
+        """Raise RunError where no run has predictions for the split."""
+        if split not in (splits := self.splits()):
+            raise RunError(f"{split}: no run has predictions for this split. Choose one of {', '.join(splits)}.")
+
+    def rows(self, split: str, *, watch: Callable[[Named], Iterable[tuple[str, Path]]] = iter) -> list[RunRow]:
+        """List the runs, the best of each experiment first. watch: is given them before they are read, hands them on.
+
+        Raises RunError where no run has predictions for the split.
+        """
+        self.check_split(split)
+        rows = [self._row(name, path, split) for name, path in watch(list(self.find().items()))]
         return sorted(rows, key=lambda row: (experiment(row.name), row.kept.rank if row.kept else DAMAGED_RANK))
+
+    def read(self, name: str, split: str) -> Run:
+        """Read a run with its scores and labels of a split. Raises RunError or FileError."""
+        self.check_split(split)
+        return read_run(self.at(name), split=split)
 
     def said(self, sentence: object) -> str:
         """Write a sentence with places below the folder, without values of the environment."""
         return shown_lines(hidden(sentence).replace(f"{self.root}/", ""))
 
-    def _name(self, path: Path) -> str:
+    def name_of(self, path: Path) -> str:
+        """Name a folder by its place below this one, without letters that steer."""
         return shown(self.root.resolve().name if path == self.root else path.relative_to(self.root).as_posix())
 
-    def _row(self, name: str, path: Path) -> RunRow:
+    def _row(self, name: str, path: Path, split: str) -> RunRow:
+        """Read what a list needs; the tables of scores, which take a while, are not read."""
         try:
-            kept = kept_run(path)
-            problem = read_run(path, split=SPLIT).problem
-            ends = interval(read_metrics(path, SPLIT), "loss" if kept.is_loss else "challenge")
+            read_yaml(path / "config.yaml", kind=dict)
+            kept, record = kept_run(path, split=split), read_metrics(path, split)
+            problem = ("" if kept.is_loss else _problem(path, split)) or without_labels(record) or ""
+            ends = interval(record, "loss" if kept.is_loss else "challenge")
         except DAMAGE as error:
             return RunRow(name, problem=self.said(_sentence(error)))
-        return RunRow(name, kept, ends, self.said(problem) if problem and not kept.is_loss else "")
+        return RunRow(name, kept, ends, self.said(problem))
 
 
 def experiment(name: str) -> str:
@@ -99,26 +123,29 @@ def interval(record: Mapping[str, Any], name: str) -> tuple[float, float] | None
     return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
+def _problem(path: Path, split: str) -> str:
+    try:
+        check_predictions(path, split=split)
+    except (AnnotationError, FileError) as error:
+        return str(error)
+    return ""
+
+
 def _sentence(error: Exception) -> str:
     return " ".join(sentences_of(error)) if isinstance(error, REFUSALS) else str(error)
 
 
-def worst_items(run: Run) -> tuple[list[WorstItem], str]:
+def worst_items(run: Run, *, split: str) -> tuple[list[WorstItem], str]:
     """Return the items with the largest errors, and why their files are not known, else empty."""
     scores = run.scores or {}
     known = [id_ for id_, item in run.items.items() if id_ in scores and math.isfinite(scores[id_] - item.label)]
     known.sort(key=lambda id_: -abs(scores[id_] - run.items[id_].label))
     ids = known[:NUM_WORST]
     try:
-        records, why = item_records(run.path, ids, split=SPLIT).records if ids else {}, ""
+        records, why = item_records(run.path, ids, split=split).records if ids else {}, ""
     except (EvqaError, OSError) as error:
         records, why = {}, f"The run's data cannot be read: {str(error).splitlines()[0]}"
     return [WorstItem(id_, run.items[id_], scores[id_], records.get(id_)) for id_ in ids], why
-
-
-def read_whole(path: Path) -> Run:
-    """Read a run with its scores and labels. Raises RunError or FileError."""
-    return read_run(path, split=SPLIT)
 
 
 def experiments(names: Sequence[str]) -> list[str]:

@@ -8,6 +8,9 @@ import httpx
 import pytest
 from gradio_client import Client
 
+from evqa.metrics.evaluation import evaluate
+from evqa.metrics.score_table import read_labels
+
 WAIT = 60_000
 
 
@@ -23,7 +26,24 @@ def folder(tmp_path_factory, finished):
     (place / "demo/damaged/config.yaml").write_text("data: [")
     (place / os.fsdecode(b"b\xe9")).mkdir()
     (place / os.fsdecode(b"b\xe9/config.yaml")).write_text("data: [")
+    for name in ("blind", "exact", "turned"):
+        shutil.copytree(finished.path, place / "splits" / name, ignore=shutil.ignore_patterns("*.ckpt"))
+        add_test_split(place / "splits" / name / "predictions", name)
     return place
+
+
+def add_test_split(folder, name):
+    """Write predictions of a further split: as its labels are, turned about, or of items without labels."""
+    for kind in ("csv", "targets.csv"):
+        shutil.copy(folder / f"val.{kind}", folder / f"test.{kind}")
+    labels = read_labels(folder / "test.targets.csv", label="ECR").values
+    if name == "blind":
+        (folder / "test.targets.csv").unlink()
+    scores = {id_: -label if name == "turned" else label for id_, label in labels.items()}
+    (folder / "test.csv").write_text("Id,ECR\n" + "".join(f"{id_},{score}\n" for id_, score in scores.items()))
+    known = [float("nan") if name == "blind" else label for label in labels.values()]
+    record = {"split": "test", **evaluate(list(scores.values()), known).to_json()}
+    (folder / "test.json").write_text(json.dumps(record))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +75,7 @@ def test_runs_are_listed_with_intervals_and_reasons(visit, served_runs, folder, 
     assert damaged.startswith("damaged\tdamaged")
     assert "demo/damaged/config.yaml: cannot be read as YAML" in damaged
     listed = Client(served_runs.address, verbose=False).predict(api_name="/runs")["runs"]
-    assert [row["status"] for row in listed] == ["damaged", "finished", "stopped", "damaged"]
+    assert [row["status"] for row in listed] == ["damaged", "finished", "stopped", "damaged"] + 3 * ["finished"]
     assert listed[0]["run"] == r"b\xe9"
     assert (listed[1]["low"], listed[1]["high"]) == (metric["low"], metric["high"])
 
@@ -64,7 +84,7 @@ def test_a_run_shows_curves_and_players_and_a_report_and_stays_as_it_is(visit, s
     before = contents(folder)
     tab = visit(served_runs)
     open_run(tab, "demo/whole")
-    assert tab.get_by_role("img", name="learning curves: training loss and validation").locator("svg").count() == 1
+    assert tab.get_by_role("img", name="learning curves: training loss and validation").locator("svg").count() == 2
     video = tab.locator(".evqa-worst video").first
     video.evaluate("video => new Promise(done => { video.oncanplay = done; video.load(); })")
     assert video.evaluate("video => video.duration") == pytest.approx(2.0, abs=0.1)
@@ -86,6 +106,47 @@ def test_a_run_shows_curves_and_players_and_a_report_and_stays_as_it_is(visit, s
     tab.get_by_role("button", name="Make the report").click()
     tab.get_by_text(r"b\xe9: damaged; it is left out.").wait_for(timeout=WAIT)
     assert contents(folder) == before
+
+
+def choose(tab, label, name):
+    tab.get_by_label(label, exact=True).click()
+    tab.get_by_role("option", name=name, exact=True).click()
+
+
+def test_another_split_gives_list_and_run_and_says_what_choosing_by_it_is(visit, served_runs):
+    tab = visit(served_runs)
+    open_run(tab, "splits/turned")
+    region = tab.get_by_role("region", name="splits")
+    region.get_by_text("(16)").first.wait_for(timeout=WAIT)
+    assert tab.get_by_text("chosen on these items").count() == 0
+    choose(tab, "Split", "test")
+    tab.get_by_text("A run that is chosen by them is chosen on these items").wait_for(timeout=WAIT)
+    rows = region.locator("tbody tr").all_inner_texts()
+    assert [row.split("\t")[:3] for row in rows] == [
+        ["exact", "finished", "1.0000 (16)"],
+        ["turned", "finished", "-1.0000 (16)"],
+        ["blind", "finished", "-"],
+    ]
+    assert "16 scored, 0 failed; without labels there is nothing to compare the scores with" in rows[2]
+    assert "no predictions/test.csv; it has val" in tab.get_by_role("region", name="demo").inner_text()
+    tab.get_by_role("heading", name="The 12 largest errors of test").wait_for(timeout=WAIT)
+    assert "-1.0000" in tab.get_by_role("region", name="test: n = 16, 0 failed").inner_text()
+    open_run(tab, "splits/blind")
+    tab.get_by_text("test: 16 scored, 0 failed; without labels").wait_for(timeout=WAIT)
+    assert tab.get_by_role("heading", name="largest errors").count() == 0
+    tab.get_by_role("button", name="Make the report").click()
+    text = tab.frame_locator("iframe").locator("body")
+    text.get_by_text("Split 'test', label 'ECR'. n = 16 items.").first.wait_for(timeout=WAIT)
+
+
+def test_programs_ask_for_a_split(served_runs):
+    page = Client(served_runs.address, verbose=False)
+    of_test = {row["run"]: row for row in page.predict("test", api_name="/runs")["runs"]}
+    assert of_test["splits/turned"]["score"] == -1
+    assert of_test["splits/blind"]["problem"].startswith("16 scored, 0 failed; without labels")
+    assert page.predict("../val", api_name="/runs") == {
+        "error": "../val: no run has predictions for this split. Choose one of val, test."
+    }
 
 
 def test_media_are_given_in_parts_to_visitors_of_the_page_alone(visit, served_runs):
