@@ -17,8 +17,9 @@ from evqa.web.run_folders import RunFolders
 PAGE, NUMBERS = "report.html", "report.json"  # of `evqa report --out FOLDER`
 MAX_BYTES = 10_000_000  # a real page has 2 MB at most
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-# Elements that lead to other places or open connections, which neither a sandbox nor a policy keeps from it.
-LEADING = re.compile(r"<(a|area|link)(?=[\s/>])[^>]*>", re.IGNORECASE)
+# Elements for which a browser connects with another host (without asking it anything), or empties the frame, although
+# sandbox and policy forbid what they lead to. `animate` and `set` can give an SVG's `a` an address again.
+LEADING = re.compile(r"<(a|area|link|iframe|frame|object|embed|animate|set)(?=[\s/>])[^>]*?(/?)>", re.IGNORECASE)
 
 
 def find_reports(folders: RunFolders) -> dict[str, Path]:
@@ -48,8 +49,9 @@ def kept_report(folders: RunFolders, name: str) -> Markup:
 def frame(page: str) -> Markup:
     """Show a page where it runs no script, asks no host, and leads nowhere."""
     policy = f'<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    inert = policy + LEADING.sub(r"<\1>", page)
-    return tag("iframe", srcdoc=inert, sandbox="", title="report", class_="evqa-report")
+    end = page.rfind(">") + 1  # behind it, where the pattern would search in vain from every place, no tag is complete
+    inert = LEADING.sub(r"<\1\2>", page[:end]) + page[end:]
+    return tag("iframe", srcdoc=policy + inert, sandbox="", title="report", class_="evqa-report")
 
 
 def _day(file: Path) -> str:

@@ -104,10 +104,13 @@ def test_a_person_gets_lines_that_fit_the_terminal(tmp_path, capsys, monkeypatch
 
 def test_one_run_is_shown_with_its_metrics_and_what_can_be_done(tmp_path, capsys):
     run = make(tmp_path, "one", score=0.5, setting=("modal=a",))
+    blind = {"n": 0, "num_unlabelled": 7, "num_failed": 1, "metrics": {}}
+    (run / "predictions/test.json").write_text(json.dumps(blind))
     main(["show", str(run)])
     out = capsys.readouterr().out
     assert "Setting: modal=a\n" in out
     assert "val: n=12, 1 failed; challenge 0.5000" in out
+    assert "test: 7 scored, 1 failed; without labels there is nothing to compare the scores with\n" in out
     assert "checkpoints: 3.0 kB (best.ckpt, last.ckpt, previous.ckpt)" in out
     assert f"evqa predict VIDEO --scorer {run}" in out
     refused("show", tmp_path)

@@ -4,12 +4,13 @@ import os
 import shutil
 import socket
 import threading
+import time
 
 import pytest
 
 from evqa.errors import FileError, RunError
 from evqa.web.run_folders import RunFolders
-from evqa.web.run_kept_reports import MAX_BYTES, find_reports, kept_report
+from evqa.web.run_kept_reports import MAX_BYTES, find_reports, frame, kept_report
 
 WAIT = 60_000
 PLANTED = """<!doctype html><html><head><meta http-equiv="refresh" content="0;url=http://HOST/refresh">
@@ -17,7 +18,8 @@ PLANTED = """<!doctype html><html><head><meta http-equiv="refresh" content="0;ur
 <link rel="preconnect" href="http://HOST/"><LINK/rel=stylesheet href=http://HOST/style><script>top.evil = 1</script>
 <style>@import "http://HOST/import"; p { background: url(http://HOST/background) }</style></head>
 <body onload="top.evil = 2"><h1>Planted</h1><p>text</p><img src="http://HOST/image" onerror="top.evil = 3">
-<img src="/gradio_api/info"><iframe src="http://HOST/frame"></iframe><object data="http://HOST/object"></object>
+<img src="/gradio_api/info"><iframe src="http://HOST/frame"></iframe>
+<object data="http://HOST/object"></object><embed src="http://HOST/embed">
 <video autoplay src="http://HOST/video"></video><svg><image href="http://HOST/svg"/></svg>
 <a target="_top" href="http://HOST/top" ping="http://HOST/ping">top</a>
 <a title="x" href="http://HOST/" target="_blank">blank</a>
@@ -102,6 +104,12 @@ def test_a_planted_report_does_nothing_and_leads_nowhere(chromium, served_runs, 
     assert (len(context.pages), tab.evaluate("window.evil")) == (1, None)
     assert not any(host in frame.url for frame in tab.frames)
     context.close()
+
+
+def test_a_page_of_tags_without_end_takes_no_longer():
+    began = time.perf_counter()
+    assert "&lt;a &lt;a" in frame("<p>" + "<a " * 3_000_000)
+    assert time.perf_counter() - began < 20
 
 
 def test_a_report_is_an_ordinary_file_of_bounded_size_below_the_folder(tmp_path):
