@@ -28,21 +28,23 @@ def runs_tab(page: gr.Blocks, folders: RunFolders, shelf: MediaShelf) -> None:
         split = gr.Dropdown([], label="Split", visible=False)
         refreshing = gr.Button("Refresh", size="sm", scale=0, min_width=120)
     listing = gr.HTML(tag("p", "Reading the runs."), js_on_load=SORTING)
-    run = gr.Dropdown([], label="Run", value=None)
-    details = gr.HTML()
-    with gr.Row(equal_height=True):
-        group = gr.Dropdown([], label="Experiment", value=None)
-        making = gr.Button("Make the report")
-        kept = gr.Dropdown([], label="Reports that lie here", value=None, visible=False)
-    report = gr.HTML()
+    with gr.Tabs():
+        with gr.Tab("One run"):
+            run = gr.Dropdown([], label="Run", value=None)
+            details = gr.HTML()
+        with gr.Tab("Report"):
+            with gr.Row(equal_height=True):
+                group = gr.Dropdown([], label="Experiment", value=None)
+                making = gr.Button("Make the report")
+                kept = gr.Dropdown([], label="Reports that lie here", value=None, visible=False)
+            report = gr.HTML()
 
     answers = _Answers(folders, shelf)
     lists = [listing, split, run, group, kept]
     for begin in (page.load, refreshing.click, split.input):
         listed = begin(answers.lists, [split, group], lists, show_progress_on=listing, **PRIVATE)
-        listed.then(answers.one_run, [run, split], details, **PRIVATE, **MODEL)
-    run.input(answers.one_run, [run, split], details, **PRIVATE, **MODEL)
-    run.input(experiment, run, group, **PRIVATE)
+        listed.then(answers.one_run, [run, split], [details, group], **PRIVATE, **MODEL)
+    run.input(answers.one_run, [run, split], [details, group], **PRIVATE, **MODEL)
     making.click(answers.new_report, [group, split], report, **PRIVATE, **MODEL)
     kept.input(answers.one_report, kept, report, **PRIVATE)
     api(_for_programs(folders), api_name="runs")
@@ -76,15 +78,15 @@ class _Answers:
             gr.update(choices=reports, visible=bool(reports)),
         )
 
-    def one_run(self, name: str | None, split: str) -> str:
-        """Show a run; nothing where none is chosen."""
+    def one_run(self, name: str | None, split: str) -> tuple[Any, Any]:
+        """Show a run, and choose its experiment; where no run is chosen, all stays as it is."""
         if name is None:
-            return ""
+            return gr.skip(), gr.skip()
         try:
             run = self._folders.read(name, split)
-            return run_view(self._folders, name, run, self._shelf, split=split)
+            return run_view(self._folders, name, run, self._shelf, split=split), experiment(name)
         except DAMAGE as error:
-            return error_box(self._folders.said(error))
+            return error_box(self._folders.said(error)), experiment(name)
 
     def new_report(self, group: str | None, split: str, progress: gr.Progress = PROGRESS) -> str:
         """Make the report of an experiment."""

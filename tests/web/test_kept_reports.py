@@ -67,6 +67,7 @@ def served_runs(serve, folder):
 
 
 def open_report(tab, name):
+    tab.get_by_role("tab", name="Report").click()
     tab.get_by_label("Reports that lie here").click()
     tab.get_by_role("option", name=name).click()
     tab.get_by_text(f"it lies at {name}/report.html").wait_for(timeout=WAIT)

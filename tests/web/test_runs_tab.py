@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import time
 
 import httpx
 import pytest
@@ -10,6 +12,7 @@ from gradio_client import Client
 
 from evqa.metrics.evaluation import evaluate
 from evqa.metrics.score_table import read_labels
+from tests.web.visiting import reach
 
 WAIT = 60_000
 
@@ -57,9 +60,15 @@ def contents(folder):
 
 
 def open_run(tab, name):
+    tab.get_by_role("tab", name="One run").click()
     tab.get_by_label("Run", exact=True).click()
     tab.get_by_role("option", name=name).click()
     tab.get_by_role("heading", name=name).or_(tab.get_by_role("alert")).wait_for(timeout=WAIT)
+
+
+def make_report(tab):
+    tab.get_by_role("tab", name="Report").click()
+    tab.get_by_role("button", name="Make the report").click()
 
 
 def test_runs_are_listed_with_intervals_and_reasons(visit, served_runs, folder, finished):
@@ -94,7 +103,7 @@ def test_a_run_shows_curves_and_players_and_a_report_and_stays_as_it_is(visit, s
     sizes = [abs(float(error)) for error in errors]
     assert sizes == sorted(sizes, reverse=True)
     assert len(sizes) == 12
-    tab.get_by_role("button", name="Make the report").click()
+    make_report(tab)
     report = tab.locator("iframe[sandbox='']")
     report.wait_for(timeout=WAIT)
     text = report.content_frame.locator("body").inner_text()
@@ -103,7 +112,7 @@ def test_a_run_shows_curves_and_players_and_a_report_and_stays_as_it_is(visit, s
     open_run(tab, "demo/<img src=x onerror=alert(1)>")
     open_run(tab, r"b\xe9")
     assert "config.yaml: cannot be read as YAML" in tab.get_by_role("alert").inner_text()
-    tab.get_by_role("button", name="Make the report").click()
+    make_report(tab)
     tab.get_by_text(r"b\xe9: damaged; it is left out.").wait_for(timeout=WAIT)
     assert contents(folder) == before
 
@@ -134,7 +143,7 @@ def test_another_split_gives_list_and_run_and_says_what_choosing_by_it_is(visit,
     open_run(tab, "splits/blind")
     tab.get_by_text("test: 16 scored, 0 failed; without labels").wait_for(timeout=WAIT)
     assert tab.get_by_role("heading", name="largest errors").count() == 0
-    tab.get_by_role("button", name="Make the report").click()
+    make_report(tab)
     text = tab.frame_locator("iframe").locator("body")
     text.get_by_text("Split 'test', label 'ECR'. n = 16 items.").first.wait_for(timeout=WAIT)
 
@@ -147,6 +156,82 @@ def test_programs_ask_for_a_split(served_runs):
     assert page.predict("../val", api_name="/runs") == {
         "error": "../val: no run has predictions for this split. Choose one of val, test."
     }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_run_and_its_report_fit_a_narrow_screen_and_the_dark(visit, served_runs, scheme):
+    tab = visit(served_runs, viewport={"width": 420, "height": 900}, color_scheme=scheme)
+    open_run(tab, "demo/whole")
+    tab.locator(".evqa-worst video").first.wait_for(timeout=WAIT)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 420
+    for curve in tab.locator(".evqa-curves svg").all():
+        assert 300 <= curve.bounding_box()["width"] <= 420
+    make_report(tab)
+    report = tab.locator("iframe.evqa-report")
+    report.wait_for(timeout=WAIT)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 420
+    assert report.content_frame.locator("html").evaluate("page => page.scrollWidth <= page.clientWidth")
+    listed = tab.get_by_role("region", name="demo")
+    for ink, ground in (
+        (tab.locator(".evqa-worst figcaption").first, tab.locator("body")),
+        (listed.locator("td").first, listed.locator("thead")),
+        (report.content_frame.locator("h1"), report.content_frame.locator("body")),
+    ):
+        contrast = brightness(ink, "color") - brightness(ground, "backgroundColor")
+        assert contrast > 400 if scheme == "dark" else contrast < -400
+
+
+def brightness(element, of):
+    """The sum of a colour's red, green and blue."""
+    colour = element.evaluate(f"element => getComputedStyle(element).{of}")
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+
+def test_a_run_and_its_report_are_reached_by_keyboard_alone(visit, served_runs):
+    tab = visit(served_runs)
+    tab.get_by_role("region", name="demo").wait_for(timeout=WAIT)
+    tab.wait_for_timeout(1000)  # until what is shown also listens
+    reach(tab, "document.activeElement.innerText === 'status'")
+    tab.keyboard.press("Enter")
+    assert tab.locator("[aria-sort=ascending]").inner_text().startswith("status")
+    reach(tab, "document.activeElement.getAttribute('aria-label') === 'Run'")
+    for key in (*"whole", "ArrowDown", "Enter"):
+        tab.keyboard.press(key)
+    tab.get_by_role("heading", name="demo/whole").wait_for(timeout=WAIT)
+    reach(tab, "document.activeElement.matches('.evqa-worst video')")
+    tab.keyboard.press("Shift+Tab")
+    reach(tab, "document.activeElement.innerText === 'Report'", key="Shift+Tab")
+    tab.keyboard.press("Enter")
+    reach(tab, "document.activeElement.innerText === 'Make the report'")
+    tab.keyboard.press("Enter")
+    report = tab.locator("iframe.evqa-report")
+    report.wait_for(timeout=WAIT)
+    reach(tab, "document.activeElement.matches('iframe')")
+    opened = report.content_frame.locator("details[open]")
+    for _ in range(20):
+        reach(tab, "document.activeElement.matches('iframe')")
+        tab.keyboard.press("Enter")
+        if opened.count():
+            return
+    raise AssertionError("no fold of the report opens")
+
+
+def test_three_hundred_runs_are_listed_in_seconds(visit, serve, finished, tmp_path):
+    table = [*(finished.path / "predictions/val.csv").read_text().splitlines()]
+    long = tmp_path / "val.csv"
+    long.write_text("\n".join([table[0], *(f"{n}-{row}" for n in range(500) for row in table[1:]), ""]))
+    for number in range(300):
+        run = tmp_path / f"runs/many/{number}"
+        shutil.copytree(finished.path, run, copy_function=os.link, ignore=shutil.ignore_patterns("*.ckpt", "val.csv"))
+        os.link(long, run / "predictions/val.csv")
+    with serve("--runs", tmp_path / "runs") as page:
+        began = time.perf_counter()
+        tab = visit(page)
+        rows = tab.get_by_role("region", name="many").locator("tbody tr")
+        rows.first.wait_for(timeout=WAIT)
+        assert time.perf_counter() - began < 20
+        assert rows.count() == 300
+        assert tab.get_by_label("Run", exact=True).bounding_box()["y"] < 1000
 
 
 def test_media_are_given_in_parts_to_visitors_of_the_page_alone(visit, served_runs):

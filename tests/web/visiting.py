@@ -30,10 +30,10 @@ def open_by_name(tab, name):
     tab.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
 
 
-def reach(tab, condition):
+def reach(tab, condition, *, key="Tab"):
     """Press the tab key until the focus is there."""
     for _ in range(40):
-        tab.keyboard.press("Tab")
+        tab.keyboard.press(key)
         if tab.evaluate(f"Boolean({condition})"):
             return
     raise AssertionError(condition)
