@@ -41,8 +41,7 @@ def chosen(
     """
     if name not in CHOSEN_ON or record.get("checkpoint") != "best.ckpt" or record.get("overrides"):
         return None
-    callbacks = config.get("callbacks") or {}
-    monitor = (callbacks.get("checkpoints") or {}).get("monitor", "val/challenge")
+    monitor = _monitor(config)
     rows = [row for row in history if _is_number(row.get(monitor))]
     if len(rows) < 2:
         return None
@@ -63,9 +62,16 @@ def chosen_of(study: Study, setting: Setting) -> list[ChosenCheckpoint]:
     return known if len(known) == len(found) else []
 
 
+def _monitor(config: Mapping[str, Any]) -> str:
+    part: object = config
+    for key in ("callbacks", "checkpoints", "monitor"):
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part if isinstance(part, str) else "val/challenge"
+
+
 def _place(rows: Sequence[Mapping[str, Any]], best: int) -> str:
-    epochs = [row.get("epoch") for row in rows]
-    if len(set(epochs)) == len(rows) and all(isinstance(epoch, int) for epoch in epochs):
+    epochs = [epoch for row in rows if isinstance(epoch := row.get("epoch"), int)]
+    if len(set(epochs)) == len(rows):
         return f"epoch {rows[best]['epoch'] + 1} of {rows[-1]['epoch'] + 1}"
     return f"validation {best + 1} of {len(rows)}"
 

@@ -158,6 +158,12 @@ def _predictions(run: Path, *, split: str, known: Targets) -> tuple[ScoreTable, 
     return table, items, record
 
 
+def look_of(record: Mapping[str, Any]) -> int:
+    """Return which look at its test split a run's scores are; 1 of other splits."""
+    look = record.get("look")
+    return look if isinstance(look, int) else 1
+
+
 def with_labels(run: Run, path: Path) -> Run:
     """The run with labels from another table in place of its own. Raises AnnotationError."""
     if run.label is None:

@@ -20,7 +20,7 @@ from evqa.metrics import METRICS, Difference, Groups, Interval, count_groups, es
 from evqa.metrics.correlation import Vector
 from evqa.metrics.resampling import NUM_RESAMPLES, bootstrap_each
 from evqa.reporting.axes import Values, axes, setting_name
-from evqa.reporting.runs import Item, Run
+from evqa.reporting.runs import Item, Run, look_of
 
 Matrix = NDArray[np.float64]
 
@@ -217,8 +217,8 @@ def _shared_items(runs: Sequence[Run]) -> tuple[tuple[str, ...], tuple[Item, ...
             )
         if failed := run.record.get("num_failed"):
             notes.append(f"{run.name}: {failed} items failed and have no score.")
-        if run.record.get("look", 1) > 1:
-            notes.append(f"{run.name}: look {run.record['look']} at its test split; its first one counts.")
+        if (look := look_of(run.record)) > 1:
+            notes.append(f"{run.name}: look {look} at its test split; its first one counts.")
     return tuple(shared), tuple(known[id_] for id_ in shared), notes
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from evqa.config.metric_names import PRINTED, PRINTED_OF_WORDS, with_groups
 from evqa.files.stored import read_objects
 from evqa.reporting.chosen import chosen
+from evqa.reporting.runs import look_of
 from evqa.runs.kept import without_labels
 from evqa.scoring.records import read_record
 from evqa.training.folder import RunFolder
@@ -50,19 +51,29 @@ def _print_reasons(console: Console, failures: Sequence[Mapping[str, Any]]) -> N
 def print_choices(
     console: Console, folder: RunFolder, record: Mapping[str, Any], *, name: str, config: Mapping[str, Any]
 ) -> None:
-    """Print what makes the scores of predictions/NAME too good: a choice of the checkpoint on these very items.
+    """Print what makes the scores of predictions/NAME too good."""
+    rows = folder.path / "metrics.jsonl"
+    history = read_objects(rows) if rows.exists() else []
+    for said in choices(record, name=name, config=config, history=history):
+        console.print(f"  {said}")
+
+
+def choices(
+    record: Mapping[str, Any], *, name: str, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Say what makes the scores of predictions/NAME too good: a choice of the checkpoint on these very items.
 
     And, of a test split, that it was looked at before.
     """
-    if record.get("look", 1) > 1:
-        console.print(f"  look {record['look']} at the test split: what was chosen after the first is chosen on it")
-    rows = folder.path / "metrics.jsonl"
-    history = read_objects(rows) if rows.exists() else []
+    said = []
+    if (look := look_of(record)) > 1:
+        said.append(f"look {look} at the test split: what was chosen after the first is chosen on it")
     main = _main(record["metrics"])
     checkpoint = chosen(name, record=record, config=config, history=history, metric=main)
     if checkpoint is not None:
         last = f"{(PRINTED | PRINTED_OF_WORDS)[main]}: {checkpoint.last:.4f}"
-        console.print(f"  {checkpoint.place}, chosen on these items; the last one's {last}")
+        said.append(f"{checkpoint.place}, chosen on these items; the last one's {last}")
+    return said
 
 
 def _main(metrics: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from evqa.reporting.item_media import shortened
 from evqa.reporting.runs import Run
 from evqa.runs.kept import differing, kept_run, metric_value, read_metrics, without_labels
 from evqa.runs.listing import date, score_of, size
+from evqa.runs.results import choices
 from evqa.web.fragments import Markup, alone, table, tag
 from evqa.web.run_curves import curves
 from evqa.web.run_folders import (
@@ -79,13 +80,14 @@ def run_view(folders: RunFolders, name: str, run: Run, shelf: MediaShelf, *, spl
         tag("h3", name),
         tag("p", f"{kept.status}, {date(kept.changed)}, {size(kept.num_bytes)}; setting: {setting}"),
         *([tag("p", f"Note: {folders.said(run.problem)}.")] if run.problem else []),
-        *_metrics(split, read_metrics(run.path, split)),
+        *_metrics(run, split),
         curves(run.history),
         *_worst(folders, run, shelf, split=split),
     )
 
 
-def _metrics(split: str, record: Mapping[str, Any]) -> list[Markup]:
+def _metrics(run: Run, split: str) -> list[Markup]:
+    record = read_metrics(run.path, split)
     if not record:
         return []
     if said := without_labels(record):
@@ -97,7 +99,8 @@ def _metrics(split: str, record: Mapping[str, Any]) -> list[Markup]:
             low, high = ("-", "-") if ends is None else (f"{end:.4f}" for end in ends)
             rows.append((PRINTED.get(name, name), f"{value:.4f}", low, high))
     caption = f"{split}: n = {record.get('n')}, {record.get('num_failed')} failed"
-    return [table(("metric", "value", "low", "high"), rows, caption=caption)]
+    notes = choices(record, name=split, config=run.config, history=run.history)
+    return [table(("metric", "value", "low", "high"), rows, caption=caption), *(tag("p", f"{note}.") for note in notes)]
 
 
 def _worst(folders: RunFolders, run: Run, shelf: MediaShelf, *, split: str) -> list[Markup]:

@@ -10,7 +10,7 @@ from evqa.errors import RunError
 from evqa.report import main
 from evqa.reporting.chosen import ChosenCheckpoint, chosen
 from evqa.reporting.comparing import compare
-from evqa.reporting.runs import read_run
+from evqa.reporting.runs import look_of, read_run
 from evqa.reporting.sentences import MAX_VERDICTS, chosen_places, method, p_equals, p_text, training_noise, verdicts
 from evqa.reporting.study import pool
 from evqa.reporting.winner import of_draws, winner_interval
@@ -188,7 +188,9 @@ def test_a_score_of_a_checkpoint_that_was_chosen_on_its_items_says_so():
         found = chosen(name, record=record, config=config, history=history, metric=metric)
         return found and (found.place, found.last)
 
-    assert of() == of(config={}) == of("val-eval") == ("epoch 3 of 4", 0.3)
+    assert of() == of(config={}) == of("val-eval") == of(config={"callbacks": ["odd"]}) == ("epoch 3 of 4", 0.3)
+    assert of(history=[row | {"epoch": ["odd"]} for row in ROWS]) == ("validation 3 of 4", 0.3)
+    assert [look_of(record) for record in ({}, {"look": 2}, {"look": "odd"})] == [1, 2, 1]
     assert of(metric="challenge") == ("epoch 3 of 4", 0.6)
     assert of("test") is of("val-a") is of(record={"checkpoint": "last.ckpt"}) is None
     assert of(record=RECORD | {"overrides": ["data.csv=other.csv"]}) is None

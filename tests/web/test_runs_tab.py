@@ -94,6 +94,7 @@ def test_a_run_shows_curves_and_players_and_a_report_and_stays_as_it_is(visit, s
     tab = visit(served_runs)
     open_run(tab, "demo/whole")
     assert tab.get_by_role("img", name="learning curves: training loss and validation").locator("svg").count() == 2
+    assert tab.get_by_text("chosen on these items; the last one's 0.6 SROCC + 0.4 PLCC: 0.").is_visible()
     video = tab.locator(".evqa-worst video").first
     video.evaluate("video => new Promise(done => { video.oncanplay = done; video.load(); })")
     assert video.evaluate("video => video.duration") == pytest.approx(2.0, abs=0.1)
@@ -127,7 +128,7 @@ def test_another_split_gives_list_and_run_and_says_what_choosing_by_it_is(visit,
     open_run(tab, "splits/turned")
     region = tab.get_by_role("region", name="splits")
     region.get_by_text("(16)").first.wait_for(timeout=WAIT)
-    assert tab.get_by_text("chosen on these items").count() == 0
+    assert tab.get_by_text("is chosen on these items").count() == 0
     choose(tab, "Split", "test")
     tab.get_by_text("A run that is chosen by them is chosen on these items").wait_for(timeout=WAIT)
     rows = region.locator("tbody tr").all_inner_texts()
