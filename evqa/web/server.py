@@ -25,6 +25,7 @@ from evqa.web.scorers import OfferedScorer, load_offered
 from evqa.web.visitors import Visitors, delete_given_up
 
 CLEANING_SECONDS = 5.0
+LEAVING_SECONDS = 3.0  # for deleting files and last words
 LAST_PORT = 65535
 
 
@@ -215,9 +216,19 @@ def _run(app: Any, listener: socket.socket) -> None:
     import uvicorn
 
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)).run(
-        sockets=[listener]
-    )
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3))
+    try:
+        server.run(sockets=[listener])
+    except (KeyboardInterrupt, SystemExit) as stop:
+        _leave_soon(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+        raise
+
+
+def _leave_soon(code: Any) -> None:
+    """End the process in some seconds: Python would wait for a thread that still scores, however long that takes."""
+    timer = threading.Timer(LEAVING_SECONDS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def check_installed() -> None:

@@ -90,7 +90,7 @@ class Visitors:
 
 def delete_given_up(folder: Path) -> None:
     """Delete what uploads that were broken off have left: whole ones lie in folders, those under way grow."""
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):  # moved, or the server ends
+        for path in folder.iterdir():
             if path.is_file() and time.time() - path.stat().st_mtime > SILENCE_SECONDS:
                 path.unlink()

@@ -29,13 +29,16 @@ class Served:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory):
-    """Call with arguments of `evqa serve`, as a context that ends the process; a free port is taken."""
+    """Call with arguments of `evqa serve`, as a context that ends the process; a free port is taken.
+
+    program: what Python runs in place of `evqa serve`.
+    """
 
     @contextmanager
-    def serving(*arguments):
+    def serving(*arguments, program=("-m", "evqa.serve")):
         log = tmp_path_factory.mktemp("page") / "log"
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "evqa.serve", "--port", "0", *map(str, arguments)]
+        command = [sys.executable, *program, "--port", "0", *map(str, arguments)]
         with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=log.parent)
         try:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -218,6 +219,32 @@ def slow_body():
     for _ in range(30):
         time.sleep(0.1)
         yield b"0"
+
+
+SLOW = """
+import time
+from evqa.web import scorers
+scorers.OfferedScorer.score = lambda *_, **__: print("begun", flush=True) or time.sleep(60)
+from evqa.serve import main
+main()
+"""
+
+
+def test_a_page_that_is_ended_waits_for_no_score(serve, finished, clips):
+    with (
+        serve("--scorer", finished.path, program=("-c", SLOW)) as served,
+        httpx.Client(base_url=served.address) as client,
+    ):
+        (path,) = upload(client, clips[0]).json()
+        client.post("/gradio_api/call/score", json={"data": [as_file(path), "", "", "", ""]})
+        while "begun" not in served.log.read_text():
+            assert served.process.poll() is None
+            time.sleep(0.1)
+        files = served.files
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(15) == 130
+        assert not Path(files).exists()
+        assert "Traceback" not in served.log.read_text()
 
 
 def test_an_explanation_ends_when_its_time_is_over(finished, clips):
