@@ -40,5 +40,5 @@ def _curve(history: Sequence[Mapping[str, Any]], key: str, name: str) -> Markup:
         draw_curve(panel, history, key, size=1.0, marker="o")
         panel.set_ylabel(name)
         panel.set_xlabel("optimizer step")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         return Markup(as_svg(figure, name=key))
