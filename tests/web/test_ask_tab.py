@@ -299,7 +299,7 @@ def test_programs_ask_too_and_see_the_answer_grow(page, clips, offered):
     files = [handle_file(clip) for clip in clips[:2]]
     pair = evqa.types.Record(id="pair", paths=tuple(clips[:2]))
     (right,) = offered.scorer.ask([pair], question="Which is better?")
-    whole = {"scorer": "assistant", "answer": right.text, "missing": list(right.missing), "error": None}
+    whole = {"scorer": "assistant", "answer": right.text, "missing": list(dict.fromkeys(right.missing)), "error": None}
     assert program.predict(files, "Which is better?", api_name="/ask") == whole
     told = list(program.submit(files, "Which is better?", api_name="/ask"))
     assert told[-1] == whole

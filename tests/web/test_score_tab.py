@@ -1,9 +1,12 @@
 """Scoring one file in a real browser, and by the API."""
 
+import re
+
 import pytest
 from PIL import Image
 
 import evqa
+from evqa.predict import main as predict
 
 WAIT = 60_000
 
@@ -47,3 +50,15 @@ def test_an_image_is_scored_and_a_part_of_what_a_scorer_reads(visit, served, fin
     assert float(card.locator("strong").first.inner_text()) == pytest.approx(alone.value, abs=1e-3)
     assert "Picture alone" in card.inner_text()
     assert card.locator("figcaption").all_inner_texts() == ["0.00 s"] * 8  # as a video of one frame
+
+
+def test_a_broken_upload_is_told_as_by_the_command(visit, served, finished, tmp_path, capsys):
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("<html>Please log in</html>")
+    with pytest.raises(SystemExit):
+        predict([str(broken), "--scorer", str(finished.path)])
+    (reason,) = re.findall("not scored: (.*)", capsys.readouterr().out)
+    tab = visit(served)
+    choose(tab, broken)
+    tab.get_by_role("button", name="Score", exact=True).click()
+    tab.get_by_role("alert").get_by_text(f"broken.mp4: {reason}", exact=True).wait_for(timeout=WAIT)
