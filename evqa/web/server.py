@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 import signal
@@ -217,6 +218,8 @@ def _run(app: Any, listener: socket.socket) -> None:
 
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3))
+    # what is broken off at the end is no error
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
     try:
         server.run(sockets=[listener])
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -226,6 +229,7 @@ def _run(app: Any, listener: socket.socket) -> None:
 
 def _leave_soon(code: Any) -> None:
     """End the process in some seconds: Python would wait for a thread that still scores, however long that takes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again
     timer = threading.Timer(LEAVING_SECONDS, os._exit, [code])
     timer.daemon = True
     timer.start()
