@@ -71,7 +71,8 @@ def _chat_part(answering: Mapping[str, OfferedScorer], files: gr.File, scorer: g
     taken = gr.on([button.click, question.submit], take, [*about, question], shown, **unqueued)
     taken.then(_answer, chat, shown, api_visibility="private", **MODEL)
     stop_button.click(_stop, chat, messages, **unqueued)
-    gr.on([files.change, scorer.change, new_button.click, messages.clear], _begin, about, shown, **unqueued)
+    gr.on([new_button.click, messages.clear], _begin, about, shown, **unqueued)
+    gr.on([files.change, scorer.change], change, about, shown, **unqueued)
 
 
 def _answer(chat: VisitorChat) -> Iterator[Shown]:
@@ -96,6 +97,13 @@ def _stop(chat: VisitorChat) -> Any:
 def _begin(chat: VisitorChat, paths: Sequence[str] | None, name: str) -> Shown:
     chat.begin(name, as_paths(paths))
     return chat, [], "", gr.skip()
+
+
+def change(chat: VisitorChat, paths: Sequence[str] | None, name: str) -> Shown:
+    """Begin anew with other files or another scorer."""
+    if chat.asked is not None and chat.about == (name, tuple(as_paths(paths))):
+        return chat, gr.skip(), gr.skip(), gr.skip()  # a question was asked before this was told of the choice
+    return _begin(chat, paths, name)
 
 
 def _notes(chat: VisitorChat) -> str:

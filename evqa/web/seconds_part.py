@@ -33,8 +33,12 @@ NO_SOUND = "The sound is not read; every second is asked about by its frames."
 
 @dataclass(eq=False)
 class SecondsJob:
-    """One press of the button. is_stopped: what has been found is shown. is_dropped: it is not."""
+    """One press of the button.
 
+    about: scorer and files. is_stopped: what has been found is shown. is_dropped: it is not.
+    """
+
+    about: tuple[str, tuple[Path, ...]] = ("", ())
     has_begun: bool = False
     is_stopped: bool = False
     is_dropped: bool = False
@@ -46,10 +50,10 @@ class SecondsDesk:
 
     job: SecondsJob | None = None
 
-    def begin(self) -> None:
+    def begin(self, scorer: str = "", paths: Sequence[Path] = ()) -> None:
         """Want another job, unless one is wanted already."""
         if self.job is None:
-            self.job = SecondsJob()
+            self.job = SecondsJob(about=(scorer, tuple(paths)))
 
     def stop(self, *, drop: bool = False) -> None:
         """End the job."""
@@ -87,14 +91,14 @@ def seconds_part(offered: Mapping[str, OfferedScorer], files: gr.File, scorer: g
             if desk.job is job:
                 desk.job = None
 
-    begun = button.click(_begin, desk, desk, api_visibility="private", queue=False)
+    begun = button.click(_begin, [desk, files, scorer], desk, api_visibility="private", queue=False)
     begun.then(ask_seconds, [desk, files, scorer], [desk, result], api_visibility="private", **MODEL)
     stop_button.click(_stop, desk, api_visibility="private", queue=False)
-    gr.on([files.change, scorer.change], _clear, desk, result, api_visibility="private", queue=False)
+    gr.on([files.change, scorer.change], clear, [desk, files, scorer], result, api_visibility="private", queue=False)
 
 
-def _begin(desk: SecondsDesk) -> SecondsDesk:
-    desk.begin()
+def _begin(desk: SecondsDesk, paths: Sequence[str] | None, name: str) -> SecondsDesk:
+    desk.begin(name, as_paths(paths))
     return desk
 
 
@@ -102,7 +106,10 @@ def _stop(desk: SecondsDesk) -> None:
     desk.stop()
 
 
-def _clear(desk: SecondsDesk) -> str:
+def clear(desk: SecondsDesk, paths: Sequence[str] | None, name: str) -> Any:
+    """Take away what is not about these files and this scorer."""
+    if desk.job is not None and desk.job.about == (name, tuple(as_paths(paths))):
+        return gr.skip()  # the button was pressed before this was told of the choice
     desk.stop(drop=True)
     return ""
 

@@ -13,9 +13,11 @@ from evqa.errors import ConfigError
 from evqa.prompts.decoding import Decoding
 from evqa.scoring.annotation import Annotator
 from evqa.training.callbacks.checkpoint_files import read_checkpoint, write_checkpoint
+from evqa.web.ask_tab import change as late_change
 from evqa.web.chat import BUSY, FORGOTTEN, NEVER_BEGUN, STOPPED, VisitorChat
 from evqa.web.scorers import OfferedScorer
 from evqa.web.seconds_part import SecondsDesk, SecondsJob, annotated, seconds_prompt
+from evqa.web.seconds_part import clear as late_clear
 from tests.web.test_guard import as_file, upload
 from tests.web.visiting import contrast, open_by_name, reach
 
@@ -268,6 +270,22 @@ def test_what_has_taken_its_time_ends_with_what_there_is(clips, offered):
     *_, cards = annotated(SecondsJob(), clips[:2], hurried)
     assert "Stopped: seconds that were asked about: 1." in cards
     assert cards.count("a request may take 0 s") == 2
+
+
+def test_a_choice_that_is_told_late_ends_nothing_that_is_about_it(clips, offered):
+    paths = list(map(str, clips[:1]))
+    chat, desk = VisitorChat(), SecondsDesk()
+    chat.take("Sharp?", offered, clips[:1])
+    desk.begin("assistant", clips[:1])
+    late_change(chat, paths, "assistant")
+    late_clear(desk, paths, "assistant")
+    assert chat.asked is not None
+    assert not desk.job.is_stopped
+    job = desk.job
+    late_change(chat, [], "assistant")
+    late_clear(desk, [], "assistant")
+    assert chat.asked is None
+    assert job.is_dropped
 
 
 def test_a_chat_answers_one_question_at_a_time(clips, offered):
