@@ -24,6 +24,22 @@ from tests.web.visiting import contrast, open_by_name, reach
 WAIT = 60_000
 LETTERS = [*range(ord("a"), ord("z") + 1), *range(258, 265)]  # and the words for levels
 QUESTIONS = ["Is it sharp?", "Why do you think so?", "Which <img src=x onerror=alert(1)> ![part](https://x.invalid/a)?"]
+# As a model of some size writes: beside busy neighbours a browser needs a while to press Stop.
+THOUGHTFUL = """
+import time
+from evqa.scoring.dialogue import Dialogue
+from evqa.serve import main
+
+at_once = Dialogue.ask
+
+def ask(self, question):
+    for piece in at_once(self, question):
+        time.sleep(0.01)
+        yield piece
+
+Dialogue.ask = ask
+main()
+"""
 WATCH = """stop => {
     window.lengths = []
     new MutationObserver((_, observer) => {
@@ -54,7 +70,7 @@ def offered(assistant):
 
 @pytest.fixture(scope="module")
 def page(serve, assistant):
-    with serve("--scorer", assistant) as page:
+    with serve("--scorer", assistant, program=("-c", THOUGHTFUL)) as page:
         yield page
 
 
