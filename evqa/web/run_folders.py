@@ -77,7 +77,7 @@ class RunFolders:
             raise RunError(f"{split}: no run has predictions for this split. Choose one of {', '.join(splits)}.")
 
     def rows(self, split: str, *, watch: Callable[[Named], Iterable[tuple[str, Path]]] = iter) -> list[RunRow]:
-        """List the runs, the best of each experiment first. watch: is given them before they are read, hands them on.
+        """List the runs, the best of each experiment first. watch: is given all, hands on those that are to be read.
 
         Raises RunError where no run has predictions for the split.
         """

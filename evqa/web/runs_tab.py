@@ -91,7 +91,7 @@ class _Answers:
     def new_report(self, group: str | None, split: str, progress: gr.Progress = PROGRESS) -> str:
         """Make the report of an experiment."""
         try:
-            rows = [row for row in self._folders.rows(split) if experiment(row.name) == group]
+            rows = self._folders.rows(split, watch=lambda runs: [one for one in runs if experiment(one[0]) == group])
             notes = [f"{row.name}: damaged; it is left out." for row in rows if row.kept is None]
             whole = [row.kept.path for row in rows if row.kept is not None]
             if not whole:
